@@ -1,0 +1,99 @@
+"""The confusion matrix: how often a pixel of one class was given another, pooled over a data set.
+
+Every other region measure of a data set (IoU, pixel accuracy) is a function of these counts, so counts are
+added over images first and divided once at the end, as the papers do.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from saccade.errors import InvalidInput
+
+
+def confusion_matrix(pred: Tensor, target: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
+    """Count pixels by true and predicted class.
+
+    Args:
+        pred: integer class ids in [0, num_classes), any shape (usually (B, H, W)), on any device. What it
+            says where ``target`` is ignored does not matter.
+        target: integer class ids in [0, num_classes) or ``ignore_index``, of the same shape.
+        num_classes: K >= 1.
+        ignore_index: pixels whose ``target`` has this value count nowhere.
+
+    Returns:
+        (K, K) int64 on the CPU; entry (i, j) is the number of pixels of true class i predicted as class j.
+
+    Raises:
+        InvalidInput: when the shapes differ, the type is not an integer one, or a class is out of range.
+    """
+    _check(pred, target, num_classes, ignore_index)
+    if pred.device.type == target.device.type == "cpu":
+        counts, bad_target, bad_pred = _count_pairs(_flat(target), _flat(pred), num_classes, ignore_index)
+        _refuse_out_of_range(int(bad_target), "target", num_classes, ignore_index)
+        _refuse_out_of_range(int(bad_pred), "pred", num_classes, ignore_index)
+        return torch.from_numpy(counts)
+    return _bincount(pred.reshape(-1).long(), target.reshape(-1).long(), num_classes, ignore_index)
+
+
+def _check(pred: Tensor, target: Tensor, num_classes: int, ignore_index: int) -> None:
+    if num_classes < 1:
+        raise InvalidInput("num_classes", "at least 1", num_classes)
+    if 0 <= ignore_index < num_classes:
+        raise InvalidInput("ignore_index", f"outside the {num_classes} classes", ignore_index)
+    if pred.shape != target.shape:
+        raise InvalidInput("pred", f"of the shape of target {tuple(target.shape)}", tuple(pred.shape))
+    for name, labels in (("pred", pred), ("target", target)):
+        if labels.is_floating_point() or labels.is_complex():
+            raise InvalidInput(name, "integer class ids", labels.dtype, "take the argmax of scores first")
+
+
+def _flat(labels: Tensor) -> np.ndarray:
+    return labels.detach().reshape(-1).numpy()
+
+
+@numba.njit(nogil=True, cache=True)
+def _count_pairs(
+    target: np.ndarray, pred: np.ndarray, num_classes: int, ignore_index: int
+) -> tuple[np.ndarray, np.int64, np.int64]:
+    """Counts, and the first id out of range in target and pred (0 where there is none).
+
+    Neighbouring pixels mostly repeat one pair, so runs are counted in a register and added once.
+    """
+    counts = np.zeros((num_classes, num_classes), np.int64)
+    last_true, last_said, run = np.int64(0), np.int64(0), np.int64(0)
+    for i in range(target.size):
+        true, said = np.int64(target[i]), np.int64(pred[i])
+        if true == last_true and said == last_said:
+            run += 1
+            continue
+        if true == ignore_index:
+            continue
+        if true < 0 or true >= num_classes:
+            return counts, true, np.int64(0)
+        if said < 0 or said >= num_classes:
+            return counts, np.int64(0), said
+        counts[last_true, last_said] += run
+        last_true, last_said, run = true, said, np.int64(1)
+    counts[last_true, last_said] += run
+    return counts, np.int64(0), np.int64(0)
+
+
+def _bincount(pred: Tensor, target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    counted = target != ignore_index
+    pred, target = pred[counted], target[counted]
+    for ids, name in ((target, "target"), (pred, "pred")):
+        outside = ids[(ids < 0) | (ids >= num_classes)]
+        _refuse_out_of_range(int(outside[0]) if len(outside) else 0, name, num_classes, ignore_index)
+    pairs = torch.bincount(target * num_classes + pred, minlength=num_classes**2)
+    return pairs.reshape(num_classes, num_classes).cpu()
+
+
+def _refuse_out_of_range(index: int, name: str, num_classes: int, ignore_index: int) -> None:
+    if 0 <= index < num_classes:
+        return
+    ignored = f" or {ignore_index} (ignored)" if name == "target" else ""
+    raise InvalidInput(name, f"class ids in [0, {num_classes}){ignored}", f"the id {index}")

@@ -1,0 +1,37 @@
+"""Measures whose state is summed over batches and processes: thin ``torchmetrics.Metric`` classes.
+
+They live apart from the functions because importing torchmetrics costs seconds.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from saccade.metrics.confusion import confusion_matrix
+
+
+class ConfusionMatrix(Metric):
+    """Pooled :func:`saccade.metrics.confusion_matrix`.
+
+    Args:
+        num_classes: K.
+        ignore_index: target value that counts nowhere.
+    """
+
+    full_state_update = False
+    counts: Tensor
+
+    def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
+        super().__init__()
+        self.num_classes, self.ignore_index = num_classes, ignore_index
+        self.add_state("counts", torch.zeros(num_classes, num_classes, dtype=torch.int64), "sum")
+
+    def update(self, pred: Tensor, target: Tensor) -> None:
+        """Add label maps of one shape, as :func:`saccade.metrics.confusion_matrix` takes them."""
+        self.counts += confusion_matrix(pred, target, self.num_classes, self.ignore_index).to(self.device)
+
+    def compute(self) -> Tensor:
+        """(K, K) int64, rows true, columns predicted."""
+        return self.counts
