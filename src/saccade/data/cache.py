@@ -1,0 +1,128 @@
+"""Decoded samples: each image is decoded once and kept while a limit in bytes allows it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saccade.data.dataset import DataSet, Decoded, Item
+from saccade.data.memory import available_memory
+from saccade.errors import InvalidInput
+from saccade.warp import Pyramid
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a data set, ready to be sampled.
+
+    Attributes:
+        stem: the item's name.
+        pyramid: of the image, uint8 (1, 3, H, W), red, green, blue.
+        labels: (1, H, W) uint8 ids 0..K-1, ignored pixels 255.
+    """
+
+    stem: str
+    pyramid: Pyramid
+    labels: Tensor
+
+    @classmethod
+    def of(cls, item: Item, decoded: Decoded) -> Sample:
+        """From decoded pixels (H, W, 3) and (H, W)."""
+        planes = torch.from_numpy(np.array(decoded.image.transpose(2, 0, 1), order="C"))
+        labels = torch.from_numpy(np.array(decoded.labels, order="C"))
+        return cls(item.stem, Pyramid.of(planes[None]), labels[None])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.labels.shape[1], self.labels.shape[2]
+
+    @property
+    def nbytes(self) -> int:
+        return self.pyramid.nbytes + self.labels.nbytes
+
+
+class SampleCache:
+    """Samples by item, within a limit in bytes. Safe to use from several threads.
+
+    The first items that are asked for stay; nothing is thrown out for another, because a training visits every
+    item equally often and in random order, so that any exchange would only cost decoding.
+
+    Args:
+        limit_bytes: what the kept samples may take together, 0 to keep none; default half of the memory that
+            is free now.
+
+    Raises:
+        InvalidInput: when ``limit_bytes`` is negative.
+    """
+
+    def __init__(self, limit_bytes: int | None = None) -> None:
+        if limit_bytes is not None and limit_bytes < 0:
+            raise InvalidInput("limit_bytes", "0 or more", limit_bytes)
+        self.limit_bytes = available_memory() // 2 if limit_bytes is None else limit_bytes
+        self._kept: dict[Item, Sample] = {}
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """How many samples are kept."""
+        return len(self._kept)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the kept samples."""
+        return self._bytes
+
+    def keep(self, item: Item, decoded: Decoded) -> None:
+        """Keeps pixels that were decoded for another reason; hand it to ``open_data`` as ``on_decoded``."""
+        if item not in self._kept and self._fits(decoded.image.nbytes + decoded.labels.nbytes):
+            self._store(item, Sample.of(item, decoded))
+
+    def get(self, data: DataSet, item: Item) -> Sample:
+        """The sample of an item of ``data``; raises FileProblem where its files cannot be read."""
+        kept = self._kept.get(item)
+        return self._store(item, Sample.of(item, data.read(item))) if kept is None else kept
+
+    def iterate(self, data: DataSet, items: Iterable[Item], *, ahead: int = 2) -> Iterator[Sample]:
+        """Samples in the order of ``items``; up to ``ahead`` of them are decoded in two threads beforehand.
+
+        At most ``ahead`` + 1 samples that are not kept are in memory at once.
+        """
+        if ahead < 0:
+            raise InvalidInput("ahead", "0 or more", ahead)
+        return self._serial(data, items) if ahead == 0 else self._ahead(data, items, ahead)
+
+    def _serial(self, data: DataSet, items: Iterable[Item]) -> Iterator[Sample]:
+        for item in items:
+            yield self.get(data, item)
+
+    def _ahead(self, data: DataSet, items: Iterable[Item], ahead: int) -> Iterator[Sample]:
+        waiting = iter(items)
+        with ThreadPoolExecutor(min(2, ahead)) as pool:
+            running: list[Future[Sample]] = []
+            try:
+                running += [pool.submit(self.get, data, item) for item in islice(waiting, ahead)]
+                while running:
+                    sample = running.pop(0).result()
+                    running += [pool.submit(self.get, data, item) for item in islice(waiting, 1)]
+                    yield sample
+            finally:
+                for future in running:
+                    future.cancel()
+
+    def _fits(self, nbytes: int) -> bool:
+        return self._bytes + nbytes <= self.limit_bytes
+
+    def _store(self, item: Item, sample: Sample) -> Sample:
+        with self._lock:
+            if item not in self._kept and self._fits(sample.nbytes):
+                self._kept[item] = sample
+                self._bytes += sample.nbytes
+            return self._kept.get(item, sample)

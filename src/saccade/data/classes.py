@@ -1,0 +1,137 @@
+"""The classes of a data set: what the values of its masks mean, and the contiguous ids that training sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saccade.errors import InvalidInput
+
+MAX_CLASSES = 255
+MAX_INDEX = 65535
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """The scored classes of a data set, in the order of their ids 0..K-1.
+
+    Masks on disk hold *indices*, which need not be contiguous and may mark ignored pixels by any value.
+    Everything that computes sees *ids*: 0..K-1, with ignored pixels always :attr:`ignore_index` = 255.
+
+    Attributes:
+        names: K names, unique.
+        indices: K values in mask files, each in [0, 65535], unique.
+        colours: K colours (red, green, blue), each in [0, 255].
+        file_ignore_index: the value of ignored pixels in mask files; None where none is ignored. A class that is
+            listed under this value is not scored and stands in no table.
+        ignore_index: the id of ignored pixels after :meth:`encode`: 255, whatever the files use.
+
+    Raises:
+        InvalidInput: when the lengths differ, K is 0 or above 255, or names or indices repeat.
+    """
+
+    names: tuple[str, ...]
+    indices: tuple[int, ...]
+    colours: tuple[Colour, ...]
+    file_ignore_index: int | None = None
+
+    ignore_index: ClassVar[int] = 255
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        if not 1 <= count <= MAX_CLASSES:
+            raise InvalidInput("classes", f"between 1 and {MAX_CLASSES} scored classes", count)
+        if len(self.indices) != count or len(self.colours) != count:
+            lengths = (count, len(self.indices), len(self.colours))
+            raise InvalidInput("names, indices and colours", "of equal length", lengths)
+        for what, values in (("class names", self.names), ("class indices", self.indices)):
+            if len(set(values)) != count:
+                raise InvalidInput(what, "different from each other", values)
+        if any(not 0 <= index <= MAX_INDEX for index in self.indices):
+            raise InvalidInput("class indices", f"in 0..{MAX_INDEX}", self.indices)
+        if self.file_ignore_index in self.indices:
+            raise InvalidInput("file_ignore_index", "no scored class", self.file_ignore_index)
+
+    def __len__(self) -> int:
+        """K, the number of scored classes."""
+        return len(self.names)
+
+    @property
+    def allowed_values(self) -> tuple[int, ...]:
+        """The values that a mask file may hold: the classes' indices and the ignored value."""
+        ignored = () if self.file_ignore_index is None else (self.file_ignore_index,)
+        return (*self.indices, *ignored)
+
+    @cached_property
+    def palette(self) -> NDArray[np.uint8]:
+        """(256, 3) uint8: the colour of each mask value; grey of its own value where no class has it."""
+        palette = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+        for index, colour in zip(self.indices, self.colours, strict=True):
+            if index < 256:
+                palette[index] = colour
+        return palette
+
+    def encode(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        """Mask values (any shape, integer) to ids 0..K-1 and 255; not a copy where they already are those.
+
+        Raises:
+            InvalidInput: when a value is neither a class nor the ignored one.
+        """
+        table = self._id_of_value
+        top = int(values.max(initial=0))
+        if int(values.min(initial=0)) < 0 or top >= len(table) or (table[np.unique(values)] < 0).any():
+            raise InvalidInput("mask values", f"among {self.allowed_values}", "others")
+        return self.encode_valid(values)
+
+    def encode_valid(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        """As :meth:`encode`, for values that are known to be allowed (their histogram was checked)."""
+        if self._is_identity and values.dtype == np.uint8:
+            return values
+        return np.take(self._id_of_value.astype(np.uint8), values)
+
+    def decode(self, ids: NDArray[Any]) -> NDArray[Any]:
+        """Ids 0..K-1 (any shape, integer) to the indices of mask files: uint8, or uint16 where one is above 255.
+
+        255 becomes the file's ignored value, or stays 255 where the files have none.
+        """
+        ignored = 255 if self.file_ignore_index is None else self.file_ignore_index
+        wide = max(*self.indices, ignored) > 255
+        table = np.full(256, ignored, np.uint16 if wide else np.uint8)
+        table[: len(self)] = self.indices
+        return np.take(table, ids)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a ``classes.json`` of these classes holds."""
+        rows = zip(self.indices, self.names, self.colours, strict=True)
+        classes = [{"index": index, "name": name, "colour": list(colour)} for index, name, colour in rows]
+        return {"ignore_index": self.file_ignore_index, "classes": classes}
+
+    @property
+    def _is_identity(self) -> bool:
+        return self.indices == tuple(range(len(self))) and self.file_ignore_index in (None, 255)
+
+    @cached_property
+    def _id_of_value(self) -> NDArray[np.int16]:
+        table = np.full(max(255, *self.allowed_values) + 1, -1, np.int16)
+        table[list(self.indices)] = range(len(self))
+        if self.file_ignore_index is not None:
+            table[self.file_ignore_index] = self.ignore_index
+        return table
+
+
+def default_colours(count: int) -> Sequence[Colour]:
+    """``count`` colours that tell apart: hues a golden angle away from each other, in three brightnesses."""
+    from colorsys import hsv_to_rgb
+
+    colours: list[Colour] = []
+    for k in range(count):
+        red, green, blue = hsv_to_rgb((k * 0.61803) % 1.0, 0.75, (1.0, 0.75, 0.5)[k % 3])
+        colours.append((round(red * 255), round(green * 255), round(blue * 255)))
+    return colours

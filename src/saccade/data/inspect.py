@@ -1,0 +1,136 @@
+"""Decodes every image and mask of a data set once, in a few threads, to find the faults that only pixels show."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saccade.data.classes import ClassTable
+from saccade.data.dataset import Decoded, Item
+from saccade.errors import Fault, FileProblem
+from saccade.rasters import read_label_map, read_rgb
+
+OnDecoded = Callable[[Item, Decoded], None]
+
+
+@dataclass(frozen=True)
+class ItemFacts:
+    """What was seen of an item.
+
+    Attributes:
+        size: (H, W) of the upright image.
+        counts: K numbers of pixels, one a class.
+        ignored: the number of ignored pixels.
+    """
+
+    size: tuple[int, int]
+    counts: tuple[int, ...]
+    ignored: int
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The facts of an item (None where a fault stands in the way), its faults and its notices."""
+
+    item: Item
+    facts: ItemFacts | None = None
+    faults: tuple[Fault, ...] = ()
+    notices: tuple[str, ...] = field(default=())
+
+
+def inspect_items(
+    items: Sequence[Item], classes: ClassTable | None, on_decoded: OnDecoded | None = None
+) -> list[Inspection]:
+    """Inspects items in order. ``on_decoded`` is called, one call at a time, with each that has no fault.
+
+    Without a class table (its file is broken) only files and sizes are checked.
+    """
+    workers = min(
+        4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    results: list[Inspection] = []
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = iter(items)
+        running = [pool.submit(_inspect, item, classes) for item in islice(waiting, workers + 1)]
+        while running:
+            inspection, decoded = running.pop(0).result()
+            running += [pool.submit(_inspect, item, classes) for item in islice(waiting, 1)]
+            if on_decoded is not None and decoded is not None:
+                on_decoded(inspection.item, decoded)
+            results.append(inspection)
+    return results
+
+
+def _inspect(item: Item, classes: ClassTable | None) -> tuple[Inspection, Decoded | None]:
+    faults: list[Fault] = []
+    image, values = None, None
+    try:
+        image = read_rgb(item.image)
+    except FileProblem as problem:
+        faults.append(_as_fault(problem))
+    try:
+        values = read_label_map(item.mask)
+    except FileProblem as problem:
+        faults.append(_as_fault(problem))
+    notices = () if image is None else tuple(image.notices)
+    if image is not None and values is not None and image.array.shape[:2] != values.shape:
+        faults.append(_size_fault(item, image.array.shape, values.shape))
+    if values is None or classes is None:
+        return Inspection(item, None, tuple(faults), notices), None
+    counts = value_counts(values)
+    faults += _range_faults(item, counts, classes)
+    if faults or image is None:
+        return Inspection(item, None, tuple(faults), notices), None
+    facts = _facts(values.shape, counts, classes)
+    decoded = Decoded(image.array, classes.encode_valid(values), notices)
+    return Inspection(item, facts, (), notices), decoded
+
+
+def value_counts(values: NDArray[np.integer]) -> NDArray[np.int64]:
+    """(256 or more,) how often each value occurs in a label map."""
+    return np.bincount(values.ravel(), minlength=256)
+
+
+def _facts(shape: tuple[int, ...], counts: NDArray[np.int64], classes: ClassTable) -> ItemFacts:
+    ignored = classes.file_ignore_index
+    padded = np.pad(counts, (0, max(0, max(classes.allowed_values) + 1 - len(counts))))
+    per_class = tuple(int(padded[index]) for index in classes.indices)
+    return ItemFacts((shape[0], shape[1]), per_class, 0 if ignored is None else int(padded[ignored]))
+
+
+def _as_fault(problem: FileProblem) -> Fault:
+    fix = f"; {problem.fix}" if problem.fix else ""
+    return Fault(problem.path, problem.expected, f"{problem.got}{fix}")
+
+
+def _size_fault(item: Item, image: tuple[int, ...], mask: tuple[int, ...]) -> Fault:
+    found = f"{mask[1]} x {mask[0]}"
+    if image[:2] == mask[::-1]:
+        found += (
+            " (turned by 90 degrees: does one of the two carry an EXIF orientation that the other lacks?)"
+        )
+    return Fault(item.mask, f"the size of its image, {image[1]} x {image[0]} (width x height)", found)
+
+
+def _range_faults(item: Item, counts: NDArray[np.int64], classes: ClassTable) -> list[Fault]:
+    strange = [int(v) for v in np.flatnonzero(counts) if int(v) not in set(classes.allowed_values)]
+    if not strange:
+        return []
+    shown = ", ".join(f"{value} ({counts[value]} pixels)" for value in strange[:5])
+    more = f" and {len(strange) - 5} other values" if len(strange) > 5 else ""
+    expected = "only the class indices " + _spelled(classes.indices)
+    if classes.file_ignore_index is not None:
+        expected += f" and {classes.file_ignore_index} (ignored)"
+    return [Fault(item.mask, expected, shown + more)]
+
+
+def _spelled(indices: tuple[int, ...]) -> str:
+    if len(indices) > 2 and indices == tuple(range(indices[0], indices[-1] + 1)):
+        return f"{indices[0]} to {indices[-1]}"
+    return ", ".join(map(str, indices))
