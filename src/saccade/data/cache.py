@@ -52,8 +52,8 @@ class Sample:
 class SampleCache:
     """Samples by item, within a limit in bytes. Safe to use from several threads.
 
-    The first items that are asked for stay; nothing is thrown out for another, because a training visits every
-    item equally often and in random order, so that any exchange would only cost decoding.
+    The first items that are asked for stay; nothing is thrown out for another, because a training visits
+    every item equally often and in random order, so that any exchange would only cost decoding.
 
     Args:
         limit_bytes: what the kept samples may take together, 0 to keep none; default half of the memory that

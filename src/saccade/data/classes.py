@@ -29,8 +29,8 @@ class ClassTable:
         names: K names, unique.
         indices: K values in mask files, each in [0, 65535], unique.
         colours: K colours (red, green, blue), each in [0, 255].
-        file_ignore_index: the value of ignored pixels in mask files; None where none is ignored. A class that is
-            listed under this value is not scored and stands in no table.
+        file_ignore_index: the value of ignored pixels in mask files; None where none is ignored. A class
+            that is listed under this value is not scored and stands in no table.
         ignore_index: the id of ignored pixels after :meth:`encode`: 255, whatever the files use.
 
     Raises:
@@ -97,9 +97,10 @@ class ClassTable:
         return np.take(self._id_of_value.astype(np.uint8), values)
 
     def decode(self, ids: NDArray[Any]) -> NDArray[Any]:
-        """Ids 0..K-1 (any shape, integer) to the indices of mask files: uint8, or uint16 where one is above 255.
+        """Ids 0..K-1 (any shape, integer) to the indices of mask files.
 
-        255 becomes the file's ignored value, or stays 255 where the files have none.
+        The result is uint8, or uint16 where an index is above 255. Id 255 becomes the file's
+        ignored value, or stays 255 where the files have none.
         """
         ignored = 255 if self.file_ignore_index is None else self.file_ignore_index
         wide = max(*self.indices, ignored) > 255

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from saccade.data.classes import ClassTable
 from saccade.data.classesfile import read_classes
 from saccade.data.dataset import SPLITS, Decoded, Item
-from saccade.data.inspect import ItemFacts, OnDecoded, inspect_items
+from saccade.data.inspection import ItemFacts, OnDecoded, inspect_items
 from saccade.data.pairs import pair_files, shared_contents
 from saccade.data.splitsfile import Splits, read_splits
 from saccade.errors import DataFaults, Fault, FileProblem, InvalidInput
@@ -58,7 +58,7 @@ class DataFolder:
         return np.sum(np.array(rows, np.int64).reshape(-1, len(self.classes)), axis=0)
 
     def read(self, item: Item) -> Decoded:
-        """Pixels of an item, image and labels; raises FileProblem where a file changed into an unreadable one."""
+        """Pixels of an item, image and labels; raises FileProblem where one cannot be read."""
         image, values = read_rgb(item.image), read_label_map(item.mask)
         if image.array.shape[:2] != values.shape:
             raise FileProblem(item.mask, f"the size of its image {image.array.shape[:2]}", values.shape)

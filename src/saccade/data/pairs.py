@@ -29,7 +29,7 @@ def list_files(folder: Path) -> tuple[FilesByStem, list[Fault]]:
 
 
 def pair_files(root: Path, splits: Splits) -> tuple[dict[str, Item], list[Fault], list[str]]:
-    """The item of each stem that has one, the faults of those that have none, and notices about other files."""
+    """The item of each stem that has one, the faults of the others, and notices about further files."""
     images, image_faults = list_files(root / "images")
     masks, mask_faults = list_files(root / "masks")
     faults = [*image_faults, *mask_faults]

@@ -1,4 +1,4 @@
-"""Decodes every image and mask of a data set once, in a few threads, to find the faults that only pixels show."""
+"""Decodes every image and mask of a data set once, in a few threads, for the faults that only pixels show."""
 
 from __future__ import annotations
 
@@ -51,9 +51,7 @@ def inspect_items(
 
     Without a class table (its file is broken) only files and sizes are checked.
     """
-    workers = min(
-        4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    workers = min(4, _cores())
     results: list[Inspection] = []
     with ThreadPoolExecutor(workers) as pool:
         waiting = iter(items)
@@ -65,6 +63,10 @@ def inspect_items(
                 on_decoded(inspection.item, decoded)
             results.append(inspection)
     return results
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _inspect(item: Item, classes: ClassTable | None) -> tuple[Inspection, Decoded | None]:
@@ -112,9 +114,7 @@ def _as_fault(problem: FileProblem) -> Fault:
 def _size_fault(item: Item, image: tuple[int, ...], mask: tuple[int, ...]) -> Fault:
     found = f"{mask[1]} x {mask[0]}"
     if image[:2] == mask[::-1]:
-        found += (
-            " (turned by 90 degrees: does one of the two carry an EXIF orientation that the other lacks?)"
-        )
+        found += " (turned by 90 degrees: perhaps only one of the two carries an EXIF orientation)"
     return Fault(item.mask, f"the size of its image, {image[1]} x {image[0]} (width x height)", found)
 
 

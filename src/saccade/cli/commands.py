@@ -1,0 +1,33 @@
+"""The commands of the program, in the order of its help. A new command is one line here and one module.
+
+A command's module has ``add_parser(subparsers) -> ArgumentParser`` and ``run(args) -> int``, and imports
+what is heavy inside ``run``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """A command's name, its module, and its line in the help."""
+
+    name: str
+    module: str
+    help: str
+
+
+COMMANDS = (
+    Command(
+        "info",
+        "saccade.cli.info",
+        "what an image or a data folder is: size, levels, type, units, classes, faults",
+    ),
+)
+
+
+def load(command: Command) -> ModuleType:
+    """The module of a command."""
+    return importlib.import_module(command.module)

@@ -1,0 +1,106 @@
+"""What the program says while it works: on standard error, never on standard output."""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import Namespace
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, TextIO
+
+PLAIN_INTERVAL = 10.0
+
+
+def say(line: str, args: Namespace | None = None) -> None:
+    """A line for the user on standard error, unless ``-q``."""
+    if not getattr(args, "quiet", False):
+        print(line, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Work of known length with the time left: a bar on a terminal, else a plain line every ten seconds.
+
+    ``with Progress("training", 30, "epochs") as progress: progress.advance(note="mIoU 0.71")``
+
+    Args:
+        what: what is going on ("decoding").
+        total: how many steps; None where that is not known yet.
+        unit: what a step is, plural ("images").
+        quiet: show nothing.
+        stream: where to; default standard error.
+    """
+
+    def __init__(
+        self, what: str, total: int | None, unit: str, *, quiet: bool = False, stream: TextIO | None = None
+    ) -> None:
+        self.what, self.total, self.unit = what, total, unit
+        self._stream = sys.stderr if stream is None else stream
+        self._quiet = quiet
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Progress:
+        self.done, self._note = 0, ""
+        self._start = self._last = time.monotonic()
+        if not self._quiet and self._stream.isatty():
+            self._bar = _terminal_bar(self._stream)
+            self._task = self._bar.add_task(self.what, total=self.total, unit=self.unit, note="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        elif kind is None and self._last > self._start:
+            self._print_line()
+
+    def advance(self, steps: int = 1, *, note: str | None = None, total: int | None = None) -> None:
+        """``steps`` more are done; ``note`` is shown beside them; ``total`` corrects the expected number."""
+        self.done += steps
+        self._note = self._note if note is None else note
+        self.total = self.total if total is None else total
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self.done, total=self.total, note=self._note)
+        elif not self._quiet and time.monotonic() - self._last >= PLAIN_INTERVAL:
+            self._last = time.monotonic()
+            self._print_line()
+
+    def _print_line(self) -> None:
+        passed = time.monotonic() - self._start
+        parts = [f"{self.what}: {self.done}{f'/{self.total}' if self.total else ''} {self.unit}"]
+        if self.total and 0 < self.done < self.total:
+            parts.append(f"{clock(passed / self.done * (self.total - self.done))} left")
+        else:
+            parts.append(f"{clock(passed)} taken")
+        line = ", ".join([*parts, *([self._note] if self._note else [])])
+        with suppress(BrokenPipeError):
+            print(line, file=self._stream, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as "12 s", "3:05 min" or "2:03:05 h"."""
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    if minutes == 0:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
+
+
+def _terminal_bar(stream: TextIO) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    return Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}"),
+        console=Console(file=stream),
+    )
