@@ -1,0 +1,173 @@
+"""The one protocol of every image on disk: sizes, levels, units, and ``read(window, level)``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+
+from saccade.errors import InvalidInput
+from saccade.rasters.window import Window
+
+Meaning = Literal["grey", "white_is_zero", "rgb", "cmyk", "palette", "bands"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of an image: ``size`` (h, w), and how many full-resolution pixels one of its pixels
+    spans along y and x (1.0, 1.0 for level 0); ``tile`` (rows, columns) is what one access to the file
+    decodes at least."""
+
+    size: tuple[int, int]
+    downsample: tuple[float, float]
+    tile: tuple[int, int]
+
+    @classmethod
+    def of(cls, size: tuple[int, int], full: tuple[int, int], tile: tuple[int, int]) -> Level:
+        return cls(
+            size, (full[0] / size[0], full[1] / size[1]), (min(tile[0], size[0]), min(tile[1], size[1]))
+        )
+
+
+@dataclass(frozen=True)
+class PixelSize:
+    """The physical size of one pixel of level 0 along y and x, in ``unit``."""
+
+    y: float
+    x: float
+    unit: Literal["micron", "metre"]
+
+    def __post_init__(self) -> None:
+        if not (0 < self.y < float("inf") and 0 < self.x < float("inf")):
+            raise InvalidInput("pixel size", "two positive finite lengths", (self.y, self.x))
+
+    @property
+    def metres(self) -> tuple[float, float]:
+        factor = 1e-6 if self.unit == "micron" else 1.0
+        return self.y * factor, self.x * factor
+
+    @property
+    def microns(self) -> tuple[float, float]:
+        factor = 1e6 if self.unit == "metre" else 1.0
+        return self.y * factor, self.x * factor
+
+
+@dataclass(frozen=True)
+class RasterInfo:
+    """What a file says about itself.
+
+    Attributes:
+        path: the file or folder.
+        levels: level 0 is the full resolution; coarser ones follow, sizes falling.
+        dtype: of the samples that ``read`` gives.
+        channels: C of ``read``'s (h, w, C).
+        meaning: what the channels are; "palette" reads as indices, C = 1, with ``palette`` (N, 3) uint8.
+        white: the sample value of full brightness (255, 4095, 1 for black and white); None for floats.
+        alpha: the last channel is opacity, not colour.
+        pixel_size: physical size of a pixel of level 0, None where the file does not say.
+        crs: coordinate reference system ("EPSG:32632" or WKT), None without one.
+        transform: (a, b, c, d, e, f): map x = a col + b row + c, map y = d col + e row + f, with pixel
+            corners at whole col and row; None without one.
+        nodata: the value that means "nothing was measured here".
+        notices: what a user should know about how the file was taken, one line each.
+        resident: bytes that stay in memory once anything was read (formats without windows).
+    """
+
+    path: Path
+    levels: tuple[Level, ...]
+    dtype: np.dtype
+    channels: int
+    meaning: Meaning
+    white: float | None = None
+    alpha: bool = False
+    palette: np.ndarray | None = None
+    pixel_size: PixelSize | None = None
+    crs: str | None = None
+    transform: tuple[float, float, float, float, float, float] | None = None
+    nodata: float | None = None
+    notices: tuple[str, ...] = ()
+    resident: int = 0
+
+
+class Raster(ABC):
+    """An image on disk, read window by window; close it, or use it in a ``with`` statement.
+
+    Windows may be read from several threads at once.
+    """
+
+    def __init__(self, info: RasterInfo) -> None:
+        self.info = info
+
+    @property
+    def path(self) -> Path:
+        return self.info.path
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of level 0."""
+        return self.info.levels[0].size
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        return self.info.levels
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.info.dtype
+
+    @property
+    def channels(self) -> int:
+        return self.info.channels
+
+    @property
+    def pixel_size(self) -> PixelSize | None:
+        return self.info.pixel_size
+
+    @property
+    def crs(self) -> str | None:
+        return self.info.crs
+
+    @property
+    def transform(self) -> tuple[float, float, float, float, float, float] | None:
+        return self.info.transform
+
+    @property
+    def nodata(self) -> float | None:
+        return self.info.nodata
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        return self.info.notices
+
+    def read(self, window: Window | None = None, level: int = 0) -> np.ndarray:
+        """The pixels of ``window`` (in pixels of that level; all without one): (h, w, C), ``dtype``.
+
+        Raises:
+            InvalidInput: the level does not exist, or the window reaches past it.
+            FileProblem: the file is damaged there.
+        """
+        if not 0 <= level < len(self.levels):
+            raise InvalidInput("level", f"0 to {len(self.levels) - 1} in {self.path}", level)
+        size = self.levels[level].size
+        window = window or Window.full(size)
+        if not window.inside(size):
+            raise InvalidInput("window", f"inside {size[0]}x{size[1]} (level {level} of {self.path})", window)
+        return self._read(window, level)
+
+    @abstractmethod
+    def _read(self, window: Window, level: int) -> np.ndarray: ...
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Raster:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

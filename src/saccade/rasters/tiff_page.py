@@ -1,0 +1,116 @@
+"""One page of a TIFF, read window by window: only the tiles or strips that the window meets."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+from tifffile import TiffPage
+
+from saccade.errors import FileProblem
+from saccade.rasters.window import Window
+
+LARGEST_SEGMENT = 1 << 30
+_JPEG = {6, 7, 34892, 33007}
+
+
+class PageReader:
+    """Reads windows (h, w, S) of one page; the lock guards the file position that all pages share."""
+
+    def __init__(self, page: TiffPage, lock: threading.Lock) -> None:
+        self.page, self.lock = page, lock
+        self.frame: TiffPage = page.keyframe
+        self.size = (self.frame.imagelength, self.frame.imagewidth)
+        self.samples = self.frame.samplesperpixel
+        self.separate = self.frame.planarconfig == 2 and self.samples > 1
+        stripe = (min(self.frame.rowsperstrip, self.size[0]), self.size[1])
+        self.tile = (self.frame.tilelength, self.frame.tilewidth) if self.frame.is_tiled else stripe
+        self.plain = (
+            not self.frame.is_tiled
+            and self.frame.compression == 1
+            and self.frame.predictor == 1
+            and self.frame.fillorder == 1
+            and self.frame.bitspersample == self.frame.dtype.itemsize * 8
+            and not self.frame.is_subsampled
+        )
+        if self.frame.imagedepth != 1:
+            raise FileProblem(self._path(), "a flat image", "a volume (ImageDepth above 1)")
+        self._decode_arguments = {"_fullsize": self.frame.is_tiled}
+        if self.frame.compression in _JPEG:
+            self._decode_arguments |= {"jpegtables": page.jpegtables, "jpegheader": self.frame.jpegheader}
+
+    def read(self, window: Window) -> np.ndarray:
+        out = np.full((*window.size, self.samples), self.frame.nodata, self.frame.dtype)
+        planes = range(self.samples) if self.separate else (0,)
+        rows = range(window.top // self.tile[0], (window.bottom - 1) // self.tile[0] + 1)
+        columns = range(window.left // self.tile[1], (window.right - 1) // self.tile[1] + 1)
+        for plane in planes:
+            channels = slice(plane, plane + 1) if self.separate else slice(None)
+            for row in rows:
+                for column in columns:
+                    self._place(out[..., channels], window, plane, row, column)
+        return out
+
+    def _place(self, out: np.ndarray, window: Window, plane: int, row: int, column: int) -> None:
+        top, left = row * self.tile[0], column * self.tile[1]
+        bottom, right = min(top + self.tile[0], self.size[0]), min(left + self.tile[1], self.size[1])
+        shared = Window(top, bottom, left, right).intersection(window)
+        if shared is None:
+            return
+        down, across = -(-self.size[0] // self.tile[0]), -(-self.size[1] // self.tile[1])
+        index = (plane * down + row) * across + column
+        if self.plain:
+            segment, top = self._rows(index, shared.top - top, shared.bottom - top), shared.top
+        else:
+            segment = self._segment(index)
+        if segment is not None:
+            inner = shared.shifted(-top, -left).slices
+            out[shared.shifted(-window.top, -window.left).slices] = segment[inner]
+
+    def _segment(self, index: int) -> np.ndarray | None:
+        """The decoded tile or strip (rows, columns, samples); None where the file left it out."""
+        samples = 1 if self.separate else self.samples
+        weight = self.tile[0] * self.tile[1] * samples * self.frame.dtype.itemsize
+        if weight > LARGEST_SEGMENT:
+            raise FileProblem(
+                self._path(),
+                "tiles or strips that decode to 1 GiB at most",
+                f"one piece of {weight / 2**30:.1f} GiB",
+                "store the image in tiles, for example: vips tiffsave IN OUT.tif --tile --pyramid --bigtiff",
+            )
+        data = self._bytes(index, 0, self.page.databytecounts[index])
+        decoded, _, shape = self.frame.decode(data, index, **self._decode_arguments)
+        if decoded is None:
+            return None
+        pixels = np.asarray(decoded)[0]
+        if pixels.shape[0] < shape[1] or pixels.shape[1] < shape[2] or pixels.shape[2] != samples:
+            raise ValueError("a tile or strip holds fewer pixels than it should")
+        return pixels
+
+    def _rows(self, index: int, first: int, last: int) -> np.ndarray | None:
+        """Rows of an uncompressed strip, without the rest of it: a strip may be the whole image."""
+        samples = 1 if self.separate else self.samples
+        dtype = self.frame.dtype.newbyteorder(self.frame.parent.byteorder)
+        weight = self.size[1] * samples * dtype.itemsize
+        data = self._bytes(index, first * weight, (last - first) * weight)
+        return (
+            None if data is None else np.frombuffer(data, dtype).reshape(last - first, self.size[1], samples)
+        )
+
+    def _bytes(self, index: int, skip: int, count: int) -> bytes | None:
+        offsets: Any = self.page.dataoffsets
+        if index >= len(offsets):
+            raise ValueError("the table of tiles or strips ends too early")
+        if offsets[index] == 0 or self.page.databytecounts[index] == 0:
+            return None
+        file = self.page.parent.filehandle
+        with self.lock:
+            file.seek(offsets[index] + skip)
+            data = file.read(count)
+        if len(data) < count:
+            raise ValueError("the file ends inside a tile or strip")
+        return data
+
+    def _path(self) -> str:
+        return self.page.parent.filehandle.path
