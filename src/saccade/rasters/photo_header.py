@@ -104,12 +104,12 @@ def _png_depth(path: Path) -> tuple[int, int]:
 def _late_exif(path: Path) -> bytes:
     """The eXIf chunk wherever it stands: Pillow finds one behind the pixels only by decoding them."""
     with path.open("rb") as file:
-        at = 8
-        while len(head := file.seek(at) and file.read(8)) == 8:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
             length, name = struct.unpack(">I4s", head)
             if name == b"eXIf":
                 return file.read(min(length, 1 << 20))
-            at += length + 12
+            file.seek(length + 4, 1)
     return b""
 
 

@@ -28,7 +28,6 @@ _MEANINGS: dict[int, Meaning] = {
     6: "rgb",
     8: "bands",
 }
-_KINDS = {np.dtype(bool): np.dtype(np.uint8)}
 listen("tifffile")
 
 
@@ -117,7 +116,7 @@ def _info(path: Path, levels: list[list[PageReader]], tag: int, notices: tuple[s
     first = levels[0][0]
     page = first.frame
     full = oriented_pair(first.size, tag)
-    dtype = _KINDS.get(page.dtype, page.dtype)
+    dtype = np.dtype(np.uint8) if first.dtype == bool else first.dtype
     channels = sum(reader.samples for reader in levels[0])
     meaning = _meaning(page, channels, len(levels[0]))
     physical = pixel_size(page)
@@ -127,7 +126,7 @@ def _info(path: Path, levels: list[list[PageReader]], tag: int, notices: tuple[s
         dtype,
         channels,
         meaning,
-        white=_white(page),
+        white=_white(page, dtype),
         alpha=len(levels[0]) == 1 and any(int(kind) in (1, 2) for kind in page.extrasamples[-1:]),
         palette=_palette(page) if meaning == "palette" else None,
         pixel_size=physical,
@@ -146,10 +145,10 @@ def _meaning(page: TiffPage, channels: int, planes: int) -> Meaning:
     return meaning
 
 
-def _white(page: TiffPage) -> float | None:
-    if page.dtype.kind == "f":
+def _white(page: TiffPage, dtype: np.dtype) -> float | None:
+    if dtype.kind == "f":
         return None
-    bits = int(page.bitspersample) - (1 if page.dtype.kind == "i" else 0)
+    bits = int(page.bitspersample) - (1 if dtype.kind == "i" else 0)
     return float(2**bits - 1)
 
 

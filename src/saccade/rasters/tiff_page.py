@@ -21,6 +21,11 @@ class PageReader:
     def __init__(self, page: TiffPage, lock: threading.Lock) -> None:
         self.page, self.lock = page, lock
         self.frame: TiffPage = page.keyframe
+        if self.frame.dtype is None or self.frame.dtype.kind not in "uifb":
+            raise FileProblem(self._path(), "real numbers of 1 to 64 bits", "samples of another type")
+        if self.frame.imagedepth != 1:
+            raise FileProblem(self._path(), "a flat image", "a volume (ImageDepth above 1)")
+        self.dtype: np.dtype = self.frame.dtype
         self.size = (self.frame.imagelength, self.frame.imagewidth)
         self.samples = self.frame.samplesperpixel
         self.separate = self.frame.planarconfig == 2 and self.samples > 1
@@ -31,17 +36,15 @@ class PageReader:
             and self.frame.compression == 1
             and self.frame.predictor == 1
             and self.frame.fillorder == 1
-            and self.frame.bitspersample == self.frame.dtype.itemsize * 8
+            and self.frame.bitspersample == self.dtype.itemsize * 8
             and not self.frame.is_subsampled
         )
-        if self.frame.imagedepth != 1:
-            raise FileProblem(self._path(), "a flat image", "a volume (ImageDepth above 1)")
-        self._decode_arguments = {"_fullsize": self.frame.is_tiled}
+        self._decode_arguments: dict[str, Any] = {"_fullsize": self.frame.is_tiled}
         if self.frame.compression in _JPEG:
             self._decode_arguments |= {"jpegtables": page.jpegtables, "jpegheader": self.frame.jpegheader}
 
     def read(self, window: Window) -> np.ndarray:
-        out = np.full((*window.size, self.samples), self.frame.nodata, self.frame.dtype)
+        out = np.full((*window.size, self.samples), self.frame.nodata, self.dtype)
         planes = range(self.samples) if self.separate else (0,)
         rows = range(window.top // self.tile[0], (window.bottom - 1) // self.tile[0] + 1)
         columns = range(window.left // self.tile[1], (window.right - 1) // self.tile[1] + 1)
@@ -71,7 +74,7 @@ class PageReader:
     def _segment(self, index: int) -> np.ndarray | None:
         """The decoded tile or strip (rows, columns, samples); None where the file left it out."""
         samples = 1 if self.separate else self.samples
-        weight = self.tile[0] * self.tile[1] * samples * self.frame.dtype.itemsize
+        weight = self.tile[0] * self.tile[1] * samples * self.dtype.itemsize
         if weight > LARGEST_SEGMENT:
             raise FileProblem(
                 self._path(),
@@ -91,7 +94,7 @@ class PageReader:
     def _rows(self, index: int, first: int, last: int) -> np.ndarray | None:
         """Rows of an uncompressed strip, without the rest of it: a strip may be the whole image."""
         samples = 1 if self.separate else self.samples
-        dtype = self.frame.dtype.newbyteorder(self.frame.parent.byteorder)
+        dtype = self.dtype.newbyteorder(self.frame.parent.byteorder)
         weight = self.size[1] * samples * dtype.itemsize
         data = self._bytes(index, first * weight, (last - first) * weight)
         return (
