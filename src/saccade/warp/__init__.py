@@ -1,1 +1,7 @@
+"""Reading pixels at a grid, and putting answers back: fast kernels beside readable twins."""
 
+from saccade.warp.pyramid import Pyramid
+from saccade.warp.sample import sample
+from saccade.warp.sample_reference import sample_reference
+
+__all__ = ["Pyramid", "sample", "sample_reference"]
