@@ -57,11 +57,15 @@ class Progress:
         elif kind is None and self._last > self._start:
             self._print_line()
 
-    def advance(self, steps: int = 1, *, note: str | None = None, total: int | None = None) -> None:
-        """``steps`` more are done; ``note`` is shown beside them; ``total`` corrects the expected number."""
-        self.done += steps
-        self._note = self._note if note is None else note
+    def advance(self, steps: int = 1, *, note: str | None = None) -> None:
+        """``steps`` more are done; ``note`` is shown beside them."""
+        self.update(self.done + steps, note=note)
+
+    def update(self, done: int, total: int | None = None, *, note: str | None = None) -> None:
+        """``done`` steps are done, of ``total`` where that was not known before."""
+        self.done = done
         self.total = self.total if total is None else total
+        self._note = self._note if note is None else note
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, total=self.total, note=self._note)
         elif not self._quiet and time.monotonic() - self._last >= PLAIN_INTERVAL:

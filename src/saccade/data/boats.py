@@ -34,7 +34,7 @@ class _Boat:
 
 
 def draw_boats(rng: np.random.Generator, picture: Field, offshore: Field) -> NDArray[np.bool_]:
-    """Paints boats onto ``picture`` (H, W, 3) in place; (H, W) bool, where they are.
+    """Paints boats onto ``picture`` (3, H, W) in place; (H, W) bool, where they are.
 
     Args:
         offshore: (H, W) distance in pixels to the nearest land; 0 on land.
@@ -57,7 +57,7 @@ def draw_whitecaps(rng: np.random.Generator, picture: Field, offshore: Field) ->
     height, width = offshore.shape
     angle, (short, _) = rng.uniform(0, np.pi), _lengths(offshore)
     for _ in range(rng.integers(40, 120)):
-        row, column = rng.uniform(0, height), rng.uniform(0, width)
+        row, column = rng.uniform((0, 0), (height, width))
         length = short * rng.uniform(0.3, 1.3)
         if offshore[int(row), int(column)] > 3:
             streak = _Boat(row, column, length, angle + rng.normal(0, 0.2))
@@ -71,7 +71,7 @@ def _lengths(offshore: Field) -> tuple[float, float]:
 
 
 def _fleets(rng: np.random.Generator, offshore: Field) -> list[_Boat]:
-    """Boats in a few fleets, then strays: more of them than are needed, the free places are taken."""
+    """A few strays, then fleets, of which the first is large: more boats than are needed."""
     height, width = offshore.shape
     shortest, longest = _lengths(offshore)
     sea = np.flatnonzero(offshore > longest)
@@ -85,9 +85,7 @@ def _fleets(rng: np.random.Generator, offshore: Field) -> list[_Boat]:
             angle = course + rng.normal(0, 0.5)
             boats.append(_Boat(*place, shortest * (longest / shortest) ** rng.uniform(), angle))
     strays = [
-        _Boat(
-            rng.uniform(0, height), rng.uniform(0, width), shortest * rng.uniform(1, 2), rng.uniform(0, 6.3)
-        )
+        _Boat(*rng.uniform((0, 0), (height, width)), shortest * rng.uniform(1, 2), rng.uniform(0, 6.3))
         for _ in range(int(rng.integers(1, 6)))
     ]
     return strays + boats
@@ -119,7 +117,7 @@ def _fill(
     picture: Field, corners: list[tuple[float, float]], colour: tuple[int, ...], opacity: float
 ) -> tuple[tuple[slice, slice], Field]:
     """Blends a polygon into ``picture`` with soft edges; its box, and the share of each pixel it covers."""
-    height, width = picture.shape[:2]
+    _, height, width = picture.shape
     xs, ys = zip(*corners, strict=True)
     top, left = max(0, int(min(ys)) - 1), max(0, int(min(xs)) - 1)
     bottom, right = max(top, min(height, int(max(ys)) + 2)), max(left, min(width, int(max(xs)) + 2))
@@ -130,6 +128,6 @@ def _fill(
     points = [((x - left) * _FINE, (y - top) * _FINE) for x, y in corners]
     ImageDraw.Draw(canvas).polygon(points, fill=255)
     cover = np.asarray(canvas.reduce(_FINE), np.float32) / 255
-    share = cover[..., None] * np.float32(opacity)
-    picture[box] += (np.asarray(colour, np.float32) - picture[box]) * share
+    window = picture[:, box[0], box[1]]
+    window += (np.float32(colour)[:, None, None] - window) * (cover * np.float32(opacity))
     return box, cover

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from saccade.data.classes import ClassTable
 from saccade.data.classesfile import read_classes
 from saccade.data.dataset import SPLITS, Decoded, Item
-from saccade.data.inspection import ItemFacts, OnDecoded, inspect_items
+from saccade.data.inspection import ItemFacts, OnDecoded, OnProgress, inspect_items
 from saccade.data.pairs import pair_files, shared_contents
 from saccade.data.splitsfile import Splits, read_splits
 from saccade.errors import DataFaults, Fault, FileProblem, InvalidInput
@@ -71,15 +71,20 @@ class DataFolder:
 
 
 def open_data(
-    path: Path | str, *, splits: Iterable[str] | None = None, on_decoded: OnDecoded | None = None
+    path: Path | str,
+    *,
+    splits: Iterable[str] | None = None,
+    on_decoded: OnDecoded | None = None,
+    on_progress: OnProgress | None = None,
 ) -> DataFolder:
     """Opens a data folder and checks everything in it, files and pixels, before any work starts.
 
     Args:
         path: the folder.
         splits: the splits whose files are needed ("train", "val", "test"); None for all that the folder has.
-        on_decoded: called once with each item and its pixels, which the check has decoded anyway: hand in
-            :meth:`saccade.data.cache.SampleCache.keep`.
+        on_decoded: called, from a few threads, once with each item and its pixels, which the check decodes
+            anyway: hand in :meth:`saccade.data.cache.SampleCache.keep`.
+        on_progress: called with how many items of how many are checked.
 
     Raises:
         FileProblem: where ``path`` is not a folder.
@@ -96,7 +101,7 @@ def open_data(
         stems, missing = _only(stems, tuple(splits), root / "splits.json", bool(split_faults))
         faults += missing
     items, pair_faults, notices = pair_files(root, stems)
-    inspections = inspect_items(list(items.values()), classes, on_decoded)
+    inspections = inspect_items(list(items.values()), classes, on_decoded, on_progress)
     faults += [*pair_faults, *shared_contents(items, stems)]
     faults += [fault for inspection in inspections for fault in inspection.faults]
     if faults or classes is None:

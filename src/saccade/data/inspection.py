@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from saccade.data.classes import ClassTable
 from saccade.data.dataset import Decoded, Item
@@ -17,6 +17,7 @@ from saccade.errors import Fault, FileProblem
 from saccade.rasters import read_label_map, read_rgb
 
 OnDecoded = Callable[[Item, Decoded], None]
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -45,31 +46,30 @@ class Inspection:
 
 
 def inspect_items(
-    items: Sequence[Item], classes: ClassTable | None, on_decoded: OnDecoded | None = None
+    items: Sequence[Item],
+    classes: ClassTable | None,
+    on_decoded: OnDecoded | None = None,
+    on_progress: OnProgress | None = None,
 ) -> list[Inspection]:
-    """Inspects items in order. ``on_decoded`` is called, one call at a time, with each that has no fault.
+    """Inspects items, in a few threads, and returns what was seen in their order.
 
-    Without a class table (its file is broken) only files and sizes are checked.
+    ``on_decoded`` is called in those threads with each item that has no fault, so that decoded pixels need
+    not wait for each other. Without a class table (its file is broken) only files and sizes are checked.
     """
-    workers = min(4, _cores())
-    results: list[Inspection] = []
-    with ThreadPoolExecutor(workers) as pool:
-        waiting = iter(items)
-        running = [pool.submit(_inspect, item, classes) for item in islice(waiting, workers + 1)]
-        while running:
-            inspection, decoded = running.pop(0).result()
-            running += [pool.submit(_inspect, item, classes) for item in islice(waiting, 1)]
-            if on_decoded is not None and decoded is not None:
-                on_decoded(inspection.item, decoded)
-            results.append(inspection)
-    return results
+    with ThreadPoolExecutor(min(4, _cores())) as pool:
+        inspections = []
+        for inspection in pool.map(lambda item: _inspect(item, classes, on_decoded), items):
+            inspections.append(inspection)
+            if on_progress is not None:
+                on_progress(len(inspections), len(items))
+        return inspections
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _inspect(item: Item, classes: ClassTable | None) -> tuple[Inspection, Decoded | None]:
+def _inspect(item: Item, classes: ClassTable | None, on_decoded: OnDecoded | None) -> Inspection:
     faults: list[Fault] = []
     image, values = None, None
     try:
@@ -80,22 +80,25 @@ def _inspect(item: Item, classes: ClassTable | None) -> tuple[Inspection, Decode
         values = read_label_map(item.mask)
     except FileProblem as problem:
         faults.append(_as_fault(problem))
-    notices = () if image is None else tuple(image.notices)
+    notices = () if image is None else _general(image.notices, item)
     if image is not None and values is not None and image.array.shape[:2] != values.shape:
         faults.append(_size_fault(item, image.array.shape, values.shape))
     if values is None or classes is None:
-        return Inspection(item, None, tuple(faults), notices), None
+        return Inspection(item, None, tuple(faults), notices)
     counts = value_counts(values)
     faults += _range_faults(item, counts, classes)
     if faults or image is None:
-        return Inspection(item, None, tuple(faults), notices), None
-    facts = _facts(values.shape, counts, classes)
-    decoded = Decoded(image.array, classes.encode_valid(values), notices)
-    return Inspection(item, facts, (), notices), decoded
+        return Inspection(item, None, tuple(faults), notices)
+    if on_decoded is not None:
+        on_decoded(item, Decoded(image.array, classes.encode_valid(values), notices))
+    return Inspection(item, _facts(values.shape, counts, classes), (), notices)
 
 
 def value_counts(values: NDArray[np.integer]) -> NDArray[np.int64]:
-    """(256 or more,) how often each value occurs in a label map."""
+    """(256 or more,) how often each value occurs in a label map (H, W) of uint8 or uint16."""
+    if values.dtype == np.uint8:
+        # three times as quick as bincount, which first makes 64-bit integers of all pixels
+        return np.asarray(Image.fromarray(np.ascontiguousarray(values)).histogram(), np.int64)
     return np.bincount(values.ravel(), minlength=256)
 
 
@@ -104,6 +107,11 @@ def _facts(shape: tuple[int, ...], counts: NDArray[np.int64], classes: ClassTabl
     padded = np.pad(counts, (0, max(0, max(classes.allowed_values) + 1 - len(counts))))
     per_class = tuple(int(padded[index]) for index in classes.indices)
     return ItemFacts((shape[0], shape[1]), per_class, 0 if ignored is None else int(padded[ignored]))
+
+
+def _general(notices: Sequence[str], item: Item) -> tuple[str, ...]:
+    """Notices without the file's name, so that those of many files count as one."""
+    return tuple(notice.replace(item.image.name, "the file") for notice in notices)
 
 
 def _as_fault(problem: FileProblem) -> Fault:

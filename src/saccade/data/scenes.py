@@ -15,6 +15,7 @@ from saccade.data.classes import ClassTable
 from saccade.data.dataset import SPLITS
 from saccade.data.seascape import draw_scene
 from saccade.errors import FileProblem, InvalidInput
+from saccade.rasters import write_label_png
 
 SCENE_CLASSES = ClassTable(
     names=("water", "land", "forest", "boat"),
@@ -60,9 +61,7 @@ def make_scenes(
     def draw(k: int) -> None:
         scene = draw_scene(np.random.default_rng([seed, k]), size)
         Image.fromarray(scene.image).save(root / "images" / f"{stems[k]}.jpg", quality=93, subsampling=0)
-        mask = Image.fromarray(scene.labels)
-        mask.putpalette(SCENE_CLASSES.palette.tobytes())
-        mask.save(root / "masks" / f"{stems[k]}.png")
+        write_label_png(root / "masks" / f"{stems[k]}.png", scene.labels, SCENE_CLASSES.palette.tolist())
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for _ in pool.map(draw, range(len(stems))):

@@ -36,7 +36,7 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> Scene:
     height = fractal_field(rng, size, 2.0, 6)
     height -= np.quantile(height, 1.0 - rng.uniform(0.15, 0.35))
     labels = _ground(rng, height)
-    offshore = ndimage.distance_transform_edt(labels == WATER).astype(np.float32)
+    offshore = _offshore(labels == WATER)
     picture = _paint(rng, height, labels, offshore)
     draw_whitecaps(rng, picture, offshore)
     labels[draw_boats(rng, picture, offshore)] = BOAT
@@ -53,34 +53,42 @@ def _ground(rng: np.random.Generator, height: Field) -> NDArray[np.uint8]:
 
 
 def _paint(rng: np.random.Generator, height: Field, labels: NDArray[np.uint8], offshore: Field) -> Field:
+    """(3, H, W) in 0..255: the ground without anything on it."""
     size = (height.shape[0], height.shape[1])
-    depth = 1 - np.exp(-offshore / (0.09 * size[0]))
     ripples = smooth_field(rng, size, size[0] / 6) * 0.06 + smooth_field(rng, size, size[0] / 24) * 0.05
-    water = _blend(_SHALLOW, _DEEP, np.clip(depth + ripples, 0, 1))
     grain = smooth_field(rng, size, size[0] / 5)
-    land = _blend(_SAND, _GRASS, np.clip(height * 2.5 + grain * 0.15, 0, 1))
-    crowns = _blend(_FOREST, _CROWNS, np.clip(0.4 + grain * 0.35, 0, 1))
-    picture = np.where((labels == WATER)[..., None], water, land)
-    picture = np.where((labels == FOREST)[..., None], crowns, picture)
+    picture = _blend(_SHALLOW, _DEEP, 1 - np.exp(-offshore / (0.09 * size[0])) + ripples)
+    land, forest = labels != WATER, labels == FOREST
+    picture[:, land] = _blend(_SAND, _GRASS, height[land] * 2.5 + grain[land] * 0.15)
+    picture[:, forest] = _blend(_FOREST, _CROWNS, 0.4 + grain[forest] * 0.35)
     slope = np.gradient(ndimage.gaussian_filter(height, size[0] / 200), axis=1) * size[0]
-    relief = np.where(labels == WATER, 0, np.clip(slope * 0.02, -0.25, 0.25))
-    return (picture * (1 + relief[..., None])).astype(np.float32)
+    picture[:, land] *= 1 + np.clip(slope[land] * 0.02, -0.25, 0.25)
+    return picture
 
 
 def _blend(low: tuple[int, int, int], high: tuple[int, int, int], share: Field) -> Field:
-    start, end = np.asarray(low, np.float32), np.asarray(high, np.float32)
-    return start + (end - start) * share[..., None].astype(np.float32)
+    """(3, ...) between two colours, at the share of the second, which is limited to 0..1."""
+    start, end = np.float32(low), np.float32(high)
+    shape = (3,) + (1,) * share.ndim
+    return start.reshape(shape) + (end - start).reshape(shape) * np.clip(share, 0, 1)[None]
 
 
 def _photograph(rng: np.random.Generator, picture: Field) -> NDArray[np.uint8]:
     """Light from one side, drifting shadows of clouds, a tint, and the noise of the camera."""
-    height, width = picture.shape[:2]
-    angle = rng.uniform(0, 2 * np.pi)
+    _, height, width = picture.shape
+    angle = np.float32(rng.uniform(0, 2 * np.pi))
     rows = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     columns = np.linspace(-1, 1, width, dtype=np.float32)
-    light = 1 + 0.12 * (np.sin(angle) * rows + np.cos(angle) * columns)
-    clouds = np.clip(smooth_field(rng, (height, width), 3.0) - 0.8, 0, 1) * rng.uniform(0, 0.5)
+    clouds = np.clip(smooth_field(rng, (height, width), 3.0) - 0.8, 0, 1) * np.float32(rng.uniform(0, 0.5))
+    light = (1 + 0.12 * (np.sin(angle) * rows + np.cos(angle) * columns)) * (1 - clouds)
     gain = rng.uniform(0.75, 1.15) * (1 + rng.normal(0, 0.04, 3))
-    lit = picture * (light * (1 - clouds))[..., None].astype(np.float32) * gain.astype(np.float32)
     noise = rng.standard_normal(picture.shape, np.float32) * np.float32(rng.uniform(2, 6))
-    return np.clip(lit + noise, 0, 255).round().astype(np.uint8)
+    lit = picture * light * np.float32(gain)[:, None, None] + noise
+    return np.ascontiguousarray(np.clip(lit, 0, 255).astype(np.uint8).transpose(1, 2, 0))
+
+
+def _offshore(sea: NDArray[np.bool_]) -> Field:
+    """(H, W): about how many pixels away the nearest land is, measured on every second pixel."""
+    coarse = ndimage.distance_transform_edt(sea[::2, ::2]).astype(np.float32) * 2
+    distance = np.repeat(np.repeat(coarse, 2, axis=0), 2, axis=1)[: sea.shape[0], : sea.shape[1]]
+    return np.where(sea, distance, 0)
