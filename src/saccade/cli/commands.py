@@ -19,13 +19,7 @@ class Command(NamedTuple):
     help: str
 
 
-COMMANDS = (
-    Command(
-        "info",
-        "saccade.cli.info",
-        "what an image or a data folder is: size, levels, type, units, classes, faults",
-    ),
-)
+COMMANDS = (Command("info", "saccade.cli.info", "what an image or a data folder is, and every fault in it"),)
 
 
 def load(command: Command) -> ModuleType:

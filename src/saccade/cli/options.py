@@ -1,4 +1,4 @@
-"""Options that several commands share, as parent parsers: ``add_parser(..., parents=[common(), output()])``."""
+"""Options that several commands share: ``subparsers.add_parser(..., parents=[common(), output()])``."""
 
 from __future__ import annotations
 

@@ -82,11 +82,11 @@ def _fleets(rng: np.random.Generator, offshore: Field) -> list[_Boat]:
         course = rng.uniform(0, 2 * np.pi)
         for _ in range(int(rng.integers(6, 16)) if fleet else 60):
             place = rng.normal((row, column), longest * 2.0)
-            angle = course + rng.normal(0, 0.5)
-            boats.append(_Boat(*place, shortest * (longest / shortest) ** rng.uniform(), angle))
+            length = shortest * (longest / shortest) ** rng.uniform()
+            boats.append(_Boat(place[0], place[1], length, course + rng.normal(0, 0.5)))
     strays = [
-        _Boat(*rng.uniform((0, 0), (height, width)), shortest * rng.uniform(1, 2), rng.uniform(0, 6.3))
-        for _ in range(int(rng.integers(1, 6)))
+        _Boat(place[0], place[1], shortest * rng.uniform(1, 2), rng.uniform(0, 2 * np.pi))
+        for place in rng.uniform((0, 0), (height, width), (int(rng.integers(1, 6)), 2))
     ]
     return strays + boats
 
@@ -127,7 +127,7 @@ def _fill(
     canvas = Image.new("L", ((right - left) * _FINE, (bottom - top) * _FINE))
     points = [((x - left) * _FINE, (y - top) * _FINE) for x, y in corners]
     ImageDraw.Draw(canvas).polygon(points, fill=255)
-    cover = np.asarray(canvas.reduce(_FINE), np.float32) / 255
+    cover = np.asarray(canvas.reduce(_FINE), np.float32) / np.float32(255)
     window = picture[:, box[0], box[1]]
-    window += (np.float32(colour)[:, None, None] - window) * (cover * np.float32(opacity))
+    window += (np.array(colour, np.float32)[:, None, None] - window) * (cover * opacity)
     return box, cover

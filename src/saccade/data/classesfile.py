@@ -57,10 +57,7 @@ def parse_classes(value: dict[str, Any], path: Path) -> tuple[ClassTable | None,
 
 def _table(rows: list[dict[str, Any]], ignored: int | None) -> ClassTable:
     fallback = default_colours(len(rows))
-    colours: list[Colour] = [
-        tuple(row.get("colour") or fallback[k])  # type: ignore[misc]
-        for k, row in enumerate(rows)
-    ]
+    colours: list[Colour] = [tuple(row.get("colour") or fallback[k]) for k, row in enumerate(rows)]
     names = tuple(row["name"] for row in rows)
     return ClassTable(names, tuple(row["index"] for row in rows), tuple(colours), ignored)
 

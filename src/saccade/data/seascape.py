@@ -68,7 +68,7 @@ def _paint(rng: np.random.Generator, height: Field, labels: NDArray[np.uint8], o
 
 def _blend(low: tuple[int, int, int], high: tuple[int, int, int], share: Field) -> Field:
     """(3, ...) between two colours, at the share of the second, which is limited to 0..1."""
-    start, end = np.float32(low), np.float32(high)
+    start, end = np.array(low, np.float32), np.array(high, np.float32)
     shape = (3,) + (1,) * share.ndim
     return start.reshape(shape) + (end - start).reshape(shape) * np.clip(share, 0, 1)[None]
 
@@ -83,7 +83,7 @@ def _photograph(rng: np.random.Generator, picture: Field) -> NDArray[np.uint8]:
     light = (1 + 0.12 * (np.sin(angle) * rows + np.cos(angle) * columns)) * (1 - clouds)
     gain = rng.uniform(0.75, 1.15) * (1 + rng.normal(0, 0.04, 3))
     noise = rng.standard_normal(picture.shape, np.float32) * np.float32(rng.uniform(2, 6))
-    lit = picture * light * np.float32(gain)[:, None, None] + noise
+    lit = picture * light * gain.astype(np.float32)[:, None, None] + noise
     return np.ascontiguousarray(np.clip(lit, 0, 255).astype(np.uint8).transpose(1, 2, 0))
 
 
