@@ -5,15 +5,34 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from saccade.metrics.boundary import boundary_counts, boundary_iou
 from saccade.metrics.confusion import confusion_matrix
 from saccade.metrics.iou import iou, miou, pixel_accuracy
+from saccade.metrics.objects import SizeBin, object_records, recall_by_size
+from saccade.metrics.trimap import trimap_accuracy, trimap_counts
 
 if TYPE_CHECKING:
-    from saccade.metrics.pooled import ConfusionMatrix
+    from saccade.metrics.pooled import BoundaryIoU, ConfusionMatrix, ObjectRecall, TrimapAccuracy
 
-_POOLED = ("ConfusionMatrix",)
+_POOLED = ("BoundaryIoU", "ConfusionMatrix", "ObjectRecall", "TrimapAccuracy")
 
-__all__ = ["ConfusionMatrix", "confusion_matrix", "iou", "miou", "pixel_accuracy"]
+__all__ = [
+    "BoundaryIoU",
+    "ConfusionMatrix",
+    "ObjectRecall",
+    "SizeBin",
+    "TrimapAccuracy",
+    "boundary_counts",
+    "boundary_iou",
+    "confusion_matrix",
+    "iou",
+    "miou",
+    "object_records",
+    "pixel_accuracy",
+    "recall_by_size",
+    "trimap_accuracy",
+    "trimap_counts",
+]
 
 
 def __getattr__(name: str) -> Any:
