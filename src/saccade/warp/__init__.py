@@ -3,5 +3,6 @@
 from saccade.warp.pyramid import Pyramid
 from saccade.warp.sample import sample
 from saccade.warp.sample_reference import sample_reference
+from saccade.warp.unwarp import unwarp, unwarp_labels
 
-__all__ = ["Pyramid", "sample", "sample_reference"]
+__all__ = ["Pyramid", "sample", "sample_reference", "unwarp", "unwarp_labels"]
