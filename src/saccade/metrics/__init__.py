@@ -6,30 +6,53 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from saccade.metrics.boundary import boundary_counts, boundary_iou
-from saccade.metrics.confusion import confusion_matrix
+from saccade.metrics.confusion import class_counts, confusion_matrix
 from saccade.metrics.iou import iou, miou, pixel_accuracy
 from saccade.metrics.objects import SizeBin, object_records, recall_by_size
+from saccade.metrics.recovery import recovered_labels, recovery_counts
+from saccade.metrics.sampling import sampling_counts, sampling_ratio
 from saccade.metrics.trimap import trimap_accuracy, trimap_counts
 
 if TYPE_CHECKING:
-    from saccade.metrics.pooled import BoundaryIoU, ConfusionMatrix, ObjectRecall, TrimapAccuracy
+    from saccade.metrics.pooled import (
+        BoundaryIoU,
+        ConfusionMatrix,
+        LabelRecovery,
+        ObjectRecall,
+        SamplingRatio,
+        TrimapAccuracy,
+    )
 
-_POOLED = ("BoundaryIoU", "ConfusionMatrix", "ObjectRecall", "TrimapAccuracy")
+_POOLED = (
+    "BoundaryIoU",
+    "ConfusionMatrix",
+    "LabelRecovery",
+    "ObjectRecall",
+    "SamplingRatio",
+    "TrimapAccuracy",
+)
 
 __all__ = [
     "BoundaryIoU",
     "ConfusionMatrix",
+    "LabelRecovery",
     "ObjectRecall",
+    "SamplingRatio",
     "SizeBin",
     "TrimapAccuracy",
     "boundary_counts",
     "boundary_iou",
+    "class_counts",
     "confusion_matrix",
     "iou",
     "miou",
     "object_records",
     "pixel_accuracy",
     "recall_by_size",
+    "recovered_labels",
+    "recovery_counts",
+    "sampling_counts",
+    "sampling_ratio",
     "trimap_accuracy",
     "trimap_counts",
 ]

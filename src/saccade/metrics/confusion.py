@@ -39,6 +39,15 @@ def confusion_matrix(pred: Tensor, target: Tensor, num_classes: int, ignore_inde
     return _bincount(pred.reshape(-1).long(), target.reshape(-1).long(), num_classes, ignore_index)
 
 
+def class_counts(labels: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
+    """(K,) int64: pixels of each class of ``labels``, of any shape; those of ``ignore_index`` count nowhere.
+
+    Raises:
+        InvalidInput: when the type is not an integer one, or an id is neither a class nor the ignored one.
+    """
+    return confusion_matrix(labels, labels, num_classes, ignore_index).diagonal().clone()
+
+
 def _check(pred: Tensor, target: Tensor, num_classes: int, ignore_index: int) -> None:
     if num_classes < 1:
         raise InvalidInput("num_classes", "at least 1", num_classes)

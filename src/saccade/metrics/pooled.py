@@ -14,7 +14,10 @@ from torchmetrics.utilities import dim_zero_cat
 
 from saccade.metrics.boundary import boundary_counts, boundary_iou
 from saccade.metrics.confusion import confusion_matrix
+from saccade.metrics.iou import iou
 from saccade.metrics.objects import object_records, recall_by_size
+from saccade.metrics.recovery import recovery_counts
+from saccade.metrics.sampling import sampling_counts, sampling_ratio
 from saccade.metrics.trimap import WIDTHS, checked_widths, trimap_accuracy, trimap_counts
 
 
@@ -98,6 +101,51 @@ class TrimapAccuracy(_Counts):
     def compute(self) -> Tensor:
         """(n,) float64, one a width."""
         return trimap_accuracy(self.counts)
+
+
+class SamplingRatio(_Counts):
+    """Pooled :func:`saccade.metrics.sampling_ratio`.
+
+    Args:
+        num_classes: K.
+        ignore_index: label that counts nowhere.
+    """
+
+    def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
+        super().__init__(num_classes, ignore_index, (2, num_classes))
+
+    def update(self, labels: Tensor, grid: Tensor) -> None:
+        """Add labels (B, H, W) and the grids (V, h, w, 2) that sample them."""
+        self.counts += sampling_counts(labels, grid, self.num_classes, self.ignore_index).to(self.device)
+
+    def compute(self) -> Tensor:
+        """(K,) float64, nan for a class without pixels."""
+        return sampling_ratio(self.counts)
+
+
+class LabelRecovery(_Counts):
+    """Pooled IoU of labels and :func:`saccade.metrics.recovered_labels`.
+
+    Args:
+        num_classes: K.
+        mode: how answers are unwarped, "linear" or "nearest".
+        ignore_index: label that counts nowhere.
+    """
+
+    def __init__(self, num_classes: int, mode: str = "linear", ignore_index: int = 255) -> None:
+        super().__init__(num_classes, ignore_index, (num_classes, num_classes))
+        self.mode = mode
+
+    def update(self, labels: Tensor, grid: Tensor) -> None:
+        """Add labels (B, H, W) and the grids (B, h, w, 2) that sample them."""
+        counts = recovery_counts(
+            labels, grid, self.num_classes, mode=self.mode, ignore_index=self.ignore_index
+        )
+        self.counts += counts.to(self.device)
+
+    def compute(self) -> Tensor:
+        """(K,) float64, nan for a class that never occurred."""
+        return iou(self.counts)
 
 
 class ObjectRecall(Metric):

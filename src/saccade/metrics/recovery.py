@@ -1,0 +1,67 @@
+"""Label recovery: what the sampler alone loses, before any network errs."""
+
+from __future__ import annotations
+
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from saccade.errors import InvalidInput
+from saccade.metrics.confusion import class_counts, confusion_matrix
+from saccade.warp import sample, unwarp_labels
+
+
+def recovered_labels(
+    labels: Tensor, grid: Tensor, num_classes: int, *, mode: str = "linear", ignore_index: int = 255
+) -> Tensor:
+    """Labels pushed through a sampler's grid and back: Y' = Int(G^-1(G(Y))) (Jin et al., ICLR 2022).
+
+    Each sample takes the label of its nearest pixel, as a network without error would predict it; these
+    answers, as scores of 0 and 1, are unwarped to the full size.
+
+    Args:
+        labels: (B, H, W) integer class ids in [0, num_classes) or ``ignore_index``.
+        grid: (B, h, w, 2) sample positions (x, y) in [-1, 1].
+        num_classes: K >= 1.
+        mode: how answers are unwarped: "linear" as in prediction, or "nearest" sample.
+        ignore_index: pixels without a label. A sample on one of them takes the label of the nearest sample
+            (in rows and columns of the grid) that has one.
+
+    Returns:
+        (B, H, W) integer class ids in [0, num_classes), on the CPU.
+
+    Raises:
+        InvalidInput: when labels and grid do not fit each other, or an id is out of range.
+    """
+    if labels.ndim != 3:
+        raise InvalidInput("labels", "of shape (B, H, W)", tuple(labels.shape))
+    class_counts(labels, num_classes, ignore_index)
+    labels, grid = labels.cpu(), grid.detach().cpu()
+    sampled = _filled(sample(labels, grid, mode="nearest"), ignore_index)
+    scores = torch.nn.functional.one_hot(sampled.long(), num_classes).permute(0, 3, 1, 2).float()
+    return unwarp_labels(scores.contiguous(), grid, (labels.shape[1], labels.shape[2]), mode=mode)
+
+
+def recovery_counts(
+    labels: Tensor, grid: Tensor, num_classes: int, *, mode: str = "linear", ignore_index: int = 255
+) -> Tensor:
+    """(K, K) int64 confusion of labels and :func:`recovered_labels`, whose arguments and errors these are.
+
+    Pooled over the data set, :func:`saccade.metrics.iou` of it is the paper's IoU (label recovery).
+    """
+    recovered = recovered_labels(labels, grid, num_classes, mode=mode, ignore_index=ignore_index)
+    return confusion_matrix(recovered, labels.cpu(), num_classes, ignore_index)
+
+
+def _filled(sampled: Tensor, ignore_index: int) -> Tensor:
+    ignored = sampled == ignore_index
+    if not ignored.any():
+        return sampled
+    filled = sampled.clone()
+    for one, holes in zip(filled, ignored, strict=True):
+        if holes.all():
+            one[:] = 0
+        elif holes.any():
+            rows, columns = ndimage.distance_transform_edt(holes, return_distances=False, return_indices=True)
+            one[:] = one[torch.from_numpy(rows).long(), torch.from_numpy(columns).long()]
+    return filled
