@@ -2,21 +2,28 @@
 
 from saccade.rasters.label_map import read_label_map, write_label_png
 from saccade.rasters.open import open_raster
+from saccade.rasters.overview import overview
 from saccade.rasters.raster import Level, PixelSize, Raster, RasterInfo
 from saccade.rasters.rgb import RGB, image_size, read_rgb
+from saccade.rasters.rgb_view import RGBRaster, as_rgb
+from saccade.rasters.sample import sample_raster
 from saccade.rasters.window import Window, tile_windows
 
 __all__ = [
     "RGB",
     "Level",
     "PixelSize",
+    "RGBRaster",
     "Raster",
     "RasterInfo",
     "Window",
+    "as_rgb",
     "image_size",
     "open_raster",
+    "overview",
     "read_label_map",
     "read_rgb",
+    "sample_raster",
     "tile_windows",
     "write_label_png",
 ]

@@ -22,9 +22,36 @@ def open_raster(path: Path | str) -> Raster:
 
         return PhotoRaster(path, kind)
     if kind == "tiff":
-        from saccade.rasters.tiff import TiffRaster
+        return _open_tiff(path)
+    if kind == "zarr":
+        from saccade.rasters.ome_zarr import ZarrRaster
 
-        return TiffRaster(path)
+        return ZarrRaster(path)
+    return _open_other(path)
+
+
+def _open_tiff(path: Path) -> Raster:
+    from saccade.rasters.geo import GeoRaster, is_georeferenced
+    from saccade.rasters.slide import SlideRaster, is_slide
+    from saccade.rasters.tiff import TiffRaster
+
+    if is_slide(path, tiff=True):
+        return SlideRaster(path)
+    return GeoRaster(path) if is_georeferenced(path) else TiffRaster(path)
+
+
+def _open_other(path: Path) -> Raster:
+    from saccade.rasters.geo import GeoRaster, gdal_driver
+    from saccade.rasters.slide import SlideRaster, is_slide
+
+    if is_slide(path, tiff=False):
+        return SlideRaster(path)
+    if driver := gdal_driver(path):
+        return GeoRaster(path, driver)
     raise FileProblem(
-        path, "an image of a known format", "none of them", "known: PNG, JPEG, WebP, TIFF, OME-TIFF"
+        path,
+        "an image",
+        "none of the formats known",
+        "known: PNG, JPEG, WebP, TIFF, OME-TIFF, Zarr; with saccade[slides] whole slides; with saccade[geo] "
+        "JPEG 2000, VRT and more",
     )

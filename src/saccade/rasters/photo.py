@@ -59,7 +59,7 @@ def _info(path: Path, kind: str, header: Header) -> RasterInfo:
     dtype = np.dtype(np.uint8 if header.white <= 255 else np.uint16)
     return RasterInfo(
         path,
-        (Level.of(size, size, size),),
+        (Level.of(size, size, (256, 256)),),
         dtype,
         header.channels,
         header.meaning,

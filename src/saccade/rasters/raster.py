@@ -28,9 +28,14 @@ class Level:
 
     @classmethod
     def of(cls, size: tuple[int, int], full: tuple[int, int], tile: tuple[int, int]) -> Level:
-        return cls(
-            size, (full[0] / size[0], full[1] / size[1]), (min(tile[0], size[0]), min(tile[1], size[1]))
-        )
+        """The level of an image of ``full`` pixels; a ratio that rounding up or down made uneven is whole."""
+        down, across = (_ratio(whole, part) for whole, part in zip(full, size, strict=True))
+        return cls(size, (down, across), (min(tile[0], size[0]), min(tile[1], size[1])))
+
+
+def _ratio(whole: int, part: int) -> float:
+    factor = max(1, round(whole / part))
+    return float(factor) if part in (whole // factor, -(-whole // factor)) else whole / part
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class RasterInfo:
         transform: (a, b, c, d, e, f): map x = a col + b row + c, map y = d col + e row + f, with pixel
             corners at whole col and row; None without one.
         nodata: the value that means "nothing was measured here".
+        masked: some pixels may be unmeasured; ``Raster.valid`` tells which.
         notices: what a user should know about how the file was taken, one line each.
         resident: bytes that stay in memory once anything was read (formats without windows).
     """
@@ -89,6 +95,7 @@ class RasterInfo:
     crs: str | None = None
     transform: tuple[float, float, float, float, float, float] | None = None
     nodata: float | None = None
+    masked: bool = False
     notices: tuple[str, ...] = ()
     resident: int = 0
 
@@ -150,13 +157,31 @@ class Raster(ABC):
             InvalidInput: the level does not exist, or the window reaches past it.
             FileProblem: the file is damaged there.
         """
+        return self._read(self._checked(window, level), level)
+
+    def _checked(self, window: Window | None, level: int) -> Window:
         if not 0 <= level < len(self.levels):
             raise InvalidInput("level", f"0 to {len(self.levels) - 1} in {self.path}", level)
         size = self.levels[level].size
         window = window or Window.full(size)
         if not window.inside(size):
             raise InvalidInput("window", f"inside {size[0]}x{size[1]} (level {level} of {self.path})", window)
-        return self._read(window, level)
+        return window
+
+    def valid(self, window: Window | None = None, level: int = 0) -> np.ndarray:
+        """Where something was measured: bool (h, w), False at nodata and outside of what was scanned.
+
+        Raises: as ``read``.
+        """
+        window = self._checked(window, level)
+        return self._valid(window, level)
+
+    def _valid(self, window: Window, level: int) -> np.ndarray:
+        if self.nodata is None:
+            return np.ones(window.size, bool)
+        pixels = self._read(window, level)
+        empty = np.isnan(pixels) if np.isnan(self.nodata) else pixels == self.nodata
+        return ~empty.all(axis=2)
 
     @abstractmethod
     def _read(self, window: Window, level: int) -> np.ndarray: ...
