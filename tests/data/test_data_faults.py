@@ -40,7 +40,7 @@ FILE_FAULTS: dict[str, tuple[Callable[[FolderMaker], object], str, str]] = {
     "empty mask": (lambda f: f.mask("a").write_bytes(b""), "masks/a.png", "empty"),
     "truncated image": (lambda f: truncate(f.image("c")), "images/c.png", "truncated"),
     "truncated mask": (lambda f: truncate(f.mask("c")), "masks/c.png", "truncated"),
-    "text as image": (lambda f: f.image("a").write_text("no image"), "images/a.png", "none of them"),
+    "text as image": (lambda f: f.image("a").write_text("no image"), "images/a.png", "none of the"),
     "colour mask": (
         lambda f: Image.new("RGB", (12, 8), (255, 0, 0)).save(f.mask("a")),
         "masks/a.png",

@@ -42,6 +42,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         self.done, self._note = 0, ""
+        self._told: int | None = None
         self._start = self._last = time.monotonic()
         if not self._quiet and self._stream.isatty():
             self._bar = _terminal_bar(self._stream)
@@ -54,7 +55,7 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-        elif kind is None and self._last > self._start:
+        elif kind is None and self._told not in (None, self.done):
             self._print_line()
 
     def advance(self, steps: int = 1, *, note: str | None = None) -> None:
@@ -73,6 +74,7 @@ class Progress:
             self._print_line()
 
     def _print_line(self) -> None:
+        self._told = self.done
         passed = time.monotonic() - self._start
         parts = [f"{self.what}: {self.done}{f'/{self.total}' if self.total else ''} {self.unit}"]
         if self.total and 0 < self.done < self.total:

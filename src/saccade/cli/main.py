@@ -20,25 +20,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     A command may set ``args.hint``: what a user can do after Ctrl-C, such as how to resume.
     """
     args: Namespace | None = None
-    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        args = parse(words)
+        args = parse(list(sys.argv[1:] if argv is None else argv))
         code = args.run(args)
         sys.stdout.flush()
-        return DONE if code is None else code
+        return code
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else DONE
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return _leave_quietly()
     except KeyboardInterrupt:
         return _fail("stopped" + _hint(args))
     except SaccadeError as error:
-        return _fail(f"error: {error}", error.exit_code, error if _verbose(args, words) else None)
+        return _fail(f"error: {error}", error.exit_code, error if _is_verbose(args) else None)
     except (OSError, MemoryError) as error:
-        return _fail(f"error: {_system_words(error)}", FAILED, error if _verbose(args, words) else None)
+        return _fail(f"error: {_system_words(error)}", FAILED, error if _is_verbose(args) else None)
     except Exception as error:
-        return _fail(_defect_words(error), FAILED, error if _verbose(args, words) else None)
+        return _fail(_defect_words(error), FAILED, error if _is_verbose(args) else None)
 
 
 def _fail(line: str, code: int = FAILED, error: BaseException | None = None) -> int:
@@ -48,8 +46,14 @@ def _fail(line: str, code: int = FAILED, error: BaseException | None = None) -> 
     return code
 
 
-def _verbose(args: Namespace | None, words: Sequence[str]) -> bool:
-    return bool(getattr(args, "verbose", False)) if args is not None else "-v" in words
+def _leave_quietly() -> int:
+    """For a reader such as ``head`` that has left: nothing more is written, not even by the interpreter."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
+
+
+def _is_verbose(args: Namespace | None) -> bool:
+    return bool(getattr(args, "verbose", False))
 
 
 def _hint(args: Namespace | None) -> str:

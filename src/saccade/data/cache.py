@@ -10,6 +10,7 @@ from itertools import islice
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from saccade.data.dataset import DataSet, Decoded, Item
@@ -35,9 +36,9 @@ class Sample:
     @classmethod
     def of(cls, item: Item, decoded: Decoded) -> Sample:
         """From decoded pixels (H, W, 3) and (H, W)."""
-        planes = torch.from_numpy(np.array(decoded.image.transpose(2, 0, 1), order="C"))
-        labels = torch.from_numpy(np.array(decoded.labels, order="C"))
-        return cls(item.stem, Pyramid.of(planes[None]), labels[None])
+        image = torch.from_numpy(_own(decoded.image)).permute(2, 0, 1)
+        labels = torch.from_numpy(_own(decoded.labels))
+        return cls(item.stem, Pyramid.of(image[None]), labels[None])
 
     @property
     def size(self) -> tuple[int, int]:
@@ -47,6 +48,11 @@ class Sample:
     @property
     def nbytes(self) -> int:
         return self.pyramid.nbytes + self.labels.nbytes
+
+
+def _own(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An array that torch takes as it is: contiguous and writable; a copy only where it was not."""
+    return np.require(array, requirements=("C", "W"))
 
 
 class SampleCache:
