@@ -90,3 +90,18 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     with pytest.raises(FileProblem, match="got a file"):
         make_scenes(tmp_path / "mine.txt", count=(1, 0, 0), size=(32, 32))
+
+
+def test_an_interrupted_drawing_leaves_nothing_behind(tmp_path: Path) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_scenes(tmp_path / "set", count=(3, 1, 1), size=(32, 48), on_drawn=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    make_scenes(tmp_path / "set", count=(1, 0, 0), size=(32, 48))
+    assert len(open_data(tmp_path / "set").split("train")) == 1

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +12,7 @@ from PIL import Image
 
 from saccade.data.classes import ClassTable
 from saccade.data.dataset import Decoded, Item
+from saccade.data.parallel import in_order
 from saccade.errors import Fault, FileProblem
 from saccade.rasters import read_label_map, read_rgb
 
@@ -56,17 +56,13 @@ def inspect_items(
     ``on_decoded`` is called in those threads with each item that has no fault, so that decoded pixels need
     not wait for each other. Without a class table (its file is broken) only files and sizes are checked.
     """
-    with ThreadPoolExecutor(min(4, _cores())) as pool:
-        inspections = []
-        for inspection in pool.map(lambda item: _inspect(item, classes, on_decoded), items):
+    inspections: list[Inspection] = []
+    with closing(in_order(lambda item: _inspect(item, classes, on_decoded), items)) as results:
+        for inspection in results:
             inspections.append(inspection)
             if on_progress is not None:
                 on_progress(len(inspections), len(items))
-        return inspections
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return inspections
 
 
 def _inspect(item: Item, classes: ClassTable | None, on_decoded: OnDecoded | None) -> Inspection:

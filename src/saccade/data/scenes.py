@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from saccade.data.classes import ClassTable
 from saccade.data.dataset import SPLITS
+from saccade.data.parallel import in_order
 from saccade.data.seascape import draw_scene
 from saccade.errors import FileProblem, InvalidInput
 from saccade.rasters import write_label_png
@@ -37,7 +39,7 @@ def make_scenes(
     """Draws a data folder of seascapes with four classes, boats being about 1 % of the pixels.
 
     Args:
-        out: the folder to make; it must not exist or be empty.
+        out: the folder to make; it must not exist or be empty. It appears when all is drawn.
         count: scenes in train, val and test; a split of 0 is left out.
         size: (H, W) of every scene, at least 16 x 16.
         seed: the same seed draws the same scenes, whatever the number of cores.
@@ -55,29 +57,36 @@ def make_scenes(
     if len(count) != 3 or min(count) < 0 or sum(count) == 0:
         raise InvalidInput("count", "three numbers (train, val, test), not all 0", count)
     root = Path(out)
-    _make_folders(root)
-    stems = [f"scene_{k:03}" for k in range(sum(count))]
-
-    def draw(k: int) -> None:
-        scene = draw_scene(np.random.default_rng([seed, k]), size)
-        Image.fromarray(scene.image).save(root / "images" / f"{stems[k]}.jpg", quality=93, subsampling=0)
-        write_label_png(root / "masks" / f"{stems[k]}.png", scene.labels, SCENE_CLASSES.palette.tolist())
-
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for _ in pool.map(draw, range(len(stems))):
-            if on_drawn is not None:
-                on_drawn()
-    _write_json(root / "classes.json", SCENE_CLASSES.as_dict())
-    _write_json(root / "splits.json", {"seed": seed, **_splits(stems, count)})
+    _refuse_used(root)
+    part = root.with_name(f".{root.name}.{os.getpid()}.part")
+    try:
+        for name in ("images", "masks"):
+            (part / name).mkdir(parents=True)
+        stems = [f"scene_{k:03}" for k in range(sum(count))]
+        with closing(
+            in_order(lambda k: _draw_files(part, stems[k], size, (seed, k)), range(len(stems)))
+        ) as drawn:
+            for _ in drawn:
+                if on_drawn is not None:
+                    on_drawn()
+        _write_json(part / "classes.json", SCENE_CLASSES.as_dict())
+        _write_json(part / "splits.json", {"seed": seed, **_splits(stems, count)})
+        part.replace(root)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return root
 
 
-def _make_folders(root: Path) -> None:
+def _draw_files(root: Path, stem: str, size: tuple[int, int], seed: tuple[int, int]) -> None:
+    scene = draw_scene(np.random.default_rng(seed), size)
+    Image.fromarray(scene.image).save(root / "images" / f"{stem}.jpg", quality=93, subsampling=0)
+    write_label_png(root / "masks" / f"{stem}.png", scene.labels, SCENE_CLASSES.palette.tolist())
+
+
+def _refuse_used(root: Path) -> None:
     if root.is_file() or (root.is_dir() and any(root.iterdir())):
         found = "a file" if root.is_file() else "a folder that is not empty"
         raise FileProblem(root, "a new or empty folder", found, "name another folder")
-    for name in ("images", "masks"):
-        (root / name).mkdir(parents=True, exist_ok=True)
 
 
 def _splits(stems: list[str], count: tuple[int, int, int]) -> dict[str, list[str]]:

@@ -1,0 +1,43 @@
+"""The examples of docs/data.md run as they stand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from saccade.data import open_data
+
+PAGE = Path(__file__).parents[2] / "docs" / "data.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_examples_make_a_sound_data_folder_and_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classes, splits = blocks("json")
+    convert, use, draw = blocks("python")
+    root = tmp_path / "leaves"
+    for name in ("images", "colour_masks"):
+        (root / name).mkdir(parents=True)
+    (root / "classes.json").write_text(classes)
+    (root / "splits.json").write_text(splits)
+    colours = np.array([[0, 0, 0], [0, 176, 0], [255, 0, 0], [9, 9, 9]], np.uint8)
+    for number in range(1, 5):
+        ids = np.random.default_rng(number).integers(0, 4, (6, 9))
+        Image.fromarray(colours[ids] // 2 + 40).save(root / "images" / f"leaf_{number}.jpg")
+        Image.fromarray(colours[ids]).save(root / "colour_masks" / f"leaf_{number}.png")
+    monkeypatch.chdir(root)
+    exec(compile(convert, str(PAGE), "exec"), {})
+    assert (np.asarray(Image.open("masks/leaf_4.png")) == np.where(ids == 3, 255, ids)).all()
+    monkeypatch.chdir(tmp_path)
+    exec(compile(use, str(PAGE), "exec"), {})
+    assert "leaf_2 (6, 9) torch.Size([1, 6, 9])" in capsys.readouterr().out
+    exec(compile(draw, str(PAGE), "exec"), {})
+    assert len(open_data("scenes").split("train")) == 4
