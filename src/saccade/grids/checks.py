@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from saccade.grids.validate import require_grid, require_size
+from saccade.errors import InvalidInput
+from saccade.grids.validate import (
+    require_count,
+    require_grid,
+    require_ignore_index,
+    require_labels,
+    require_size,
+)
+
+_ROUNDING = 2.0**-22
 
 
 def footprints(grid: Tensor, size: Sequence[int]) -> Tensor:
@@ -43,3 +53,152 @@ def _spans(pixels: Tensor, axis: int, alone: Tensor) -> Tensor:
     if pixels.shape[axis] == 1:
         return alone.expand_as(pixels)
     return torch.gradient(pixels, dim=axis)[0].abs()
+
+
+@dataclass(frozen=True)
+class Cover:
+    """Whether the mesh of each grid spans its whole image; true as a bool when all do.
+
+    Attributes:
+        gaps: (B, 4) float, how far the outermost row or column stays from the top, bottom, left and right
+            border at worst, as a share of the image's height or width.
+        tolerance: gaps up to this count as none.
+    """
+
+    gaps: Tensor
+    tolerance: float
+
+    def __bool__(self) -> bool:
+        return bool((self.gaps <= self.tolerance).all())
+
+    def __str__(self) -> str:
+        if self:
+            return "covers the whole image"
+        lines = []
+        for image, gaps in enumerate(self.gaps.tolist()):
+            sides = zip(("top", "bottom", "left", "right"), gaps, strict=True)
+            open_sides = [f"{gap:.2%} at the {side}" for side, gap in sides if gap > self.tolerance]
+            if open_sides:
+                lines.append(f"image {image}: leaves up to " + ", ".join(open_sides))
+        return "\n".join(lines)
+
+
+def covers(grid: Tensor, *, tolerance: float = 1e-5) -> Cover:
+    """Whether the outermost nodes lie on the border of the image, so that no pixel is outside the mesh.
+
+    With the first and last row on y = -1 and 1, the first and last column on x = -1 and 1, the border of the
+    mesh is the border of the image, and a mesh whose border goes once round the image leaves no hole in it.
+
+    Args:
+        grid: (B, h, w, 2), (x, y) in [-1, 1].
+        tolerance: largest gap that counts as none, as a share of the image's height or width.
+
+    Raises:
+        InvalidInput: when ``grid`` is not as above.
+    """
+    nodes = require_grid(grid).detach().float()
+    x, y = nodes[..., 0], nodes[..., 1]
+    sides = (y[:, 0] + 1, 1 - y[:, -1], x[:, :, 0] + 1, 1 - x[:, :, -1])
+    return Cover(torch.stack([side.abs().amax(dim=1) / 2 for side in sides], dim=1), tolerance)
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Where grids fold; true as a bool when any does.
+
+    Attributes:
+        cells: (B, h - 1, w - 1) bool, cells between four nodes of which a triangle is turned over.
+    """
+
+    cells: Tensor
+
+    @property
+    def counts(self) -> Tensor:
+        """(B,) int64, how many cells of each grid fold."""
+        return self.cells.sum(dim=(1, 2))
+
+    @property
+    def where(self) -> Tensor:
+        """(N, 3) int64, (image, row, column) of each cell that folds: the node at its top left."""
+        return self.cells.nonzero()
+
+    def __bool__(self) -> bool:
+        return bool(self.cells.any())
+
+    def __str__(self) -> str:
+        if not self:
+            return "no cell folds"
+        total = self.cells[0].numel()
+        lines = []
+        for image, count in enumerate(self.counts.tolist()):
+            if count:
+                first = "row {}, column {}".format(*self.cells[image].nonzero()[0].tolist())
+                lines.append(f"image {image}: {count} of {total} cells fold, the first at {first}")
+        return "\n".join(lines)
+
+
+def folds(grid: Tensor) -> Folds:
+    """Which cells of the mesh fold over: those of which a triangle has negative area, beyond rounding.
+
+    Each cell is cut from its top right to its bottom left node, as ``saccade.unwarp`` cuts it.
+
+    Args:
+        grid: (B, h, w, 2), (x, y) in [-1, 1].
+
+    Raises:
+        InvalidInput: when ``grid`` is not as above.
+    """
+    nodes = require_grid(grid).detach().double()
+    across, down = nodes.diff(dim=2), nodes.diff(dim=1)
+    upper, lower = _turned(across[:, :-1], down[:, :, :-1]), _turned(across[:, 1:], down[:, :, 1:])
+    return Folds(upper | lower)
+
+
+def _turned(u: Tensor, v: Tensor) -> Tensor:
+    """Whether the triangle of sides u (along a row) and v (along a column) is turned over."""
+    area = u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
+    reach = u.abs().sum(dim=-1) + v.abs().sum(dim=-1)
+    return area < -_ROUNDING * (reach + _ROUNDING)
+
+
+def samples_per_region(
+    grid: Tensor, regions: Tensor, count: int | None = None, *, ignore_index: int | None = 255
+) -> Tensor:
+    """How many samples fall into each region of an image: those whose nearest pixel belongs to it.
+
+    Args:
+        grid: (B, h, w, 2), (x, y) in [-1, 1].
+        regions: (B, H, W) integer, the region (a class, an object) of each pixel, numbered from 0.
+        count: K, how many regions there are; default the highest number in ``regions`` and one more.
+        ignore_index: region whose samples are not counted; None where there is none.
+
+    Returns:
+        (B, K) int64.
+
+    Raises:
+        InvalidInput: when an argument is not as above, or a region is negative or not below ``count``.
+    """
+    require_labels(regions, "regions")
+    require_grid(grid, len(regions))
+    ignore = require_ignore_index(ignore_index)
+    sampled = regions.flatten(1).gather(1, _nearest_pixel(grid, regions.shape[1:])).long()
+    counted = torch.ones_like(sampled, dtype=torch.bool) if ignore is None else sampled != ignore
+    if count is None:
+        known = regions.long() if ignore is None else regions.long().masked_fill(regions == ignore, 0)
+        count = max(int(known.max()), 0) + 1
+    sampled = sampled.masked_fill(~counted, 0)
+    low, high = (bound.item() for bound in sampled.aminmax())
+    if low < 0 or high >= require_count(count, "count"):
+        raise InvalidInput(
+            "regions", f"from 0 to {count - 1}", f"regions from {low} to {high}", "raise count"
+        )
+    empty = torch.zeros(len(regions), count, dtype=torch.int64, device=regions.device)
+    return empty.scatter_add_(1, sampled, counted.long())
+
+
+def _nearest_pixel(grid: Tensor, size: Sequence[int]) -> Tensor:
+    """(B, h * w) int64 number of the pixel nearest to each sample, row by row of the image."""
+    height, width = size
+    last = torch.tensor([width - 1, height - 1], device=grid.device, dtype=torch.float64)
+    pixels = ((grid.detach().double().clamp(-1, 1) + 1) / 2 * last).round().long().flatten(1, 2)
+    return pixels[..., 1] * width + pixels[..., 0]

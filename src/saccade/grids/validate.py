@@ -76,7 +76,7 @@ def require_grid(grid: Tensor, batch: int | None = None, name: str = "grid") -> 
     if not grid.is_floating_point():
         raise InvalidInput(name, "floating point", grid.dtype, "convert it with .float()")
     low, high = (bound.item() for bound in grid.detach().aminmax())
-    if not (-1 - RANGE_SLACK <= low and high <= 1 + RANGE_SLACK):
+    if not (low >= -1 - RANGE_SLACK and high <= 1 + RANGE_SLACK):
         fix = "clamp it, or convert pixels p of a side of S with 2 * p / (S - 1) - 1"
         raise InvalidInput(name, "finite and within [-1, 1]", f"values from {low:.6g} to {high:.6g}", fix)
     return grid
@@ -115,12 +115,28 @@ def require_labels(labels: Tensor, name: str = "labels") -> Tensor:
     return labels
 
 
-def require_finite_number(value: object, name: str, minimum: float = 0.0) -> float:
-    """``value`` as a finite float of at least ``minimum``.
+def require_finite_number(value: object, name: str, maximum: float = float("inf")) -> float:
+    """``value`` as a finite float from 0 to ``maximum``.
 
     Raises:
-        InvalidInput: when it is no number, not finite, or below ``minimum``.
+        InvalidInput: when it is no number, not finite, negative, or above ``maximum``.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not minimum <= float(value) < float("inf"):
-        raise InvalidInput(name, f"a finite number of at least {minimum:g}", repr(value))
-    return float(value)
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else -1.0
+    if not 0 <= number <= maximum or number == float("inf"):
+        above = "" if maximum == float("inf") else f" and at most {maximum:g}"
+        raise InvalidInput(name, f"a finite number of at least 0{above}", repr(value))
+    return number
+
+
+def require_ignore_index(value: object) -> int | None:
+    """The class to ignore, or None where there is none.
+
+    Raises:
+        InvalidInput: when it is neither None nor a whole number.
+    """
+    if value is None:
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise InvalidInput("ignore_index", "a whole number or None", repr(value)) from None

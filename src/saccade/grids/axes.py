@@ -1,0 +1,77 @@
+"""One axis of the attraction: Gaussian and padding folded into two small matrices.
+
+Eq. 2 of "Learning to downsample" (ICLR 2022) sums over a padded density map. Its Gaussian is a product of
+one over rows and one over columns, and a padded pixel repeats one of the map's own; so for each axis the
+whole sum is a matrix from pixels of the density map to nodes of the grid, and no two-dimensional kernel and
+no padded map is ever formed.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def gaussian(distance: np.ndarray, radius: float) -> np.ndarray:
+    """exp(-4 ln 2 (d / r)^2), full width at half maximum r, cut off beyond r.
+
+    The cut is a ramp from r to r + 1: whole distances, all there are where grid and density have the same
+    size, see the published kernel; a node between pixels does not see one jump in.
+    """
+    ramp = np.clip(radius + 1 - np.abs(distance), 0, 1)
+    return np.exp(-4 * math.log(2) * (distance / radius) ** 2) * ramp
+
+
+def replicate(index: np.ndarray, count: int) -> np.ndarray:
+    """The pixel in [0, count) that a padded index repeats: the nearest."""
+    return index.clip(0, count - 1)
+
+
+def reflect(index: np.ndarray, count: int) -> np.ndarray:
+    """The pixel in [0, count) that a padded index repeats: its mirror image in the outermost pixel centre."""
+    if count == 1:
+        return np.zeros_like(index)
+    period = 2 * (count - 1)
+    index = index % period
+    return np.minimum(index, period - index)
+
+
+@lru_cache(maxsize=128)
+def pull_matrices(
+    pixels: int, nodes: int, radius: int, cover: bool, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Weights and weighted offsets of the pixels of one axis of the density, for each node of that axis.
+
+    Args:
+        pixels: rows (or columns) of the density map.
+        nodes: rows (or columns) of the grid, evenly spaced over the map.
+        radius: of the Gaussian, in pixels of the density map.
+        cover: mirror the density at its borders; otherwise repeat its outermost pixels.
+        device, dtype: of the matrices.
+
+    Returns:
+        weights: (nodes, pixels), sum over padded p that repeat the pixel of k(p - node).
+        offsets: (nodes, pixels), the same sum of k(p - node) (p - node), in grid units, less what a constant
+            density would give (not 0 for a node between pixels).
+    """
+    positions = np.linspace(0, pixels - 1, nodes) if nodes > 1 else np.array([(pixels - 1) / 2])
+    weights, offsets = np.zeros((2, nodes, pixels))
+    for node, position in enumerate(positions):
+        padded = np.arange(math.ceil(position - radius - 1), math.floor(position + radius + 1) + 1)
+        home = reflect(padded, pixels) if cover else replicate(padded, pixels)
+        weight = gaussian(padded - position, radius)
+        weights[node] = np.bincount(home, weight, minlength=pixels)
+        offsets[node] = np.bincount(home, weight * (padded - position), minlength=pixels)
+    bias = offsets.sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True)
+    offsets = (offsets - bias * weights) * (2 / (pixels - 1) if pixels > 1 else 0.0)
+    return constant(weights, device, dtype), constant(offsets, device, dtype)
+
+
+def constant(matrix: np.ndarray, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """``matrix`` as a tensor that can be cached: autograd may use it even when inference mode made it."""
+    with torch.inference_mode(False):
+        return torch.from_numpy(np.ascontiguousarray(matrix)).to(device=device, dtype=dtype)

@@ -1,0 +1,32 @@
+"""The compiled sweep of the boundary energy: many tridiagonal systems side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(nogil=True, cache=True)
+def sweep(values, eigenvalues, smoothness, fixed):
+    """Solve (1 + lambda (e_k + L)) u = values[:, k] in place for each mode k (Thomas' algorithm).
+
+    Args:
+        values: (n, modes), contiguous.
+        eigenvalues: (modes,) e_k of L along the other axis.
+        smoothness: lambda.
+        fixed: whether the n nodes lie between two held at 0; otherwise both ends are free.
+    """
+    nodes, modes = values.shape
+    upper = np.empty_like(values)
+    for i in range(nodes):
+        neighbours = 2 if fixed else (i > 0) + (i < nodes - 1)
+        for k in range(modes):
+            diagonal = 1.0 + smoothness * (eigenvalues[k] + neighbours)
+            if i > 0:
+                diagonal -= smoothness * upper[i - 1, k]
+                values[i, k] += smoothness * values[i - 1, k]
+            upper[i, k] = smoothness / diagonal
+            values[i, k] /= diagonal
+    for i in range(nodes - 2, -1, -1):
+        for k in range(modes):
+            values[i, k] += upper[i, k] * values[i + 1, k]
