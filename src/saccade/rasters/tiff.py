@@ -119,7 +119,7 @@ def _info(path: Path, levels: list[list[PageReader]], tag: int, notices: tuple[s
     dtype = np.dtype(np.uint8) if first.dtype == bool else first.dtype
     channels = sum(reader.samples for reader in levels[0])
     meaning = _meaning(page, channels, len(levels[0]))
-    physical = pixel_size(page)
+    physical, nodata = pixel_size(page), _nodata(page)
     return RasterInfo(
         path,
         tuple(Level.of(oriented_pair(r[0].size, tag), full, oriented_pair(r[0].tile, tag)) for r in levels),
@@ -130,6 +130,8 @@ def _info(path: Path, levels: list[list[PageReader]], tag: int, notices: tuple[s
         alpha=len(levels[0]) == 1 and any(int(kind) in (1, 2) for kind in page.extrasamples[-1:]),
         palette=_palette(page) if meaning == "palette" else None,
         pixel_size=physical,
+        nodata=nodata,
+        masked=nodata is not None,
         notices=notices,
     )
 
@@ -156,6 +158,15 @@ def _palette(page: TiffPage) -> np.ndarray:
     """(N, 3) uint8 from the 16-bit colour map (3, N); some writers stored 8-bit values there."""
     colours = np.asarray(page.colormap).T
     return (colours >> 8 if colours.max(initial=0) > 255 else colours).astype(np.uint8)
+
+
+def _nodata(page: TiffPage) -> float | None:
+    """GDAL's tag, a number written as text."""
+    tag = page.tags.get(42113)
+    try:
+        return None if tag is None else float(str(tag.value).strip("\0 "))
+    except ValueError:
+        return None
 
 
 def _orientation(page: TiffPage) -> int:
