@@ -1,0 +1,110 @@
+"""Evaluate a segmenter on labelled images, each at its full resolution, one in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from saccade.data import ClassTable
+from saccade.errors import InvalidInput
+from saccade.evaluation.results import Evaluation, ImageRecord
+from saccade.metrics import (
+    boundary_counts,
+    confusion_matrix,
+    object_records,
+    recovery_counts,
+    sampling_counts,
+    trimap_counts,
+)
+from saccade.metrics.cost import Cost, measure_cost
+from saccade.metrics.trimap import WIDTHS
+from saccade.warp import Pyramid
+
+IGNORE_INDEX = ClassTable.ignore_index
+
+
+class LabelledImage(Protocol):
+    """What is evaluated on: a :class:`saccade.data.Sample`, or anything like it.
+
+    Attributes:
+        stem: name of the image.
+        pyramid: of the image, uint8 (1, 3, H, W), on the CPU.
+        labels: (1, H, W) uint8 class ids 0..K-1, ignored pixels 255.
+    """
+
+    @property
+    def stem(self) -> str: ...
+
+    @property
+    def pyramid(self) -> Pyramid: ...
+
+    @property
+    def labels(self) -> Tensor: ...
+
+
+def evaluate(
+    segmenter: nn.Module,
+    samples: Iterable[LabelledImage],
+    classes: ClassTable | Sequence[str],
+    *,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int], Any] | None = None,
+) -> Evaluation:
+    """Predict every image at full resolution and count what came out.
+
+    Args:
+        segmenter: a :class:`saccade.Segmenter` with scores of K classes; put on ``device`` and in evaluation
+            mode while this runs, and back into the mode it was in.
+        samples: labelled images, each held only while it is evaluated. Where one has ``instances``
+            ((1, H, W) ids, 0 for no object), recall by object size is of instances; otherwise of connected
+            components.
+        classes: the K classes, or their names.
+        device: where the network runs.
+        progress: called with the number of images done, after each.
+
+    Raises:
+        InvalidInput: without images, or when the segmenter scores another number of classes.
+    """
+    names = classes.names if isinstance(classes, ClassTable) else tuple(classes)
+    modes = {module: module.training for module in segmenter.modules()}
+    segmenter.to(device).eval()
+    records: list[ImageRecord] = []
+    cost: Cost | None = None
+    try:
+        for sample in samples:
+            records.append(_evaluate_one(segmenter, sample, len(names), device))
+            if cost is None:
+                cost = measure_cost(segmenter, sample.pyramid.level(0), sample.labels.to(device))
+            if progress is not None:
+                progress(len(records))
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    if cost is None:
+        raise InvalidInput("images", "at least one", "none", "choose a split that has images")
+    return Evaluation(names, tuple(records), cost, WIDTHS)
+
+
+def _evaluate_one(
+    segmenter: nn.Module, sample: LabelledImage, num_classes: int, device: torch.device | str
+) -> ImageRecord:
+    pyramid, target = sample.pyramid.to(device), sample.labels
+    with torch.inference_mode():
+        prediction = segmenter([pyramid], labels=target.to(device))
+        if prediction.scores.shape[1] != num_classes:
+            got = f"scores of {prediction.scores.shape[1]}"
+            raise InvalidInput("segmenter", f"one for the {num_classes} classes of the data", got)
+        pred = segmenter.predict(pyramid, labels=target.to(device)).cpu()  # type: ignore[operator]
+    grids = prediction.views.grids.cpu()
+    return ImageRecord(
+        stem=sample.stem,
+        confusion=confusion_matrix(pred, target, num_classes, IGNORE_INDEX),
+        recovery=recovery_counts(target, grids, num_classes) if len(grids) == 1 else None,
+        boundary=boundary_counts(pred, target, num_classes),
+        trimap=trimap_counts(pred, target, num_classes),
+        sampling=sampling_counts(target, grids, num_classes),
+        objects=object_records(pred, target, num_classes, instances=getattr(sample, "instances", None)),
+    )

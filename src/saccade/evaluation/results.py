@@ -1,0 +1,145 @@
+"""What an evaluation found: counts for each image, and the scores of their sums."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saccade.errors import InvalidInput
+from saccade.metrics import (
+    SizeBin,
+    boundary_iou,
+    iou,
+    miou,
+    pixel_accuracy,
+    recall_by_size,
+    sampling_ratio,
+    trimap_accuracy,
+)
+from saccade.metrics.cost import Cost
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """The counts of one image; those of several add up.
+
+    Attributes:
+        stem: name of the image.
+        confusion: (K, K) int64 pixels at full resolution, rows true, columns predicted.
+        recovery: (K, K) int64 of labels pushed through the grid and back; None where an image has several
+            views, whose answers the network decides how to blend.
+        boundary: (2, K) int64, :func:`saccade.metrics.boundary_counts`.
+        trimap: (2, n) int64, :func:`saccade.metrics.trimap_counts`.
+        sampling: (2, K) int64, :func:`saccade.metrics.sampling_counts`.
+        objects: (N, 3) int64, :func:`saccade.metrics.object_records`.
+    """
+
+    stem: str
+    confusion: Tensor
+    recovery: Tensor | None
+    boundary: Tensor
+    trimap: Tensor
+    sampling: Tensor
+    objects: Tensor
+
+    @property
+    def miou(self) -> float:
+        """Mean IoU over the classes in this image's labels or predictions; nan where there are none."""
+        return miou(self.confusion)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a segmenter on a data set, at full resolution, from counts pooled over its images.
+
+    Attributes:
+        classes: K names.
+        records: one an image.
+        cost: of one image.
+        widths: of the trimap bands, in pixels.
+
+    Raises:
+        InvalidInput: without images, or when the records are not of K classes.
+    """
+
+    classes: tuple[str, ...]
+    records: tuple[ImageRecord, ...]
+    cost: Cost
+    widths: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.records:
+            raise InvalidInput("images", "at least one", "none", "choose a split that has images")
+        if any(len(record.confusion) != len(self.classes) for record in self.records):
+            raise InvalidInput("records", f"of {len(self.classes)} classes", "others")
+
+    @cached_property
+    def confusion(self) -> Tensor:
+        """(K, K) int64, pooled."""
+        return self._pooled(lambda record: record.confusion)
+
+    @cached_property
+    def recovery(self) -> Tensor | None:
+        """(K, K) int64, pooled; None where an image has none."""
+        if any(record.recovery is None for record in self.records):
+            return None
+        return self._pooled(lambda record: record.recovery)
+
+    @property
+    def miou(self) -> float:
+        """Mean IoU over the classes that occur."""
+        return miou(self.confusion)
+
+    @property
+    def boundary_iou(self) -> Tensor:
+        """(K,) float64."""
+        return boundary_iou(self._pooled(lambda record: record.boundary))
+
+    @property
+    def sampling_ratio(self) -> Tensor:
+        """(K,) float64."""
+        return sampling_ratio(self._pooled(lambda record: record.sampling))
+
+    @property
+    def trimap_accuracy(self) -> Tensor:
+        """(n,) float64, one for each of ``widths``."""
+        return trimap_accuracy(self._pooled(lambda record: record.trimap))
+
+    def recall_by_size(self, class_id: int | None = None) -> list[SizeBin]:
+        """Recall of the objects of a class (default: of all) in quartiles of their size."""
+        objects = torch.cat([record.objects for record in self.records])
+        return recall_by_size(objects, classes=None if class_id is None else [class_id])
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that ``saccade evaluate --json`` prints: numbers, or None where there is no value."""
+        return {
+            "miou": value(self.miou),
+            "iou": self._by_class(iou(self.confusion)),
+            "pixel_accuracy": self._by_class(pixel_accuracy(self.confusion)),
+            "label_recovery": {
+                "miou": None if self.recovery is None else value(miou(self.recovery)),
+                "iou": self._by_class(None if self.recovery is None else iou(self.recovery)),
+            },
+            "boundary_iou": value(self.boundary_iou.nanmean().item()),
+            "sampling_ratio": self._by_class(self.sampling_ratio),
+            "cost": self.cost.to_json(),
+            "images": len(self.records),
+        }
+
+    def _pooled(self, part: Callable[[ImageRecord], Tensor | None]) -> Tensor:
+        return torch.stack([counts for record in self.records if (counts := part(record)) is not None]).sum(0)
+
+    def _by_class(self, scores: Tensor | None) -> dict[str, float | None]:
+        numbers = [math.nan] * len(self.classes) if scores is None else scores.tolist()
+        return {name: value(number) for name, number in zip(self.classes, numbers, strict=True)}
+
+
+def value(number: float) -> float | None:
+    """A number that JSON has: None for nan and infinity."""
+    return number if math.isfinite(number) else None
