@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,10 @@ def by_pillow(path: Path) -> np.ndarray:
 def by_gdal(path: Path, level: int | None = None) -> np.ndarray:
     rasterio = pytest.importorskip("rasterio")
     options = {} if level is None else {"overview_level": level}
-    with rasterio.open(path, **options) as file:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        file = rasterio.open(path, **options)
+    with file:
         return file.read().transpose(1, 2, 0)
 
 

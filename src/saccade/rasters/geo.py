@@ -154,10 +154,10 @@ def _pixel_size(file: Any) -> tuple[PixelSize | None, tuple[str, ...]]:
     if not file.crs:
         gcps, _ = file.gcps
         return None, ("only ground control points: map coordinates are not kept",) if gcps else ()
-    a, b, _, d, e, _ = tuple(file.transform)[:6]
+    a, b, _, d, e, f = tuple(file.transform)[:6]
     x, y = math.hypot(a, d), math.hypot(b, e)
     if file.crs.is_geographic:
-        latitude = math.radians((file.transform * (file.width / 2, file.height / 2))[1])
+        latitude = math.radians(d * file.width / 2 + e * file.height / 2 + f)
         y, x = y * _metres_north(latitude), x * _metres_east(latitude)
         notices: tuple[str, ...] = ("pixels are in degrees: metres per pixel hold at the image's centre",)
     else:

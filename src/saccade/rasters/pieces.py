@@ -17,17 +17,17 @@ T = TypeVar("T")
 PIECE_PIXELS = 1 << 20
 
 
-def piece_size(level: Level, pixels: int = PIECE_PIXELS) -> tuple[int, int]:
-    """(rows, columns): whole tiles, about ``pixels`` in all, as square as the tiles allow."""
+def piece_size(level: Level) -> tuple[int, int]:
+    """(rows, columns): whole tiles, about ``PIECE_PIXELS`` in all, as square as the tiles allow."""
     rows, columns = level.tile
-    side = int(pixels**0.5)
+    side = int(PIECE_PIXELS**0.5)
     across = min(max(side // columns, 1) * columns, level.size[1])
-    down = min(max(pixels // across // rows, 1) * rows, level.size[0])
+    down = min(max(PIECE_PIXELS // across // rows, 1) * rows, level.size[0])
     return down, across
 
 
-def pieces(level: Level, pixels: int = PIECE_PIXELS) -> Iterator[Window]:
-    return tile_windows(level.size, piece_size(level, pixels))
+def pieces(level: Level) -> Iterator[Window]:
+    return tile_windows(level.size, piece_size(level))
 
 
 def map_windows(

@@ -122,7 +122,7 @@ def _info(path: Path, levels: list[list[PageReader]], tag: int, notices: tuple[s
     physical, nodata = pixel_size(page), _nodata(page)
     return RasterInfo(
         path,
-        tuple(Level.of(oriented_pair(r[0].size, tag), full, oriented_pair(r[0].tile, tag)) for r in levels),
+        tuple(Level.of(oriented_pair(r[0].size, tag), full, oriented_pair(r[0].access, tag)) for r in levels),
         dtype,
         channels,
         meaning,

@@ -12,6 +12,7 @@ from saccade.errors import FileProblem
 from saccade.rasters.window import Window
 
 LARGEST_SEGMENT = 1 << 30
+PLAIN_ROWS = 16
 _JPEG = {6, 7, 34892, 33007}
 
 
@@ -42,6 +43,11 @@ class PageReader:
         self._decode_arguments: dict[str, Any] = {"_fullsize": self.frame.is_tiled}
         if self.frame.compression in _JPEG:
             self._decode_arguments |= {"jpegtables": page.jpegtables, "jpegheader": self.frame.jpegheader}
+
+    @property
+    def access(self) -> tuple[int, int]:
+        """(rows, columns) that one access decodes at least."""
+        return (min(PLAIN_ROWS, self.tile[0]), self.tile[1]) if self.plain else self.tile
 
     def read(self, window: Window) -> np.ndarray:
         out = np.full((*window.size, self.samples), self.frame.nodata, self.dtype)
