@@ -1,4 +1,4 @@
-"""Tensors as the flat numpy arrays that kernels index by stride: any layout, one compiled version per dtype."""
+"""Tensors as the flat arrays that kernels index by stride: any layout, one compiled version per dtype."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Kernels of anti-aliased sampling, forward and backward.
 
-Level 0 is flat with any strides of (batch, row, column, channel). Positions are float64 whatever the grid was.
+Level 0 is flat with any strides of (batch, row, column, channel). Positions are float64, whatever the grid.
 A batch of one image serves every grid: grid ``b`` reads image ``b % images``.
 """
 

@@ -7,6 +7,7 @@ threads, which run at once because the kernel lets go of the interpreter.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -20,7 +21,7 @@ BANDS_PER_WORKER = 4
 
 
 class _Pool:
-    """The threads of one process: made at first use, forgotten in a forked child, grown when asked for more."""
+    """The threads of one process: made at first use, grown when asked, forgotten in a forked child."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -63,7 +64,7 @@ def run_bands(kernel: Callable[..., Any], n_rows: int, *args: Any, smallest: int
         return
     bands = min(workers * BANDS_PER_WORKER, max(workers, n_rows // max(1, smallest)))
     edges = [n_rows * band // bands for band in range(bands + 1)]
-    waiting = iter(list(zip(edges[:-1], edges[1:], strict=True)))
+    waiting = iter(list(itertools.pairwise(edges)))
     taking = threading.Lock()
 
     def work() -> None:

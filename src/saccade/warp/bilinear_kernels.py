@@ -1,6 +1,6 @@
 """Kernels of bilinear and nearest sampling, forward and backward.
 
-Level 0 is flat with any strides of (batch, row, column, channel). Positions are float64 whatever the grid was.
+Level 0 is flat with any strides of (batch, row, column, channel). Positions are float64, whatever the grid.
 A batch of one image serves every grid: grid ``b`` reads image ``b % images``.
 """
 
@@ -14,7 +14,7 @@ from saccade.warp.footprint_kernels import pixel
 
 @njit(nogil=True, cache=True)
 def bilinear(first, last, base, strides, images, size, grid, out):
-    """Rows ``first:last`` (over batch x grid rows) of ``out`` (B, C, h, w), interpolated between four pixels."""
+    """Rows ``first:last`` (over batch x grid rows) of ``out`` (B, C, h, w), between four pixels each."""
     height, width = size
     channels, rows, columns = out.shape[1:]
     for line in range(first, last):
@@ -89,7 +89,7 @@ def bilinear_to_image(first, last, size, grid, gradient, out):
 
 @njit(nogil=True, cache=True)
 def nearest(first, last, base, strides, images, size, grid, out):
-    """Rows ``first:last`` of ``out`` (B, C, h, w): the pixel whose centre is nearest; halves go to the even one."""
+    """Rows ``first:last`` of ``out`` (B, C, h, w): the nearest pixel; halves go to the even one."""
     height, width = size
     channels, rows, columns = out.shape[1:]
     for line in range(first, last):

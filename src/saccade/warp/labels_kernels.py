@@ -102,8 +102,12 @@ def paint_labels(out, top, window, x, y, classes, best, scores, strides):
     bases, steeps = np.empty(classes), np.empty(classes)
     for row in range(x.shape[0] - 2, -1, -1):
         for column in range(cells - 1, -1, -1):
-            high = min(min(y[row, column], y[row, column + 1]), min(y[row + 1, column], y[row + 1, column + 1]))
-            low = max(max(y[row, column], y[row, column + 1]), max(y[row + 1, column], y[row + 1, column + 1]))
+            high = min(
+                min(y[row, column], y[row, column + 1]), min(y[row + 1, column], y[row + 1, column + 1])
+            )
+            low = max(
+                max(y[row, column], y[row, column + 1]), max(y[row + 1, column], y[row + 1, column + 1])
+            )
             if high > bottom or low < top:
                 continue
             for half in range(1, -1, -1):

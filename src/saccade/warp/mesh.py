@@ -15,6 +15,7 @@ from saccade.errors import InvalidInput
 from saccade.grids.validate import require_size
 from saccade.warp.nearest_kernels import bin_nodes
 
+MOST_CLASSES = 65_535
 NODES_PER_BIN = 4
 NO_BINS = (np.zeros(2, np.int64), np.zeros(0, np.int32), 1.0, 1)
 
@@ -48,7 +49,7 @@ class Mesh:
         return starts, order, side, across
 
     def with_bins_if_needed(self, run: Callable[[Any, np.ndarray], None]) -> None:
-        """Calls ``run(bins, missed)``: without bins where no pixel should need them, with them if one does."""
+        """Calls ``run(bins, missed)``: without bins where no pixel should need them, else with them."""
         missed = np.zeros(1, np.uint8)
         if self.reaches_borders():
             run(NO_BINS, missed)
@@ -96,3 +97,16 @@ def require_window(window: Sequence[int] | None, size: Sequence[int]) -> tuple[i
     if not (0 <= top < bottom <= height and 0 <= left < right <= width):
         raise InvalidInput("window", expected, tuple(window), "cut it to the image first")
     return top, bottom, left, right
+
+
+def label_dtype(classes: int) -> tuple[torch.dtype, int]:
+    """The type of a label map of so many classes, and a value in it that is no class.
+
+    Raises:
+        InvalidInput: for more than 65,535 classes.
+    """
+    if classes > MOST_CLASSES:
+        raise InvalidInput("scores", f"of at most {MOST_CLASSES} classes", classes)
+    if classes <= 255:
+        return torch.uint8, 255
+    return (torch.int16 if classes <= 32_767 else torch.int32), -1

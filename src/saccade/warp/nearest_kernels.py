@@ -19,7 +19,7 @@ BLOCK = 8
 
 @njit(nogil=True, cache=True)
 def bin_nodes(x, y, side, across, down):
-    """Nodes (flat x, y in pixels) by square bins of ``side`` pixels: where each bin starts, and their numbers."""
+    """Nodes (flat x, y in pixels) by bins of ``side`` pixels: where each bin starts, and their numbers."""
     starts = np.zeros(across * down + 1, np.int64)
     places = np.empty(len(x), np.int64)
     for node in range(len(x)):
@@ -131,7 +131,7 @@ def _closest(row, column, x, y, some, count):
 
 @njit(nogil=True, cache=True)
 def nearest_numbers(numbers, top, left, x, y, starts, order, side, across, holes_only):
-    """Writes into ``numbers`` (rows, columns) ``-2 - node`` for the nearest node; or only where it holds -1."""
+    """Writes ``-2 - node`` of the nearest node into ``numbers`` (rows, columns); or only where it is -1."""
     rows, columns = numbers.shape
     tile = np.empty((TILE, TILE), np.int32)
     for i in range(0, rows, TILE):

@@ -119,7 +119,7 @@ def as_base(image: Tensor) -> Tensor:
 
 
 def level_table(shape: Any) -> np.ndarray:
-    """(levels, 3) int64: where each level starts in ``Pyramid.rest`` (0 for level 0), its rows, its columns."""
+    """(levels, 3) int64: where each level starts in ``Pyramid.rest``, its rows, its columns."""
     batch, height, width, channels = shape
     table, at = [(0, height, width)], 0
     for level in range(1, max(height, width).bit_length()):
@@ -150,7 +150,9 @@ class _Halvings(torch.autograd.Function):
             out = rest.detach().numpy()[at:]
             rounding = (0.5 if level % 2 == 0 else 0.25) if base.dtype == torch.uint8 else 0.0
             smallest = max(1, SMALLEST_BAND // (columns * full[2]))
-            run_bands(halve, base.shape[0] * rows, below, strides, out, full, level, rounding, smallest=smallest)
+            run_bands(
+                halve, base.shape[0] * rows, below, strides, out, full, level, rounding, smallest=smallest
+            )
             row = columns * full[2]
             below, strides = out, np.array([rows * row, row, full[2], 1], np.int64)
         return rest

@@ -57,7 +57,7 @@ def halve(first, last, below, strides, out, full, level, rounding):
 
 @njit(nogil=True, cache=True)
 def spread(first, last, above, below, full, level):
-    """Transpose of :func:`halve` for rows ``first:last`` of the level below: adds what each parent hands down.
+    """Transpose of :func:`halve` for rows ``first:last`` of the level below: adds each parent's share.
 
     above, below: flat gradients, channels last, of ``level`` and ``level - 1``.
     """

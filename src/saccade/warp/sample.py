@@ -28,7 +28,7 @@ def sample(
 ) -> Tensor:
     """The image at the places of ``grid``.
 
-    Pixel coordinates are ``x = (gx + 1) / 2 * (W - 1)``: -1 and 1 are the centres of the first and last pixel.
+    Pixel coordinates are ``x = (gx + 1) / 2 * (W - 1)``: -1 and 1 are the centres of the border pixels.
     ``bilinear`` interpolates between the four pixels around (what ``grid_sample(align_corners=True,
     padding_mode="border")`` gives); ``nearest`` takes the pixel whose centre is nearest. With ``antialias``
     each sample is the mean over its footprint (``saccade.grids.footprints``, at least 1 pixel wide), an
@@ -147,8 +147,8 @@ class _Averaged(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             moved, sides = np.empty(grid.shape), np.empty(grid.shape)
             above = rest.detach().numpy()
-            arguments = (*flat(base), len(base), above, levels, places, gradient, moved, sides)
-            _by_rows(averaged.averaged_to_grid, grid, *arguments)
+            places_of = (*flat(base), len(base), above, levels, places, gradient, moved, sides)
+            _by_rows(averaged.averaged_to_grid, grid, *places_of)
             _by_rows(footprint_to_grid, grid, places, sides, _size(base), moved)
             to_grid = torch.from_numpy(moved).to(grid.dtype)
         return to_base, to_rest, to_grid

@@ -64,7 +64,7 @@ def _levels(boxes: Tensor, levels: int) -> Tensor:
 
 
 def _box_means(image: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """(B, C, h, w) means of ``image`` (B, C, H, W) over boxes, corners (x, y) in pixel edges, (B, h, w, 2)."""
+    """(B, C, h, w) means of ``image`` (B, C, H, W) over boxes, corners (x, y) (B, h, w, 2)."""
     rows, columns = image.shape[-2:]
     across = _overlaps(low[..., 0], high[..., 0], columns)
     down = _overlaps(low[..., 1], high[..., 1], rows)
@@ -86,6 +86,6 @@ def _places(grid: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
 
 
 def _take(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """(B, C, h, w): the pixels at ``rows``, ``columns`` (B, h, w) of (B, C, H, W), or of one image for all."""
+    """(B, C, h, w): the pixels at ``rows``, ``columns`` (B, h, w) of (B or 1, C, H, W)."""
     source = torch.arange(len(rows), device=image.device) % len(image)
     return image.permute(0, 2, 3, 1)[source[:, None, None], rows, columns].permute(0, 3, 1, 2)

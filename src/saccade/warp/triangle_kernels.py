@@ -75,7 +75,7 @@ def reach(y, xa, ya, xb, yb, xc, yc, ac, ab, bc):
 
 @njit(nogil=True, cache=True, inline="always")
 def weights(x0, y0, x1, y1, x2, y2):
-    """Slopes of the barycentric weights of corners 1 and 2: (w1 by x, w1 by y, w2 by x, w2 by y), and if flat.
+    """Slopes of the weights of corners 1 and 2: (w1 by x, w1 by y, w2 by x, w2 by y), and if it is flat.
 
     Inside, w1 = (x - x0) b1 + (y - y0) c1, likewise w2, and w0 = 1 - w1 - w2.
     """
@@ -96,8 +96,12 @@ def paint_numbers(numbers, top, left, x, y):
     cells = x.shape[1] - 1
     for row in range(x.shape[0] - 2, -1, -1):
         for column in range(cells - 1, -1, -1):
-            high = min(min(y[row, column], y[row, column + 1]), min(y[row + 1, column], y[row + 1, column + 1]))
-            low = max(max(y[row, column], y[row, column + 1]), max(y[row + 1, column], y[row + 1, column + 1]))
+            high = min(
+                min(y[row, column], y[row, column + 1]), min(y[row + 1, column], y[row + 1, column + 1])
+            )
+            low = max(
+                max(y[row, column], y[row, column + 1]), max(y[row + 1, column], y[row + 1, column + 1])
+            )
             if high > bottom or low < top:
                 continue
             for half in range(1, -1, -1):

@@ -15,10 +15,10 @@ from saccade.warp import labels_kernels as labels
 from saccade.warp import values_kernels as plain
 from saccade.warp.arrays import as_bits, flat, result_dtype, working_dtype
 from saccade.warp.bands import run_bands
-from saccade.warp.mesh import Mesh, require_window, with_area
+from saccade.warp.mesh import Mesh, label_dtype, require_window, with_area
+from saccade.warp.unwarp_reference import unwarp_labels_reference, unwarp_reference
 
 MODES = ("linear", "nearest")
-MOST_CLASSES = 65_535
 SMALLEST_BAND = 1 << 14
 """Pixels worth a thread of their own."""
 
@@ -58,7 +58,7 @@ def unwarp(
     """
     size, place = _checked(values, grid, size, mode, window, "values", "(B, C, h, w)")
     if values.device.type != "cpu":
-        raise InvalidInput("values", "on the CPU", values.device)
+        return unwarp_reference(values, grid, size, mode=mode, window=place)
     values, grid = with_area(values, grid)
     if mode == "linear":
         working = values.to(working_dtype(values.dtype))
@@ -94,26 +94,13 @@ def unwarp_labels(
         raise InvalidInput("scores", "floating point", scores.dtype, "convert them with .float()")
     dtype, hole = label_dtype(scores.shape[1])
     if scores.device.type != "cpu":
-        raise InvalidInput("scores", "on the CPU", scores.device)
+        return unwarp_labels_reference(scores, grid, size, mode=mode, window=place)
     working = scores.detach().to(working_dtype(scores.dtype))
     working, grid = with_area(working, grid)
     out = torch.empty((len(grid), place[1] - place[0], place[3] - place[2]), dtype=dtype)
     for part, score, nodes in zip(out, working, grid, strict=True):
         _label(part.numpy(), score, Mesh.of(nodes, size), place, mode == "linear", hole)
     return out
-
-
-def label_dtype(classes: int) -> tuple[torch.dtype, int]:
-    """The type of a label map of so many classes, and a value in it that is no class.
-
-    Raises:
-        InvalidInput: for more than 65,535 classes.
-    """
-    if classes > MOST_CLASSES:
-        raise InvalidInput("scores", f"of at most {MOST_CLASSES} classes", classes)
-    if classes <= 255:
-        return torch.uint8, 255
-    return (torch.int16 if classes <= 32_767 else torch.int32), -1
 
 
 def _checked(
@@ -140,9 +127,7 @@ def _by_rows(kernel: Any, place: Window, *arguments: Any) -> None:
     run_bands(kernel, rows, *arguments, smallest=max(1, SMALLEST_BAND // columns))
 
 
-def _label(
-    out: np.ndarray, scores: Tensor, mesh: Mesh, place: Window, linear: bool, hole: int
-) -> None:
+def _label(out: np.ndarray, scores: Tensor, mesh: Mesh, place: Window, linear: bool, hole: int) -> None:
     best, faults = np.empty(mesh.x.shape, np.int32), np.zeros(1, np.uint8)
     source, strides = flat(scores)
     classes = scores.shape[0]

@@ -17,7 +17,7 @@ CHUNK = 1 << 17
 
 @njit(nogil=True, cache=True)
 def find_sources(numbers, top, left, x, y, bins, linear):
-    """Fills ``numbers`` (rows, columns) at pixel (top, left); False where a pixel has none for want of bins."""
+    """Fills ``numbers`` (rows, columns) at pixel (top, left); False if one is missing for want of bins."""
     starts, order, side, across = bins
     if linear:
         numbers[:] = -1
@@ -93,7 +93,7 @@ def _fill_row(numbers, row, values, out, window, x, y, cells):
 
 @njit(nogil=True, cache=True)
 def gathered(first, last, values, strides, out, window, x, y, bins):
-    """Rows ``first:last`` of ``out`` (C, rows, columns): the value of the nearest node; any type, moved as bits.
+    """Rows ``first:last`` of ``out`` (C, rows, columns): the nearest node's value, of any type, as bits.
 
     values: flat, with ``strides`` of (channel, row, column).
     """
