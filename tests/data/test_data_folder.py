@@ -121,3 +121,11 @@ def test_classes_may_carry_all_255_ids(folder: FolderMaker) -> None:
     rows = [{"index": k, "name": f"k{k}"} for k in range(255)]
     folder.write_json("classes.json", {"ignore_index": 255, "classes": rows})
     assert len(open_data(folder.root).classes) == 255
+
+
+def test_notices_that_name_a_file_count_as_one(folder: FolderMaker) -> None:
+    for stem in "ab":
+        folder.image(stem).rename(folder.image(stem).with_suffix(".jpg"))
+    (notice,) = open_data(folder.root).notices
+    assert "PNG" in notice
+    assert notice.endswith("2 images")
