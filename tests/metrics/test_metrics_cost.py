@@ -11,7 +11,7 @@ from torch import nn
 
 from saccade.grids.uniform import uniform_grid
 from saccade.metrics.cost import measure_cost, seconds_of
-from saccade.metrics.flops import count_flops, pipeline_flops
+from saccade.metrics.flops import count_flops, elastic_flops, pipeline_flops
 from saccade.metrics.memory import STATUS, peak_memory
 from saccade.samplers.views import Views
 from saccade.warp import Pyramid, sample, unwarp_labels
@@ -93,6 +93,27 @@ def test_the_parts_of_a_pipeline_by_hand():
     assert flops.unwarping == 40 * 60 * 5 * 6
     assert flops.total == flops.network + flops.sampler + flops.reading + flops.unwarping
     assert prediction.scores.shape == (1, 5, 8, 10)
+
+
+def test_the_operations_of_springs_by_hand():
+    # 4 x 6 nodes are one level of 8 rounds: each round 48 a node for stiffness and five sweeps of 20
+    assert elastic_flops((4, 6)) == 24 * 8 * (48 + 5 * 20)
+
+
+@pytest.mark.parametrize("rule", ["elastic", "attraction"])
+def test_the_grid_of_a_density_belongs_to_the_share_of_the_sampler(rule):
+    from saccade.samplers import DeformationSampler
+    from saccade.samplers.gather import Gather
+    from saccade.segmenter import Segmenter
+
+    sampler = DeformationSampler((8, 12), overview_size=(16, 24), gather=Gather(rule))
+    flops, _ = pipeline_flops(Segmenter(sampler, nn.Conv2d(3, 5, 1)).eval(), [Pyramid.of(IMAGE)])
+    net = count_flops(lambda: sampler.net(torch.zeros(1, 3, 16, 24)))
+    # Eq. 2: 16 rows of 24 to two times 12; then 16 rows to 8, for both of these and once more for the offsets
+    products = 2 * (16 * 24 * 24 + 8 * 16 * 24 + 8 * 16 * 12)
+    grid = elastic_flops((8, 12)) if rule == "elastic" else products
+    assert flops.sampler == net + grid + 16 * 24 * 3 * 32
+    assert flops.network == 2 * 96 * 3 * 5
 
 
 def test_the_cost_of_a_segmenter_is_complete():

@@ -88,17 +88,28 @@ def evaluate(
     return Evaluation(names, tuple(records), cost, WIDTHS)
 
 
+def _predict(segmenter: Any, pyramid: Pyramid, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """(1, H, W) labels and the grids (V, h, w, 2) that they came from, on the CPU; the network runs once."""
+    seen: list[Any] = []
+    hook = segmenter.register_forward_hook(lambda _module, _given, found: seen.append(found))
+    try:
+        pred = segmenter.predict(pyramid, labels=labels)
+    finally:
+        hook.remove()
+    scored = seen[0].scores.shape[1]
+    if scored != num_classes:
+        expected = f"one for the {num_classes} classes of the data"
+        raise InvalidInput(
+            "segmenter", expected, f"scores of {scored} classes", "choose the data it was trained on"
+        )
+    return pred.cpu(), torch.cat([found.views.grids for found in seen]).cpu()
+
+
 def _evaluate_one(
     segmenter: nn.Module, sample: LabelledImage, num_classes: int, device: torch.device | str
 ) -> ImageRecord:
-    pyramid, target = sample.pyramid.to(device), sample.labels
-    with torch.inference_mode():
-        prediction = segmenter([pyramid], labels=target.to(device))
-        if prediction.scores.shape[1] != num_classes:
-            got = f"scores of {prediction.scores.shape[1]}"
-            raise InvalidInput("segmenter", f"one for the {num_classes} classes of the data", got)
-        pred = segmenter.predict(pyramid, labels=target.to(device)).cpu()  # type: ignore[operator]
-    grids = prediction.views.grids.cpu()
+    target = sample.labels
+    pred, grids = _predict(segmenter, sample.pyramid.to(device), target.to(device), num_classes)
     return ImageRecord(
         stem=sample.stem,
         confusion=confusion_matrix(pred, target, num_classes, IGNORE_INDEX),

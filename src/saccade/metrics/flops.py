@@ -16,6 +16,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from saccade.grids.elastic import SWEEPS, levels
+
 BILINEAR = 8
 """For one value: three interpolations of two numbers, and their weights."""
 
@@ -24,6 +26,12 @@ AVERAGED = 32
 
 HALVING = 4
 """For one value of a level of the pyramid: the mean of four."""
+
+STIFFENING = 48
+"""For one node of an elastic grid and round: two readings of the density, four shares."""
+
+SWEEPING = 20
+"""For one node of an elastic grid and sweep: two weighted means of four neighbours, and the step."""
 
 BARYCENTRIC = 6
 """For one score: three weighted, two additions, and the comparison of the argmax."""
@@ -73,8 +81,11 @@ def pipeline_flops(segmenter: nn.Module, image: Any, labels: Any = None) -> tupl
     antialias = bool(getattr(segmenter, "antialias", True))
     overview = getattr(segmenter.sampler, "overview_size", None)
     looked = sampling_flops(overview[0] * overview[1], channels, True) if overview else 0
+    grids = prediction.views.grids
+    if getattr(getattr(segmenter.sampler, "gather", None), "rule", None) == "elastic":
+        looked += len(grids) * elastic_flops((grids.shape[1], grids.shape[2]))
     halved = pyramid_flops(size, channels) if antialias or overview else 0
-    samples = prediction.views.grids[..., 0].numel()
+    samples = grids[..., 0].numel()
     flops = PipelineFlops(
         sampler=everything - network + looked,
         reading=halved + sampling_flops(samples, channels, antialias),
@@ -100,6 +111,13 @@ def _counted(segmenter: nn.Module, image: Any, labels: Any) -> tuple[int, int, A
             for hook in hooks:
                 hook.remove()
     return counter.get_total_flops(), sum(spent), prediction
+
+
+def elastic_flops(size: tuple[int, int]) -> int:
+    """Operations to bring the springs of one :func:`saccade.grids.elastic_grid` of ``size`` to rest."""
+    return sum(
+        rows * columns * rounds * (STIFFENING + SWEEPS * SWEEPING) for (rows, columns), rounds in levels(size)
+    )
 
 
 def sampling_flops(samples: int, channels: int, antialias: bool) -> int:
