@@ -19,7 +19,10 @@ class Command(NamedTuple):
     help: str
 
 
-COMMANDS = (Command("info", "saccade.cli.info", "what an image or a data folder is, and every fault in it"),)
+COMMANDS = (
+    Command("info", "saccade.cli.info", "what an image or a data folder is, and every fault in it"),
+    Command("train", "saccade.cli.train", "train a sampler and a segmentation network together"),
+)
 
 
 def load(command: Command) -> ModuleType:

@@ -5,8 +5,10 @@ from saccade.grids.attraction_reference import attraction_grid_reference
 from saccade.grids.boundary import boundary_grid, boundary_targets, boundary_targets_reference
 from saccade.grids.checks import Cover, Folds, covers, folds, footprints, samples_per_region
 from saccade.grids.edges import edge_density, edge_density_reference
+from saccade.grids.elastic import elastic_grid, elastic_grid_reference
 from saccade.grids.energy import boundary_energy_minimiser, boundary_energy_minimiser_reference
 from saccade.grids.patches import patch_grids
+from saccade.grids.unfold import unfold_grid
 from saccade.grids.uniform import resize_grid, uniform_grid
 
 __all__ = [
@@ -22,10 +24,13 @@ __all__ = [
     "covers",
     "edge_density",
     "edge_density_reference",
+    "elastic_grid",
+    "elastic_grid_reference",
     "folds",
     "footprints",
     "patch_grids",
     "resize_grid",
     "samples_per_region",
+    "unfold_grid",
     "uniform_grid",
 ]

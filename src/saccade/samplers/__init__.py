@@ -1,1 +1,22 @@
+"""Modules that decide where to look, one file an idea."""
 
+from saccade.samplers.base import Sampler
+from saccade.samplers.deformation import DeformationSampler
+from saccade.samplers.densitynet import DensityNet
+from saccade.samplers.gather import Gather
+from saccade.samplers.oracle import OracleSampler
+from saccade.samplers.target import EdgeTarget, rarity_weights
+from saccade.samplers.uniform import UniformSampler
+from saccade.samplers.views import Views
+
+__all__ = [
+    "DeformationSampler",
+    "DensityNet",
+    "EdgeTarget",
+    "Gather",
+    "OracleSampler",
+    "Sampler",
+    "UniformSampler",
+    "Views",
+    "rarity_weights",
+]

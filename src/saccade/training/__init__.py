@@ -1,1 +1,23 @@
+"""Training: the configuration, the run folder, and the loop."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from saccade.training.config import Config
+from saccade.training.configfile import read_config, save_config
+
+if TYPE_CHECKING:
+    from saccade.training.run import Run, load_run
+    from saccade.training.train import train
+
+_LATER = {"Run": "run", "load_run": "run", "train": "train"}
+
+__all__ = ["Config", "Run", "load_run", "read_config", "save_config", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'saccade.training' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"saccade.training.{_LATER[name]}"), name)

@@ -1,0 +1,89 @@
+"""``saccade train DATA RUN``: trains a sampler and a segmentation network together."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from saccade.cli import options
+from saccade.cli.console import Progress, say
+
+SHORT = {
+    "sampler": "sampler.name",
+    "size": "sampler.size",
+    "network": "network.name",
+    "epochs": "training.epochs",
+    "batch_size": "training.batch_size",
+    "seed": "training.seed",
+}
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "train",
+        parents=[options.common(), options.device(), options.output()],
+        help="train a sampler and a segmentation network together",
+        description="Trains a sampler and a segmentation network together on a data folder, and keeps the "
+        "best weights by mIoU at full resolution on its validation images. Any option of a configuration "
+        "can be given as section.key=value, for example sampler.floor=0.05 or training.variant=staged.",
+    )
+    parser.add_argument("data", metavar="DATA", type=Path, help="a data folder")
+    parser.add_argument("run_folder", metavar="RUN", type=Path, help="the run folder to make")
+    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="options, as section.key=value")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="a YAML file of options")
+    parser.add_argument("--sampler", help="deformation, uniform, or oracle (sees labels)")
+    parser.add_argument("--size", metavar="ROWSxCOLUMNS", help="what the network sees of an image")
+    parser.add_argument("--network", metavar="NAME", help="small, or ARCHITECTURE:ENCODER")
+    parser.add_argument("--epochs", help="passes over the training images")
+    parser.add_argument("--batch-size", dest="batch_size", help="images a step")
+    parser.add_argument("--seed", help="of everything random")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    from saccade.training.configfile import read_config
+
+    given = [f"{key}={getattr(args, name)}" for name, key in SHORT.items() if getattr(args, name) is not None]
+    config = read_config(args.config, [*given, *args.overrides])
+    from saccade.data import SampleCache, open_data
+    from saccade.training.run import require_new
+    from saccade.training.train import lightning_device, train
+
+    require_new(args.run_folder, args.resume, args.overwrite)
+    lightning_device(args.device)
+    limit = config.training.cache_gigabytes
+    cache = SampleCache(None if limit is None else round(limit * 1e9))
+    keep = None if args.dry_run else cache.keep
+    with Progress("checking", None, "images", quiet=args.quiet) as progress:
+        data = open_data(args.data, splits=("train", "val"), on_decoded=keep, on_progress=progress.update)
+    for notice in data.notices:
+        say(f"note: {notice}", args)
+    if args.dry_run:
+        return _describe(args, config, data)
+    args.hint = f"go on with: saccade train {args.data} {args.run_folder} --resume"
+    with Progress("training", config.training.epochs, "epochs", quiet=args.quiet) as progress:
+        trained = train(
+            data, args.run_folder, config, cache=cache, resume=args.resume, overwrite=args.overwrite,
+            device=args.device, on_epoch=lambda done, all_of, scores: progress.update(
+                done, all_of, note=f"val mIoU {scores.get('val_miou', float('nan')):.4f}"),
+        )  # fmt: skip
+    say(f"{trained.path}: best weights after epoch {trained.epoch} of {trained.config.training.epochs}", args)
+    return 0
+
+
+def _describe(args: argparse.Namespace, config: Any, data: Any) -> int:
+    from saccade.training.build import build_segmenter
+    from saccade.training.train import resolve
+
+    config = resolve(config, data)
+    segmenter = build_segmenter(config, len(data.classes))
+    parameters = sum(p.numel() for p in segmenter.parameters())
+    rows, columns = config.sampler.size
+    steps = len(data.split("train")) // config.training.batch_size * config.training.epochs
+    print(
+        f"would train {config.sampler.name} sampling with {config.network.name} ({parameters:,} parameters) on "
+        f"{rows} x {columns} samples of {len(data.split('train'))} images, {config.training.epochs} epochs, "
+        f"{steps} steps, into {args.run_folder}"
+    )
+    return 0

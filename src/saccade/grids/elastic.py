@@ -1,0 +1,217 @@
+"""The elastic grid: a net of springs that are stiff where the density is high, at rest. Ours, not a paper's.
+
+The attraction of ICLR 2022 moves a sample at most about one kernel radius and blurs the density by the kernel,
+so its concentration is limited; it may fold, and covers the image only by a correction. Here the grid is the
+rest position of springs between 4-neighbours,
+
+    minimise  sum over springs (u, v) of  s(u, v) * |phi_u - phi_v|^2,   s(u, v) = density midway,
+
+with the outermost nodes sliding along the borders and the corners fixed. A stiff spring is short, so samples
+gather where the density is high, as far as needed, however far away they start ("variable diffusion", Winslow
+1981). With stiffness held, the minimiser never folds: each node lies inside its neighbours (Tutte 1963, Floater
+1997). It always covers the image, and only ratios of the density count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from saccade.errors import InvalidInput
+from saccade.grids.elastic_kernels import relax
+from saccade.grids.uniform import resize_grid, uniform_grid
+from saccade.grids.validate import require_density, require_finite_number, require_size
+
+SWEEPS = 5
+FINEST_ROUNDS = 8
+MOST_ROUNDS = 200
+COARSEST = 4
+GRADIENT_TOLERANCE = 1e-4
+
+
+def elastic_grid(density: Tensor, size: Sequence[int] | None = None, *, floor: float = 0.1) -> Tensor:
+    """Samples gathered where the density is high, without folds and without limit of distance.
+
+    Solved from a grid of about 4 nodes a side upwards, each level twice as fine, by a fixed number of
+    relaxations, so the result is the same on every run. The gradient with respect to the density is that of
+    the solved equations with every spring's middle held in place (implicit differentiation).
+
+    Args:
+        density: (B, 1, h_a, w_a) floating, >= 0, any scale; its outermost pixels lie on the image border. A
+            map of zeros counts as constant.
+        size: (h, w) of the grid; default the density's.
+        floor: stiffness where the density is 0, as a share of the largest density of the image, above 0 and
+            at most 1. It bounds the ratio between the largest and the smallest spacing: smaller gathers more.
+
+    Returns:
+        (B, h, w, 2) float32, last axis (x, y) in [-1, 1], outermost nodes on the border. The uniform grid
+        for a constant density.
+
+    Raises:
+        InvalidInput: for a density of the wrong rank, channels or type, empty, negative or not finite; for a
+            size that is not of whole numbers of at least 1; for a floor outside (0, 1].
+    """
+    rows, columns = require_density(density).shape[2:]
+    size = (rows, columns) if size is None else require_size(size)
+    if require_finite_number(floor, "floor", 1.0) < 1e-6:
+        raise InvalidInput("floor", "above 1e-6 and at most 1", floor)
+    with torch.autocast(density.device.type, enabled=False):
+        if size == (1, 1):
+            return uniform_grid(size, len(density), device=density.device)
+        largest = density.detach().float().amax(dim=(2, 3), keepdim=True)
+        stiffness = density.float() / largest.clamp_min(torch.finfo(torch.float32).tiny) + floor
+        return _AtRest.apply(stiffness, size)
+
+
+def levels(size: tuple[int, int]) -> list[tuple[tuple[int, int], int]]:
+    """Sizes from coarse to fine, each with its number of rounds: new stiffness, then SWEEPS sweeps.
+
+    Coarse levels settle what is far apart, at little cost, so they get more rounds.
+    """
+    sizes = [size]
+    while max(sizes[0]) >= 2 * COARSEST:
+        rows, columns = sizes[0]
+        sizes.insert(
+            0, ((rows + 1) // 2 if rows > 3 else rows, (columns + 1) // 2 if columns > 3 else columns)
+        )
+    finer = range(len(sizes) - 1, -1, -1)
+    return [(s, min(MOST_ROUNDS, FINEST_ROUNDS * 4**k)) for s, k in zip(sizes, finer, strict=True)]
+
+
+def at_level(stiffness: Tensor, level: tuple[int, int]) -> Tensor:
+    """``stiffness`` (B, 1, h_a, w_a) averaged down to at most ``level`` (rows, columns).
+
+    Detail finer than the springs would be hit or missed by their middles, and the relaxation would wander.
+    """
+    rows, columns = (min(have, want) for have, want in zip(stiffness.shape[2:], level, strict=True))
+    if (rows, columns) == stiffness.shape[2:]:
+        return stiffness
+    options: Any = {"mode": "bilinear", "align_corners": True, "antialias": True}
+    return F.interpolate(stiffness, (rows, columns), **options)
+
+
+def _solve(stiffness: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, h, w, 2) float64 on the CPU by the compiled kernel; (B, 1, h_a, w_a) stiffness > 0."""
+    stiffness = stiffness.double()
+    grid = uniform_grid(levels(size)[0][0], len(stiffness)).double()
+    for level, rounds in levels(size):
+        nodes = resize_grid(grid, level).permute(3, 0, 1, 2).contiguous()
+        densities = at_level(stiffness, level)[:, 0].contiguous().numpy()
+        for density, x, y in zip(densities, *nodes.numpy(), strict=True):
+            relax(density, x, y, rounds, SWEEPS, over_relaxation(*level))
+        grid = nodes.permute(1, 2, 3, 0)
+    return grid
+
+
+def spring_stiffness(stiffness: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Stiffness of the springs of ``grid`` (B, h, w, 2): across (B, h, w - 1), down (B, h - 1, w)."""
+    across, down = (grid[:, :, 1:] + grid[:, :, :-1]) / 2, (grid[:, 1:] + grid[:, :-1]) / 2
+    read = (
+        F.grid_sample(stiffness, middles, align_corners=True, padding_mode="border")[:, 0]
+        for middles in (across, down)
+    )
+    return next(read), next(read)
+
+
+def pull(across: Tensor, down: Tensor, values: Tensor) -> Tensor:
+    """The springs' Laplacian applied to ``values`` (B, h, w): sum over neighbours of s * (value - neighbour)."""
+    flow_across = across * (values[:, :, 1:] - values[:, :, :-1])
+    flow_down = down * (values[:, 1:] - values[:, :-1])
+    return -(F.pad(flow_across, (0, 1)) - F.pad(flow_across, (1, 0))) - (
+        F.pad(flow_down, (0, 0, 0, 1)) - F.pad(flow_down, (0, 0, 1, 0))
+    )
+
+
+def elastic_grid_reference(stiffness: Tensor, size: tuple[int, int]) -> Tensor:
+    """The readable twin of the solver, on any device: (B, 1, h_a, w_a) stiffness > 0 to (B, h, w, 2) float64."""
+    stiffness = stiffness.double()
+    grid = uniform_grid(levels(size)[0][0], len(stiffness), device=stiffness.device).double()
+    for level, rounds in levels(size):
+        grid, density = resize_grid(grid, level), at_level(stiffness, level)
+        for _ in range(rounds):
+            springs = spring_stiffness(density, grid)
+            for _ in range(SWEEPS):
+                for colour in (0, 1):
+                    grid = _sweep(grid, *springs, colour)
+    return grid
+
+
+def _sweep(grid: Tensor, across: Tensor, down: Tensor, colour: int) -> Tensor:
+    """Red-black successive over-relaxation of the nodes of one colour; borders slide, corners stay."""
+    rows, columns = grid.shape[1:3]
+    total = F.pad(across, (0, 1)) + F.pad(across, (1, 0)) + F.pad(down, (0, 0, 0, 1))
+    total = total + F.pad(down, (0, 0, 1, 0))
+    move = torch.stack([-pull(across, down, grid[..., axis]) / total for axis in (0, 1)], dim=-1)
+    i, j = (torch.arange(n, device=grid.device) for n in (rows, columns))
+    turn = (i[:, None] + j) % 2 == colour
+    free = torch.stack([turn & (j > 0) & (j < columns - 1), turn & ((i > 0) & (i < rows - 1))[:, None]], -1)
+    return grid + over_relaxation(rows, columns) * move * free
+
+
+def over_relaxation(rows: int, columns: int) -> float:
+    """The step of a sweep: the best for a plain Laplacian of this size, held back as stiffness varies."""
+    return min(2 / (1 + math.sin(math.pi / max(rows, columns, 2))), 1.7)
+
+
+class _AtRest(torch.autograd.Function):
+    """Stiffness map to grid; backward solves the same springs once more (they are self-adjoint)."""
+
+    @staticmethod
+    def forward(ctx: Any, stiffness: Tensor, size: tuple[int, int]) -> Tensor:
+        solve = _solve if stiffness.device.type == "cpu" else elastic_grid_reference
+        grid = solve(stiffness, size).to(stiffness.device, torch.float32).clamp(-1, 1)
+        ctx.save_for_backward(stiffness, grid)
+        return grid
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        stiffness, grid = ctx.saved_tensors
+        return rest_gradient(stiffness.double(), grid.double(), grad.double()).to(stiffness.dtype), None
+
+
+def rest_gradient(stiffness: Tensor, grid: Tensor, grad: Tensor) -> Tensor:
+    """Gradient with respect to ``stiffness`` of the nodes at rest, by the adjoint of their linear equations.
+
+    With A(s) phi = 0 on the free nodes, d loss / d s of the spring (u, v) is
+    -(adjoint_u - adjoint_v) * (phi_u - phi_v), where A adjoint = d loss / d phi and the adjoint of a held
+    node is 0. float64 throughout: (B, 1, h_a, w_a), (B, h, w, 2), (B, h, w, 2) to (B, 1, h_a, w_a).
+    """
+    with torch.enable_grad():
+        stiffness = stiffness.detach().requires_grad_()
+        across, down = spring_stiffness(at_level(stiffness, grid.shape[1:3]), grid)
+    grad_across, grad_down = torch.zeros_like(across), torch.zeros_like(down)
+    for axis in (0, 1):
+        adjoint = _adjoint(across.detach(), down.detach(), grad[..., axis], axis)
+        nodes = grid[..., axis]
+        grad_across -= (adjoint[:, :, 1:] - adjoint[:, :, :-1]) * (nodes[:, :, 1:] - nodes[:, :, :-1])
+        grad_down -= (adjoint[:, 1:] - adjoint[:, :-1]) * (nodes[:, 1:] - nodes[:, :-1])
+    return torch.autograd.grad([across, down], stiffness, [grad_across, grad_down])[0]
+
+
+def _adjoint(across: Tensor, down: Tensor, grad: Tensor, axis: int) -> Tensor:
+    """Conjugate gradients for A adjoint = grad, (B, h, w); nodes held on this axis have adjoint 0."""
+    free = torch.zeros_like(grad)
+    free[(slice(None), slice(None), slice(1, -1)) if axis == 0 else (slice(None), slice(1, -1))] = 1
+    diagonal = F.pad(across, (0, 1)) + F.pad(across, (1, 0)) + F.pad(down, (0, 0, 0, 1))
+    inverse = free / (diagonal + F.pad(down, (0, 0, 1, 0)))
+    solution, left = torch.zeros_like(grad), grad * free
+    scaled = left * inverse
+    direction, size = scaled, (left * scaled).sum((1, 2), keepdim=True)
+    goal = GRADIENT_TOLERANCE**2 * size.clamp_min(torch.finfo(grad.dtype).tiny)
+    for _ in range(4 * sum(grad.shape[1:])):
+        if (size <= goal).all():
+            break
+        image = pull(across, down, direction) * free
+        step = size / (direction * image).sum((1, 2), keepdim=True).clamp_min(torch.finfo(grad.dtype).tiny)
+        solution, left = solution + step * direction, left - step * image
+        scaled = left * inverse
+        before, size = size, (left * scaled).sum((1, 2), keepdim=True)
+        direction = scaled + size / before.clamp_min(torch.finfo(grad.dtype).tiny) * direction
+    return solution

@@ -1,0 +1,90 @@
+"""What training minimises: a segmentation loss on the samples, and an edge loss on the density."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from saccade.errors import InvalidInput, nearest_name
+
+SEGMENTATION_LOSSES = ("cross_entropy", "focal")
+EDGE_LOSSES = ("kl", "mse")
+
+
+def segmentation_loss(
+    scores: Tensor,
+    labels: Tensor,
+    kind: str = "cross_entropy",
+    *,
+    focal_gamma: float = 2.0,
+    class_weights: Sequence[float] | Tensor | None = None,
+    ignore_index: int = 255,
+) -> Tensor:
+    """Mean loss over the samples that are not ignored; 0 (with a gradient of 0) where all are.
+
+    "cross_entropy" is -log p of the true class; "focal" is (1 - p)^gamma times that (Lin et al. 2017), the
+    loss of ICLR 2022. With class weights w the mean is weighted: sum w_y l / sum w_y.
+
+    Args:
+        scores: (V, K, h, w) floating, before any softmax.
+        labels: (V, h, w) integer ids in [0, K) or ``ignore_index``.
+        kind: "cross_entropy" or "focal".
+        focal_gamma: gamma >= 0; 0 gives cross-entropy.
+        class_weights: (K,) >= 0; default all 1.
+        ignore_index: samples of this label count nowhere.
+
+    Raises:
+        InvalidInput: for an unknown kind, or labels that do not fit the scores.
+    """
+    if kind not in SEGMENTATION_LOSSES:
+        raise InvalidInput("segmentation loss", " or ".join(SEGMENTATION_LOSSES), repr(kind),
+                           nearest_name(str(kind), SEGMENTATION_LOSSES))  # fmt: skip
+    if labels.shape != (scores.shape[0], *scores.shape[2:]):
+        expected = f"of shape {(scores.shape[0], *scores.shape[2:])} as the scores"
+        raise InvalidInput("labels", expected, tuple(labels.shape))
+    labels = labels.long()
+    counted = labels != ignore_index
+    negative_log = F.cross_entropy(scores.float(), labels, reduction="none", ignore_index=ignore_index)
+    if kind == "focal":
+        negative_log = (1 - torch.exp(-negative_log)) ** focal_gamma * negative_log
+    weights = counted.float()
+    if class_weights is not None:
+        table = torch.as_tensor(class_weights, dtype=torch.float32, device=scores.device)
+        weights = table[labels.where(counted, 0)] * counted
+    return (weights * negative_log).sum() / weights.sum().clamp_min(1e-12)
+
+
+def edge_loss(density: Tensor, target: Tensor, kind: str = "kl") -> Tensor:
+    """How far a predicted density is from the target density, mean over the images.
+
+    "kl" is the Kullback-Leibler divergence of the target from the prediction, both as distributions over
+    the pixels: finite and smooth for any density, a constant one too. "mse" is the published loss (ICLR
+    2022, 3): the mean squared error of the two maps, each brought to [0, 1] by its minimum and maximum; a
+    constant map is all zeros there, where the published program divides by zero.
+
+    Args:
+        density: (B, 1, h, w) float32 >= 0, sums to 1 over each image.
+        target: the same shape and scale.
+        kind: "kl" or "mse".
+
+    Raises:
+        InvalidInput: for an unknown kind or different shapes.
+    """
+    if kind not in EDGE_LOSSES:
+        fix = nearest_name(str(kind), EDGE_LOSSES)
+        raise InvalidInput("edge loss", " or ".join(EDGE_LOSSES), repr(kind), fix)
+    if density.shape != target.shape:
+        raise InvalidInput("target", f"of the density's shape {tuple(density.shape)}", tuple(target.shape))
+    if kind == "mse":
+        return F.mse_loss(_normalised(density), _normalised(target))
+    predicted = density.float().clamp_min(1e-12).log()
+    return F.kl_div(predicted.flatten(1), target.float().flatten(1), reduction="batchmean")
+
+
+def _normalised(density: Tensor) -> Tensor:
+    """Each map to [0, 1] by its own range; a constant map to 0, with a finite gradient."""
+    low, high = density.amin(dim=(2, 3), keepdim=True), density.amax(dim=(2, 3), keepdim=True)
+    return (density - low) / (high - low).clamp_min(1e-3 / density[0].numel())

@@ -1,0 +1,75 @@
+"""What every sampler is: a module that proposes views of a batch of images."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from saccade.errors import InvalidInput
+from saccade.grids.validate import require_size
+from saccade.samplers.views import Views
+
+
+class Sampler(nn.Module, ABC):
+    """Decides where to look.
+
+    Attributes:
+        size: (h, w), rows and columns of samples in a view, where the call names no other.
+        overview_size: (h_o, w_o) of the overview that the sampler wants to see; None where it looks blindly.
+        sees_labels: True for samplers that use the true labels; they serve studies, never a prediction.
+    """
+
+    overview_size: tuple[int, int] | None = None
+    sees_labels: bool = False
+
+    def __init__(self, size: Sequence[int]) -> None:
+        super().__init__()
+        self.size = require_size(size)
+
+    @abstractmethod
+    def propose(
+        self, overview: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int
+    ) -> Views:
+        """Views of ``batch`` images; arguments are checked by :meth:`forward`."""
+
+    def forward(
+        self,
+        overview: Tensor | None = None,
+        labels: Sequence[Tensor] | None = None,
+        *,
+        size: Sequence[int] | None = None,
+        batch: int | None = None,
+    ) -> Views:
+        """Proposes where to look.
+
+        Args:
+            overview: (B, 3, h_o, w_o) float32, normalised as the network's input is; needed where
+                ``overview_size`` is set.
+            labels: B label maps (H, W) or (1, H, W) of class ids; needed where ``sees_labels``.
+            size: (h, w) of the views; default :attr:`size`. Need not be the size of training.
+            batch: B, where neither overview nor labels tell it.
+
+        Returns:
+            The views, at least one for each image.
+
+        Raises:
+            InvalidInput: when what the sampler needs is missing or has the wrong shape.
+        """
+        wanted = self.size if size is None else require_size(size)
+        if self.overview_size is not None and (overview is None or overview.ndim != 4):
+            got = "none" if overview is None else tuple(overview.shape)
+            raise InvalidInput("overview", f"of shape (B, 3, {self.overview_size})", got)
+        if self.sees_labels and labels is None:
+            fix = "evaluate it, or train another sampler for prediction"
+            raise InvalidInput("labels", f"given, as {type(self).__name__} sees the true labels", "none", fix)
+        if batch is None:
+            batch = len(overview) if overview is not None else len(labels) if labels is not None else 1
+        return self.propose(overview, labels, wanted, batch)
+
+
+def one_view_an_image(grids: Tensor, density: Tensor | None = None) -> Views:
+    """Views of a downsampler: grid b, (B, h, w, 2), belongs to image b."""
+    return Views(grids, torch.arange(len(grids), device=grids.device), density)

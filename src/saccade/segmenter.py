@@ -1,0 +1,170 @@
+"""The one verb: a sampler and a network together segment an image of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from saccade.errors import InvalidInput
+from saccade.grids import uniform_grid
+from saccade.samplers import Sampler, Views
+from saccade.warp import Pyramid, sample, unwarp_labels
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Images = Tensor | Pyramid | Sequence[Pyramid]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a segmenter says of a batch of images, where it looked.
+
+    Attributes:
+        scores: (V, K, h, w) float32, one raster of scores a view.
+        views: where the scores belong.
+    """
+
+    scores: Tensor
+    views: Views
+
+
+class Segmenter(nn.Module):
+    """Sampler + network: looks, reads what it looked at, and scores it.
+
+    Args:
+        sampler: decides where to look.
+        network: any module from (V, 3, h, w) to scores (V, K, h', w'); scores of another size than the input
+            are resized to it.
+        antialias: each sample is the mean over its footprint; False takes single pixels, as published.
+        mean, std: of the three channels in [0, 1], what images are normalised with; default ImageNet's.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        network: nn.Module,
+        *,
+        antialias: bool = True,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        self.sampler, self.network, self.antialias = sampler, network, antialias
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(
+        self, images: Images, labels: Sequence[Tensor] | None = None, *, size: Sequence[int] | None = None
+    ) -> Prediction:
+        """Scores where the sampler looked.
+
+        Args:
+            images: (B, 3, H, W), uint8 or floating in [0, 1]; or a pyramid of such a batch; or a sequence of
+                pyramids of one image each, whose sizes may differ.
+            labels: B label maps, for samplers that see labels.
+            size: (h, w) of the views; default the sampler's.
+
+        Raises:
+            InvalidInput: for images of another shape or type.
+        """
+        pyramids = as_pyramids(images)
+        views = self.look(pyramids, labels, size=size)
+        return Prediction(self.score(self.read(pyramids, views.grids, views.image_index)), views)
+
+    def look(
+        self,
+        pyramids: Sequence[Pyramid],
+        labels: Sequence[Tensor] | None = None,
+        *,
+        size: Sequence[int] | None = None,
+    ) -> Views:
+        """Where the sampler looks in each image."""
+        overview = self.overview(pyramids)
+        return self.sampler(overview, labels, size=size, batch=len(pyramids))
+
+    def overview(self, pyramids: Sequence[Pyramid]) -> Tensor | None:
+        """(B, 3, h_o, w_o) normalised, each pixel the mean of its share; None where none is wanted."""
+        if self.sampler.overview_size is None:
+            return None
+        grid = uniform_grid(self.sampler.overview_size, device=pyramids[0].device)
+        pixels = torch.cat([sample(one, grid, antialias=True) for one in pyramids])
+        return self.normalise(pixels, pyramids)
+
+    def read(self, pyramids: Sequence[Pyramid], grids: Tensor, image_index: Tensor) -> Tensor:
+        """(V, 3, h, w) normalised pixels at the grids (V, h, w, 2), differentiable with respect to them."""
+        images = [pyramids[i] for i in image_index.tolist()]
+        pairs = zip(images, grids.to(images[0].device).split(1), strict=True)
+        pixels = [sample(image, grid, antialias=self.antialias) for image, grid in pairs]
+        return self.normalise(torch.cat(pixels), images)
+
+    def normalise(self, pixels: Tensor, images: Sequence[Pyramid]) -> Tensor:
+        """Pixels in the units of the images to zero mean and unit variance, float32, where the weights are."""
+        scale = 1 / 255 if images[0].dtype == torch.uint8 else 1.0
+        return (pixels.to(self.mean.device, torch.float32) * scale - self.mean) / self.std
+
+    def score(self, pixels: Tensor) -> Tensor:
+        """(V, 3, h, w) normalised pixels to scores (V, K, h, w) float32."""
+        scores = self.network(pixels).float()
+        if scores.shape[2:] != pixels.shape[2:]:
+            scores = F.interpolate(scores, pixels.shape[2:], mode="bilinear", align_corners=False)
+        return scores
+
+    @torch.no_grad()
+    def predict(
+        self, images: Images, labels: Sequence[Tensor] | None = None, *, size: Sequence[int] | None = None
+    ) -> Tensor:
+        """Labels at full resolution.
+
+        Args:
+            images: as for :meth:`forward`, or a single image (3, H, W).
+            labels: for samplers that see labels; never for a real prediction.
+            size: (h, w) of the views; default the sampler's.
+
+        Returns:
+            (B, H, W) uint8 (wider integers above 255 classes), (H, W) for a single image. All images of one
+            call must be of one size.
+
+        Raises:
+            InvalidInput: for images of another shape or type, or of different sizes.
+        """
+        single = isinstance(images, Tensor) and images.ndim == 3
+        pyramids = as_pyramids(images[None] if single else images)  # type: ignore[index]
+        if len({pyramid.size for pyramid in pyramids}) > 1:
+            sizes = sorted({pyramid.size for pyramid in pyramids})
+            raise InvalidInput("images", "of one size in one call", sizes, "predict them one by one")
+        was_training = self.training
+        self.eval()
+        try:
+            found = self(pyramids, labels, size=size)
+        finally:
+            self.train(was_training)
+        full = unwarp_labels(found.scores, found.views.grids, pyramids[0].size)
+        return full[0] if single else full
+
+
+def as_pyramids(images: Images) -> list[Pyramid]:
+    """One pyramid of one image (1, 3, H, W) for each image.
+
+    Raises:
+        InvalidInput: when an image has not three channels, or is neither uint8 nor floating.
+    """
+    if isinstance(images, Tensor):
+        if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
+            expected = "of shape (B, 3, H, W)"
+            raise InvalidInput("images", expected, tuple(images.shape), "repeat a grey channel, drop alpha")
+        if images.dtype != torch.uint8 and not images.is_floating_point():
+            raise InvalidInput("images", "uint8, or floating in [0, 1]", images.dtype)
+        return [Pyramid.of(image[None]) for image in images]
+    pyramids = [images] if isinstance(images, Pyramid) else list(images)
+    if not pyramids or any(one.channels != 3 or one.batch != 1 for one in pyramids):
+        got = [(one.batch, one.channels, *one.size) for one in pyramids]
+        raise InvalidInput("images", "one or more pyramids of one image (1, 3, H, W) each", got)
+    return pyramids

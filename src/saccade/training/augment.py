@@ -1,0 +1,50 @@
+"""Random changes of training images, at the cost of the samples only: no full-size pixel is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from saccade.training.config import AugmentConfig
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """One draw for a batch of B images.
+
+    Attributes:
+        mirrored: (B, 2) bool, along x and y.
+        gain: (B, 1, 1, 1), of the normalised pixels.
+        shift: (B, 3, 1, 1), added to the normalised pixels.
+    """
+
+    mirrored: Tensor
+    gain: Tensor
+    shift: Tensor
+
+    @classmethod
+    def draw(cls, batch: int, options: AugmentConfig, generator: torch.Generator) -> Augmentation:
+        """A draw for ``batch`` images; the same generator state gives the same draw."""
+        coins = torch.rand(batch, 2, generator=generator) < 0.5
+        allowed = torch.tensor([options.flip_horizontal, options.flip_vertical])
+        gain = 1 + options.contrast * torch.randn(batch, 1, 1, 1, generator=generator)
+        shift = options.brightness * torch.randn(batch, 3, 1, 1, generator=generator)
+        return cls(coins & allowed, gain, shift)
+
+    def mirror(self, maps: Tensor) -> Tensor:
+        """(B, ..., h, w), each mirrored as its image is."""
+        turned = []
+        for one, (x, y) in zip(maps, self.mirrored.tolist(), strict=True):
+            axes = ([-1] if x else []) + ([-2] if y else [])
+            turned.append(one.flip(axes) if axes else one)
+        return torch.stack(turned)
+
+    def mirror_places(self, grids: Tensor) -> Tensor:
+        """Grids (B, h, w, 2) of the mirrored images to places in the images as they are."""
+        return grids * (1 - 2 * self.mirrored.to(grids))[:, None, None]
+
+    def tint(self, pixels: Tensor) -> Tensor:
+        """(B, 3, h, w) normalised pixels under another light."""
+        return pixels * self.gain.to(pixels) + self.shift.to(pixels)

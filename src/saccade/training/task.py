@@ -1,0 +1,149 @@
+"""One training step and one validation, as a Lightning module."""
+
+from __future__ import annotations
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from saccade.data.cache import Sample
+from saccade.losses import edge_loss, segmentation_loss
+from saccade.metrics import iou, miou
+from saccade.metrics.pooled import ConfusionMatrix
+from saccade.samplers import Views
+from saccade.segmenter import Segmenter
+from saccade.training.augment import Augmentation
+from saccade.training.build import edge_target
+from saccade.training.config import Config
+from saccade.training.schedule import build_optimizer, rate_factor
+from saccade.warp import sample as sample_at
+
+
+class SegmentationTask(L.LightningModule):
+    """Trains sampler and network together; validates at full resolution with counts pooled over the images.
+
+    A batch is a list of samples whose images may differ in size. Everything random in a step follows from
+    (seed, epoch, step), so a resumed run repeats an unbroken one.
+
+    Args:
+        segmenter: what is trained.
+        config: of the run; edge weights resolved to numbers.
+        class_names: K names, for the names of the metrics.
+        steps_an_epoch: batches in an epoch.
+    """
+
+    def __init__(
+        self, segmenter: Segmenter, config: Config, class_names: tuple[str, ...], steps_an_epoch: int
+    ) -> None:
+        super().__init__()
+        self.segmenter, self.config, self.class_names = segmenter, config, class_names
+        self.steps_an_epoch = steps_an_epoch
+        self.edge_target = edge_target(config.sampler)
+        self.confusion = ConfusionMatrix(len(class_names))
+        self._targets: dict[str, Tensor] = {}
+
+    def configure_optimizers(self) -> dict:
+        options = self.config.optimizer
+        optimizer = build_optimizer(self.parameters(), options)
+        steps = self.steps_an_epoch * self.config.training.epochs
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: rate_factor(step, steps, self.steps_an_epoch, options)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def transfer_batch_to_device(
+        self, batch: list[Sample], device: torch.device, dataloader_idx: int
+    ) -> list:
+        """Images stay where they are: only what is sampled from them travels."""
+        return batch
+
+    def on_train_epoch_start(self) -> None:
+        """Puts the stage in force: which half learns in this epoch."""
+        torch.manual_seed(self.config.training.seed * 10_007 + self.current_epoch)
+        sampler_learns, network_learns = self.stage()
+        self.segmenter.sampler.requires_grad_(sampler_learns)
+        self.segmenter.network.requires_grad_(network_learns)
+        self.segmenter.sampler.train(sampler_learns)
+        self.segmenter.network.train(network_learns)
+
+    def stage(self) -> tuple[bool, bool]:
+        """Whether the sampler and the network learn in this epoch."""
+        options = self.config.training
+        if not options.variant.startswith("staged"):
+            return True, True
+        if self.current_epoch < options.first_stage_epochs:
+            return True, False
+        return options.variant == "staged_joint", True
+
+    def training_step(self, batch: list[Sample], batch_index: int) -> Tensor:
+        draw = self._draw(len(batch), batch_index)
+        views = self._look(batch, draw)
+        sampler_learns, network_learns = self.stage()
+        zero = views.grids.new_zeros(())
+        segmentation = self._segmentation(batch, views, draw) if network_learns else zero
+        teaches = sampler_learns and self.config.training.variant != "single" and self._has_density(views)
+        edge = self._edge(batch, views, draw) if teaches else zero
+        loss = segmentation + self.config.loss.edge_weight * edge
+        parts = {"train_loss": loss, "train_segmentation_loss": segmentation, "train_edge_loss": edge}
+        self.log_dict(
+            {name: part.detach() for name, part in parts.items()},
+            on_step=False, on_epoch=True, batch_size=len(batch),
+        )  # fmt: skip
+        return loss
+
+    def _draw(self, batch: int, batch_index: int) -> Augmentation:
+        seed = hash((self.config.training.seed, self.current_epoch, batch_index, self.global_rank)) % 2**63
+        generator = torch.Generator().manual_seed(seed)
+        return Augmentation.draw(batch, self.config.augment, generator)
+
+    def _look(self, batch: list[Sample], draw: Augmentation) -> Views:
+        """Views of the mirrored, tinted images."""
+        sampler = self.segmenter.sampler
+        overview = self.segmenter.overview([one.pyramid for one in batch])
+        if overview is not None:
+            overview = draw.tint(draw.mirror(overview)).to(self.device)
+        labels = None
+        if sampler.sees_labels:
+            pairs = zip(batch, draw.mirrored.split(1), strict=True)
+            labels = [Augmentation(m, draw.gain, draw.shift).mirror(one.labels) for one, m in pairs]
+        return sampler(overview, labels, batch=len(batch))
+
+    def _segmentation(self, batch: list[Sample], views: Views, draw: Augmentation) -> Tensor:
+        options = self.config.loss
+        through = options.through_grid or self.config.training.variant == "single"
+        grids = draw.mirror_places(views.grids if through else views.grids.detach())
+        pixels = self.segmenter.read([one.pyramid for one in batch], grids, views.image_index)
+        pairs = zip(views.image_index.tolist(), grids.detach().split(1), strict=True)
+        labels = torch.cat([sample_at(batch[i].labels, grid, mode="nearest") for i, grid in pairs])
+        scores = self.segmenter.score(draw.tint(pixels))
+        return segmentation_loss(
+            scores, labels.to(scores.device), options.segmentation,
+            focal_gamma=options.focal_gamma, class_weights=options.class_weights,
+        )  # fmt: skip
+
+    def _has_density(self, views: Views) -> bool:
+        return views.density is not None and not self.segmenter.sampler.sees_labels
+
+    def _edge(self, batch: list[Sample], views: Views, draw: Augmentation) -> Tensor:
+        assert views.density is not None  # _has_density
+        size = (views.density.shape[2], views.density.shape[3])
+        target = draw.mirror(torch.cat([self._target(one, size) for one in batch]))
+        return edge_loss(views.density, target.to(views.density.device), self.config.loss.edge)
+
+    def _target(self, one: Sample, size: tuple[int, int]) -> Tensor:
+        """The edge density of an image, made once and kept: it is small."""
+        if one.stem not in self._targets:
+            self._targets[one.stem] = self.edge_target([one.labels], size)
+        return self._targets[one.stem]
+
+    def validation_step(self, batch: list[Sample], batch_index: int) -> None:
+        for one in batch:
+            labels = [one.labels] if self.segmenter.sampler.sees_labels else None
+            self.confusion.update(self.segmenter.predict(one.pyramid, labels), one.labels)
+
+    def on_validation_epoch_end(self) -> None:
+        counts = self.confusion.compute()
+        self.confusion.reset()
+        by_class = zip(self.class_names, iou(counts).tolist(), strict=True)
+        scores = {"val_miou": float(miou(counts)), **{f"val_iou_{name}": value for name, value in by_class}}
+        self.log_dict(scores, batch_size=1)

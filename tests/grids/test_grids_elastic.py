@@ -1,0 +1,136 @@
+"""The elastic grid: springs at rest, checked against a dense solve, its twin, and the laws it promises."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from saccade.errors import InvalidInput
+from saccade.grids import elastic
+from saccade.grids.elastic import elastic_grid, elastic_grid_reference, rest_gradient, spring_stiffness
+from saccade.grids.uniform import uniform_grid
+
+
+def random_density(seed: int, shape=(1, 1, 12, 20), power: float = 3.0) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) ** power
+
+
+def test_a_detailed_density_gives_a_stable_grid():
+    stiffness = random_density(11, (4, 1, 64, 96)).double() + 0.1
+    noise = 1 + 1e-13 * torch.randn(stiffness.shape, generator=torch.Generator().manual_seed(0)).double()
+    grid, moved = (elastic._solve(s, (32, 48)) for s in (stiffness, stiffness * noise))
+    torch.testing.assert_close(grid, moved, atol=1e-11, rtol=0)
+
+
+def corner_areas(grid: torch.Tensor) -> torch.Tensor:
+    """Twice the signed area at two opposite corners of every cell; all positive where nothing folds."""
+    right, down = grid[:, :, 1:] - grid[:, :, :-1], grid[:, 1:] - grid[:, :-1]
+    first = right[:, :-1, :, 0] * down[:, :, :-1, 1] - right[:, :-1, :, 1] * down[:, :, :-1, 0]
+    second = right[:, 1:, :, 0] * down[:, :, 1:, 1] - right[:, 1:, :, 1] * down[:, :, 1:, 0]
+    return torch.stack([first, second])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (9, 1), (2, 2), (16, 31)])
+@pytest.mark.parametrize("value", [0.0, 1e-20, 3.0])
+def test_a_constant_density_gives_the_uniform_grid(size, value):
+    grid = elastic_grid(torch.full((2, 1, 8, 10), value), size)
+    torch.testing.assert_close(grid, uniform_grid(size, 2), atol=1e-5, rtol=0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.5, 8), st.integers(2, 24), st.integers(2, 24), st.floats(0.02, 1))
+def test_it_covers_the_image_and_never_folds(seed, power, rows, columns, floor):
+    grid = elastic_grid(random_density(seed, power=power), (rows, columns), floor=floor)
+    assert (grid[:, :, 0, 0] == -1).all() and (grid[:, :, -1, 0] == 1).all()
+    assert (grid[:, 0, :, 1] == -1).all() and (grid[:, -1, :, 1] == 1).all()
+    assert (corner_areas(grid) > 0).all()
+
+
+def test_samples_gather_where_the_density_is_from_far_away():
+    density = torch.zeros(1, 1, 40, 40)
+    density[..., 4:8, 30:34] = 1
+    grid = elastic_grid(density, (40, 40), floor=0.05)
+    inside = (grid[..., 0] > 0.5) & (grid[..., 0] < 0.75) & (grid[..., 1] > -0.85) & (grid[..., 1] < -0.6)
+    assert inside.float().mean() > 8 * (0.125 * 0.125)
+
+
+def test_the_kernel_agrees_with_its_twin():
+    stiffness = random_density(3, (2, 1, 9, 14)).double() + 0.1
+    size = (13, 18)
+    fast = elastic._solve(stiffness, size)
+    torch.testing.assert_close(fast, elastic_grid_reference(stiffness, size), atol=1e-9, rtol=0)
+
+
+def dense_rest(across: torch.Tensor, down: torch.Tensor, axis: int) -> torch.Tensor:
+    """Nodes at rest on one axis by a dense linear solve: the oracle, without images in the batch."""
+    rows, columns = down.shape[0] + 1, across.shape[1] + 1
+    index = torch.arange(rows * columns).view(rows, columns)
+    laplacian = torch.zeros(rows * columns, rows * columns, dtype=across.dtype)
+    pairs = [(index[:, :-1], index[:, 1:], across), (index[:-1], index[1:], down)]
+    for first, second, stiffness in pairs:
+        a, b, s = first.flatten(), second.flatten(), stiffness.flatten()
+        for i, j, sign in ((a, a, 1), (b, b, 1), (a, b, -1), (b, a, -1)):
+            laplacian = laplacian.index_put((i, j), sign * s, accumulate=True)
+    start = uniform_grid((rows, columns))[0, ..., axis].double().flatten()
+    held = start.abs() == 1
+    inner = torch.linalg.solve(laplacian[~held][:, ~held], -laplacian[~held][:, held] @ start[held])
+    return start.index_put((torch.nonzero(~held)[:, 0],), inner).view(rows, columns)
+
+
+def test_many_rounds_end_at_rest(monkeypatch):
+    monkeypatch.setattr(elastic, "FINEST_ROUNDS", 400)
+    monkeypatch.setattr(elastic, "MOST_ROUNDS", 400)
+    stiffness = random_density(5, (1, 1, 6, 8), power=1).double() + 0.3
+    grid = elastic._solve(stiffness, (7, 9))
+    across, down = spring_stiffness(stiffness, grid)
+    for axis in (0, 1):
+        rest = dense_rest(across[0], down[0], axis)
+        torch.testing.assert_close(grid[0, ..., axis], rest, atol=1e-8, rtol=0)
+
+
+def test_the_gradient_is_that_of_a_dense_solve(monkeypatch):
+    monkeypatch.setattr(elastic, "GRADIENT_TOLERANCE", 1e-12)
+    stiffness = random_density(7, (1, 1, 6, 8), power=1).double() + 0.3
+    weight = torch.randn(1, 7, 9, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    oracle = stiffness.clone().requires_grad_()
+    monkeypatch.setattr(elastic, "FINEST_ROUNDS", 400)
+    monkeypatch.setattr(elastic, "MOST_ROUNDS", 400)
+    middles = elastic._solve(stiffness, (7, 9))
+    across, down = spring_stiffness(oracle, middles)
+    rest = torch.stack([dense_rest(across[0], down[0], axis) for axis in (0, 1)], dim=-1)[None]
+    (rest * weight).sum().backward()
+    ours = rest_gradient(stiffness, middles, weight)
+    torch.testing.assert_close(ours, oracle.grad, atol=1e-6, rtol=1e-5)
+
+
+def test_a_step_along_the_gradient_lowers_the_loss():
+    density = random_density(2).requires_grad_()
+    target = torch.tensor([0.3, -0.2])
+    before = ((elastic_grid(density, (12, 20)) - target) ** 2).mean()
+    before.backward()
+    with torch.no_grad():
+        moved = (density - 0.2 * density.grad / density.grad.abs().max()).clamp_min(0)
+        after = ((elastic_grid(moved, (12, 20)) - target) ** 2).mean()
+    assert after < before
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_any_floating_type_and_layout_is_taken(dtype):
+    density = random_density(4).to(dtype)
+    grid = elastic_grid(density.transpose(2, 3).contiguous().transpose(2, 3), (6, 9))
+    assert grid.dtype == torch.float32
+    torch.testing.assert_close(grid, elastic_grid(density.float(), (6, 9)), atol=2e-2, rtol=0)
+
+
+@pytest.mark.parametrize("floor", [0, -1, 1.5, float("nan"), "0.1"])
+def test_a_floor_outside_its_range_is_refused(floor):
+    with pytest.raises(InvalidInput, match="floor"):
+        elastic_grid(torch.ones(1, 1, 4, 4), floor=floor)
+
+
+@pytest.mark.parametrize(
+    "bad", [torch.ones(4, 4), -torch.ones(1, 1, 4, 4), torch.full((1, 1, 4, 4), torch.nan)]
+)
+def test_a_bad_density_is_refused(bad):
+    with pytest.raises(InvalidInput, match="density"):
+        elastic_grid(bad)
