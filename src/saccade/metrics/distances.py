@@ -151,12 +151,13 @@ def _envelope(raised, length, limit, place, start, out):
             begin = -np.inf
         place[count], start[count] = v, begin
         count += 1
-    at, far = 0, limit * limit
-    for x in range(length):
-        if count == 0:
-            out[x] = far
-            continue
-        while at + 1 < count and start[at + 1] < x:
-            at += 1
-        across = x - place[at]
-        out[x] = far if abs(across) >= limit else min(across**2 + raised[place[at]] ** 2, far)
+    out[:length] = limit * limit
+    for k in range(count):
+        v = place[k]
+        first, last = max(v - limit + 1, 0), min(v + limit - 1, length - 1)
+        if k > 0:
+            first = max(first, math.ceil(start[k]))
+        if k + 1 < count:
+            last = min(last, math.floor(start[k + 1]))
+        for x in range(first, last + 1):
+            out[x] = min(out[x], (x - v) ** 2 + raised[v] ** 2)
