@@ -1,4 +1,4 @@
-"""Labels by interpolation and argmax at once: what argmax of the unwarped scores gives, without that array."""
+"""Labels by interpolation and argmax at once: argmax of the unwarped scores, without that array."""
 
 from __future__ import annotations
 
@@ -159,24 +159,20 @@ def test_a_class_ruled_out_by_minus_infinity_never_wins():
 
 
 MEMORY = """
-import resource, sys, torch
+import sys, torch
 sys.path.insert(0, sys.argv[1])
 from warp_grids import smooth
 from saccade.warp import unwarp_labels
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-def peak_now():
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
-    return int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]) * 1024
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) * 1024
 classes, dtype = int(sys.argv[2]), getattr(torch, sys.argv[3])
 grid = smooth(200, 300)
 scores = torch.randn(1, classes, 200, 300, dtype=torch.float32).to(dtype)
 unwarp_labels(scores[:, :, :9, :9], smooth(9, 9), (64, 64))
-before = peak_now()
+open("/proc/self/clear_refs", "w").write("5")
+before = peak()
 labels = unwarp_labels(scores, grid, (4000, 6000))
-extra = int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]) * 1024 - before
-print(extra - labels.numel() * labels.element_size())
+print(peak() - before - labels.numel() * labels.element_size())
 """
 
 
