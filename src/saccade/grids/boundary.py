@@ -47,8 +47,8 @@ def boundary_grid(
             least 1; a negative smoothness; classes that are no whole numbers, or none.
     """
     smoothness = require_finite_number(smoothness, "smoothness")
+    targets = boundary_targets(labels, size, classes=classes, ignore_index=ignore_index)
     with torch.autocast(labels.device.type, enabled=False):
-        targets = boundary_targets(labels, size, classes=classes, ignore_index=ignore_index)
         return boundary_energy_minimiser(targets, smoothness).clamp(-1, 1).float()
 
 
@@ -117,17 +117,25 @@ def _find_compiled(labels: Tensor, size: tuple[int, int], classes: np.ndarray, i
         out[..., 0], out[..., 1] = np.meshgrid(columns, rows)
         nearest_in_rows(one, *ignored_as(maps.dtype, ignore), classes, columns, nearest)
         nearest_of_rows(nearest, columns, rows, out)
-    return torch.from_numpy(_normalised(targets, height, width))
+    return _normalised(torch.from_numpy(targets), height, width)
 
 
-def _normalised(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Pixels (x, y) as [-1, 1]; an axis of one pixel has only its middle."""
-    return pixels * (2 / max(width - 1, 1), 2 / max(height - 1, 1)) - (float(width > 1), float(height > 1))
+def _normalised(pixels: Tensor, height: int, width: int) -> Tensor:
+    """(..., h, w, 2) pixels (x, y) as [-1, 1]; an axis of one pixel has no boundary, its nodes stay."""
+    last = pixels.new_tensor([width - 1, height - 1])
+    return torch.where(
+        last > 0, pixels * 2 / last.clamp_min(1) - 1, _nodes(pixels.shape[-3:-1], pixels.device)
+    )
+
+
+def _nodes(size: Sequence[int], device: torch.device) -> Tensor:
+    """(h, w, 2) float64, the uniform grid."""
+    y, x = (even_positions(side, device=device, dtype=torch.float64) for side in size)
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
 
 
 def _find_reference(labels: Tensor, size: tuple[int, int], classes: np.ndarray, ignore: int | None) -> Tensor:
-    y, x = (even_positions(side, device=labels.device, dtype=torch.float64) for side in size)
-    nodes = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+    nodes = _nodes(size, labels.device)
     return torch.stack([_nearest(boundary, nodes) for boundary in _boundary(labels, classes, ignore)])
 
 
@@ -156,4 +164,4 @@ def _nearest(boundary: Tensor, nodes: Tensor) -> Tensor:
         return nodes
     wanted = (nodes + 1) / 2 * sides
     best = torch.stack([points[torch.cdist(row, points).argmin(dim=1)] for row in wanted])
-    return (best / sides.clamp_min(1) * 2 - 1) * (sides > 0)
+    return _normalised(best, *boundary.shape)

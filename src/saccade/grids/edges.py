@@ -15,6 +15,8 @@ from saccade.grids.axes import constant, reflect
 from saccade.grids.label_kernels import ALIKE, gather_edges
 from saccade.grids.validate import require_finite_number, require_ignore_index, require_labels, require_size
 
+_SHARP = 1e-3
+
 Weights = Sequence[float] | Tensor | None
 
 
@@ -197,12 +199,8 @@ def _spread(cells: int, pixels: int, radius: float, device: torch.device) -> Ten
     """(pixels, cells) float32: cells interpolated linearly, then a Gaussian with mirrored borders."""
     position = np.linspace(0, cells - 1, pixels) if pixels > 1 else np.array([(cells - 1) / 2])
     matrix = np.maximum(0, 1 - np.abs(position[:, None] - np.arange(cells)))
-    if radius > 0:
-        reach = math.ceil(6 * radius)
-        weight = np.exp(-0.5 * (np.arange(-reach, reach + 1) / radius) ** 2)
-        blur = [
-            np.bincount(reflect(pixel + np.arange(-reach, reach + 1), pixels), weight, minlength=pixels)
-            for pixel in range(pixels)
-        ]
-        matrix = np.stack(blur) / weight.sum() @ matrix
-    return constant(matrix, device)
+    reach = math.ceil(6 * radius)
+    taps = np.arange(-reach, reach + 1)
+    weight = np.exp(-0.5 * (taps / max(radius, _SHARP)) ** 2)
+    blur = [np.bincount(reflect(pixel + taps, pixels), weight, minlength=pixels) for pixel in range(pixels)]
+    return constant(np.stack(blur) / weight.sum() @ matrix, device)
