@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from saccade.errors import FileProblem
 from saccade.rasters.extras import load
 from saccade.rasters.faults import listen, reading
 from saccade.rasters.raster import Level, Meaning, PixelSize, Raster, RasterInfo
@@ -37,7 +40,7 @@ class GeoRaster(Raster):
         self._driver = driver
         self._rasterio: Any = load("rasterio", "geo", path, "georeferenced rasters")
         listen("rasterio")
-        with reading(path, _EXPECTED):
+        with self._reading(path):
             self._files = self._open(path)
             try:
                 info = _info(path, self._files)
@@ -46,6 +49,15 @@ class GeoRaster(Raster):
                 raise
         self._locks = [threading.Lock() for _ in self._files]
         super().__init__(info)
+
+    @contextmanager
+    def _reading(self, path: Path) -> Iterator[None]:
+        """GDAL's own errors are outside of Python's families."""
+        try:
+            with reading(path, _EXPECTED):
+                yield
+        except (self._rasterio.errors.RasterioError, self._rasterio._err.CPLE_BaseError):
+            raise FileProblem(path, _EXPECTED, "a damaged or truncated file") from None
 
     def _open(self, path: Path) -> list[Any]:
         """One handle a level: GDAL reads an overview only through its own."""
@@ -63,12 +75,12 @@ class GeoRaster(Raster):
         return self._rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR")
 
     def _read(self, window: Window, level: int) -> np.ndarray:
-        with reading(self.path, _EXPECTED), self._locks[level], self._environment():
+        with self._reading(self.path), self._locks[level], self._environment():
             planes = self._files[level].read(window=_box(window))
         return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
     def _valid(self, window: Window, level: int) -> np.ndarray:
-        with reading(self.path, _EXPECTED), self._locks[level], self._environment():
+        with self._reading(self.path), self._locks[level], self._environment():
             return self._files[level].dataset_mask(window=_box(window)) > 0
 
     def close(self) -> None:

@@ -38,6 +38,7 @@ class PhotoRaster(Raster):
     def _read(self, window: Window, level: int) -> np.ndarray:
         with self._lock:
             if self._pixels is None:
+                self._require_memory(self.info.resident)
                 with reading(self.path, self._expected):
                     self._pixels = self._decode()
             pixels = self._pixels

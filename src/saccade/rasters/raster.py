@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
 import numpy as np
 
-from saccade.errors import InvalidInput
+from saccade.errors import FileProblem, InvalidInput
 from saccade.rasters.window import Window
 
 Meaning = Literal["grey", "white_is_zero", "rgb", "cmyk", "palette", "bands"]
@@ -31,6 +33,15 @@ class Level:
         """The level of an image of ``full`` pixels; a ratio that rounding up or down made uneven is whole."""
         down, across = (_ratio(whole, part) for whole, part in zip(full, size, strict=True))
         return cls(size, (down, across), (min(tile[0], size[0]), min(tile[1], size[1])))
+
+
+@cache
+def physical_memory() -> int:
+    """Bytes of RAM of this machine; 64 GiB where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 64 << 30
 
 
 def _ratio(whole: int, part: int) -> float:
@@ -157,7 +168,9 @@ class Raster(ABC):
             InvalidInput: the level does not exist, or the window reaches past it.
             FileProblem: the file is damaged there.
         """
-        return self._read(self._checked(window, level), level)
+        window = self._checked(window, level)
+        self._require_memory(window.height * window.width * self.channels * self.dtype.itemsize)
+        return self._read(window, level)
 
     def _checked(self, window: Window | None, level: int) -> Window:
         if not 0 <= level < len(self.levels):
@@ -174,7 +187,16 @@ class Raster(ABC):
         Raises: as ``read``.
         """
         window = self._checked(window, level)
+        self._require_memory(window.height * window.width)
         return self._valid(window, level)
+
+    def _require_memory(self, wanted: int) -> None:
+        """The system would rather kill the program than refuse an array that it has no memory for."""
+        if wanted > physical_memory():
+            got = f"{wanted / 2**30:.1f} GiB of pixels at once"
+            raise FileProblem(
+                self.path, "a window that fits in memory", got, "read it in windows, or a level"
+            )
 
     def _valid(self, window: Window, level: int) -> np.ndarray:
         if self.nodata is None:

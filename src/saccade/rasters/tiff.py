@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from tifffile import TiffFile, TiffPage, TiffPageSeries
 
-from saccade.errors import FileProblem
 from saccade.rasters.faults import listen, reading
 from saccade.rasters.orientation import orient, oriented_pair, stored_window
 from saccade.rasters.raster import Level, Meaning, Raster, RasterInfo
@@ -40,7 +39,7 @@ class TiffRaster(Raster):
             try:
                 series, notices = _image_series(self._file)
                 lock = threading.Lock()
-                self._levels, more = _level_readers(path, series, lock)
+                self._levels, more = _level_readers(series, lock)
                 self._tag = _orientation(self._levels[0][0].frame)
                 info = _info(path, self._levels, self._tag, (*misnamed(path, "tiff"), *notices, *more))
             except BaseException:
@@ -67,7 +66,7 @@ def _image_series(file: TiffFile) -> tuple[TiffPageSeries, tuple[str, ...]]:
 
 
 def _level_readers(
-    path: Path, series: TiffPageSeries, lock: threading.Lock
+    series: TiffPageSeries, lock: threading.Lock
 ) -> tuple[list[list[PageReader]], tuple[str, ...]]:
     levels: list[list[PageReader]] = []
     notices: tuple[str, ...] = ()
@@ -79,8 +78,6 @@ def _level_readers(
         elif not _fits(levels[0], readers, levels[-1][0].size):
             break
         levels.append(readers)
-    if min(levels[0][0].size) < 1:
-        raise FileProblem(path, _EXPECTED, "an image without pixels")
     return levels, notices
 
 
@@ -133,12 +130,15 @@ def _info(path: Path, levels: list[list[PageReader]], tag: int, notices: tuple[s
         nodata=nodata,
         masked=nodata is not None,
         notices=notices,
+        resident=sum(reader.resident for reader in levels[0]),
     )
 
 
 def _meaning(page: TiffPage, channels: int, planes: int) -> Meaning:
     meaning = _MEANINGS.get(int(page.photometric), "bands")
     if planes > 1 or (meaning == "rgb" and channels < 3):
+        return "bands" if channels > 1 else "grey"
+    if meaning == "cmyk" and channels < 4:
         return "bands" if channels > 1 else "grey"
     if meaning == "palette" and (channels > 1 or page.colormap is None):
         return "bands" if channels > 1 else "grey"

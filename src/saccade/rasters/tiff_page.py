@@ -12,6 +12,7 @@ from saccade.errors import FileProblem
 from saccade.rasters.window import Window
 
 LARGEST_SEGMENT = 1 << 30
+LARGE_SEGMENT = 1 << 24
 PLAIN_ROWS = 16
 _JPEG = {6, 7, 34892, 33007}
 
@@ -29,9 +30,13 @@ class PageReader:
         self.dtype: np.dtype = self.frame.dtype
         self.size = (self.frame.imagelength, self.frame.imagewidth)
         self.samples = self.frame.samplesperpixel
+        if min(*self.size, self.samples) < 1:
+            raise FileProblem(self._path(), "an image", "one without pixels")
         self.separate = self.frame.planarconfig == 2 and self.samples > 1
         stripe = (min(self.frame.rowsperstrip, self.size[0]), self.size[1])
         self.tile = (self.frame.tilelength, self.frame.tilewidth) if self.frame.is_tiled else stripe
+        self.count = -(-self.size[0] // self.tile[0]), -(-self.size[1] // self.tile[1])
+        self._require_all_segments()
         self.plain = (
             not self.frame.is_tiled
             and self.frame.compression == 1
@@ -40,6 +45,11 @@ class PageReader:
             and self.frame.bitspersample == self.dtype.itemsize * 8
             and not self.frame.is_subsampled
         )
+        self._stored_samples = 1 if self.separate else self.samples
+        self.segment_bytes = self.tile[0] * self.tile[1] * self._stored_samples * self.dtype.itemsize
+        self.resident = 0 if self.plain or self.segment_bytes < LARGE_SEGMENT else self.segment_bytes
+        self._kept: tuple[int, np.ndarray | None] = (-1, None)
+        self._keeping = threading.Lock()
         self._decode_arguments: dict[str, Any] = {"_fullsize": self.frame.is_tiled}
         if self.frame.compression in _JPEG:
             self._decode_arguments |= {"jpegtables": page.jpegtables, "jpegheader": self.frame.jpegheader}
@@ -50,7 +60,7 @@ class PageReader:
         return (min(PLAIN_ROWS, self.tile[0]), self.tile[1]) if self.plain else self.tile
 
     def read(self, window: Window) -> np.ndarray:
-        out = np.full((*window.size, self.samples), self.frame.nodata, self.dtype)
+        out = np.empty((*window.size, self.samples), self.dtype)
         planes = range(self.samples) if self.separate else (0,)
         rows = range(window.top // self.tile[0], (window.bottom - 1) // self.tile[0] + 1)
         columns = range(window.left // self.tile[1], (window.right - 1) // self.tile[1] + 1)
@@ -67,20 +77,17 @@ class PageReader:
         shared = Window(top, bottom, left, right).intersection(window)
         if shared is None:
             return
-        down, across = -(-self.size[0] // self.tile[0]), -(-self.size[1] // self.tile[1])
-        index = (plane * down + row) * across + column
+        index = (plane * self.count[0] + row) * self.count[1] + column
         if self.plain:
             segment, top = self._rows(index, shared.top - top, shared.bottom - top), shared.top
         else:
-            segment = self._segment(index)
-        if segment is not None:
-            inner = shared.shifted(-top, -left).slices
-            out[shared.shifted(-window.top, -window.left).slices] = segment[inner]
+            segment = self._kept_segment(index)
+        place = shared.shifted(-window.top, -window.left).slices
+        out[place] = self.frame.nodata if segment is None else segment[shared.shifted(-top, -left).slices]
 
     def _segment(self, index: int) -> np.ndarray | None:
         """The decoded tile or strip (rows, columns, samples); None where the file left it out."""
-        samples = 1 if self.separate else self.samples
-        weight = self.tile[0] * self.tile[1] * samples * self.dtype.itemsize
+        samples, weight = self._stored_samples, self.segment_bytes
         if weight > LARGEST_SEGMENT:
             raise FileProblem(
                 self._path(),
@@ -97,9 +104,25 @@ class PageReader:
             raise ValueError("a tile or strip holds fewer pixels than it should")
         return pixels
 
+    def _kept_segment(self, index: int) -> np.ndarray | None:
+        """As ``_segment``; the last large one is kept, or every small window would decode it again."""
+        if not self.resident:
+            return self._segment(index)
+        with self._keeping:
+            if self._kept[0] != index:
+                self._kept = (-1, None)
+                self._kept = (index, self._segment(index))
+            return self._kept[1]
+
+    def _require_all_segments(self) -> None:
+        """A size that a damaged header promises and the tables do not hold is found now, not after hours."""
+        wanted = self.count[0] * self.count[1] * (self.samples if self.separate else 1)
+        if min(len(self.page.dataoffsets), len(self.page.databytecounts)) < wanted:
+            raise ValueError("the table of tiles or strips ends too early")
+
     def _rows(self, index: int, first: int, last: int) -> np.ndarray | None:
         """Rows of an uncompressed strip, without the rest of it: a strip may be the whole image."""
-        samples = 1 if self.separate else self.samples
+        samples = self._stored_samples
         dtype = self.dtype.newbyteorder(self.frame.parent.byteorder)
         weight = self.size[1] * samples * dtype.itemsize
         data = self._bytes(index, first * weight, (last - first) * weight)
@@ -109,8 +132,6 @@ class PageReader:
 
     def _bytes(self, index: int, skip: int, count: int) -> bytes | None:
         offsets: Any = self.page.dataoffsets
-        if index >= len(offsets):
-            raise ValueError("the table of tiles or strips ends too early")
         if offsets[index] == 0 or self.page.databytecounts[index] == 0:
             return None
         file = self.page.parent.filehandle
