@@ -60,6 +60,8 @@ class Segmenter(nn.Module):
         self.sampler, self.network, self.antialias = sampler, network, antialias
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self._layout = _fast_layout(self)
+        self.to(memory_format=self._layout)
 
     def forward(
         self, images: Images, labels: Sequence[Tensor] | None = None, *, size: Sequence[int] | None = None
@@ -108,7 +110,8 @@ class Segmenter(nn.Module):
     def normalise(self, pixels: Tensor, images: Sequence[Pyramid]) -> Tensor:
         """Pixels in the units of the images to zero mean and unit variance, float32, where the weights are."""
         scale = 1 / 255 if images[0].dtype == torch.uint8 else 1.0
-        return (pixels.to(self.mean.device, torch.float32) * scale - self.mean) / self.std
+        pixels = (pixels.to(self.mean.device, torch.float32) * scale - self.mean) / self.std
+        return pixels.contiguous(memory_format=self._layout)
 
     def score(self, pixels: Tensor) -> Tensor:
         """(V, 3, h, w) normalised pixels to scores (V, K, h, w) float32."""
@@ -148,6 +151,13 @@ class Segmenter(nn.Module):
             self.train(was_training)
         full = unwarp_labels(found.scores, found.views.grids, pyramids[0].size)
         return full[0] if single else full
+
+
+def _fast_layout(module: nn.Module) -> torch.memory_format:
+    """Channels last, which makes convolutions up to twice as fast on CPU and GPU; not with dilated ones: their
+    weight gradient in bfloat16 on the CPU is NaN in that layout (seen with PyTorch 2.15)."""
+    dilated = any(max(m.dilation) > 1 for m in module.modules() if isinstance(m, nn.Conv2d))
+    return torch.contiguous_format if dilated else torch.channels_last
 
 
 def as_pyramids(images: Images) -> list[Pyramid]:

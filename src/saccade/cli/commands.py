@@ -22,6 +22,8 @@ class Command(NamedTuple):
 COMMANDS = (
     Command("info", "saccade.cli.info", "what an image or a data folder is, and every fault in it"),
     Command("train", "saccade.cli.train", "train a sampler and a segmentation network together"),
+    Command("predict", "saccade.cli.predict", "full-resolution labels of images"),
+    Command("evaluate", "saccade.cli.evaluate", "scores of a trained run at full resolution"),
 )
 
 

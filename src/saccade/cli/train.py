@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
     given = [f"{key}={getattr(args, name)}" for name, key in SHORT.items() if getattr(args, name) is not None]
     config = read_config(args.config, [*given, *args.overrides])
     from saccade.data import SampleCache, open_data
+    from saccade.training.loop import lightning_device, train
     from saccade.training.run import require_new
-    from saccade.training.train import lightning_device, train
 
     require_new(args.run_folder, args.resume, args.overwrite)
     lightning_device(args.device)
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _describe(args: argparse.Namespace, config: Any, data: Any) -> int:
     from saccade.training.build import build_segmenter
-    from saccade.training.train import resolve
+    from saccade.training.loop import resolve
 
     config = resolve(config, data)
     segmenter = build_segmenter(config, len(data.classes))
@@ -82,8 +82,8 @@ def _describe(args: argparse.Namespace, config: Any, data: Any) -> int:
     rows, columns = config.sampler.size
     steps = len(data.split("train")) // config.training.batch_size * config.training.epochs
     print(
-        f"would train {config.sampler.name} sampling with {config.network.name} ({parameters:,} parameters) on "
-        f"{rows} x {columns} samples of {len(data.split('train'))} images, {config.training.epochs} epochs, "
+        f"would train {config.sampler.name} sampling with {config.network.name} ({parameters:,} parameters) "
+        f"on {rows} x {columns} samples of {len(data.split('train'))} images, {config.training.epochs} epochs, "
         f"{steps} steps, into {args.run_folder}"
     )
     return 0

@@ -9,10 +9,10 @@ from saccade.training.config import Config
 from saccade.training.configfile import read_config, save_config
 
 if TYPE_CHECKING:
+    from saccade.training.loop import train
     from saccade.training.run import Run, load_run
-    from saccade.training.train import train
 
-_LATER = {"Run": "run", "load_run": "run", "train": "train"}
+_LATER = {"Run": "run", "load_run": "run", "train": "loop"}
 
 __all__ = ["Config", "Run", "load_run", "read_config", "save_config", "train"]
 

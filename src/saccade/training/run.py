@@ -82,6 +82,17 @@ def open_config(root: Path) -> tuple[Config, ClassTable]:
     return config, classes_from_dict(config.classes, root / CONFIG)
 
 
+def require_classes(run: Run, classes: ClassTable, data: Path | str) -> None:
+    """Refuses data whose classes are not those of the run.
+
+    Raises:
+        FileProblem: with both lists of names.
+    """
+    if (run.classes.names, run.classes.indices) != (classes.names, classes.indices):
+        expected = f"the classes of the run ({', '.join(run.classes.names)})"
+        raise FileProblem(data, expected, ", ".join(classes.names), "use the data it was trained on")
+
+
 def without_pretrained(config: Config) -> Config:
     """The same network, its weights coming from a checkpoint and so never fetched."""
     from dataclasses import replace

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from saccade.data.cache import Sample
+from saccade.errors import SaccadeError
 from saccade.losses import edge_loss, segmentation_loss
 from saccade.metrics import iou, miou
 from saccade.metrics.pooled import ConfusionMatrix
@@ -84,6 +85,9 @@ class SegmentationTask(L.LightningModule):
         teaches = sampler_learns and self.config.training.variant != "single" and self._has_density(views)
         edge = self._edge(batch, views, draw) if teaches else zero
         loss = segmentation + self.config.loss.edge_weight * edge
+        if not torch.isfinite(loss):
+            where = f"epoch {self.current_epoch + 1}, step {batch_index + 1}"
+            raise SaccadeError(f"the loss became {loss.item()} in {where}; lower optimizer.learning_rate")
         parts = {"train_loss": loss, "train_segmentation_loss": segmentation, "train_edge_loss": edge}
         self.log_dict(
             {name: part.detach() for name, part in parts.items()},

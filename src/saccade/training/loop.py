@@ -112,6 +112,12 @@ def lightning_device(device: str) -> tuple[str, Any]:
     raise InvalidInput("device", f"one that this machine has ({there})", repr(device))
 
 
+def torch_device(device: str) -> torch.device:
+    """The same names for a torch device; raises InvalidInput for one that there is not."""
+    kind, devices = lightning_device(device)
+    return torch.device(kind, devices[0]) if isinstance(devices, list) else torch.device(kind)
+
+
 def _of_run(root: Path, asked: Config) -> Config:
     """The options a run was started with; those asked for now must not differ from them where they matter."""
     return folder.open_config(root)[0]

@@ -1,0 +1,53 @@
+"""``saccade evaluate RUN DATA``: scores at full resolution."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from saccade.cli import options
+from saccade.cli.console import Progress
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "evaluate",
+        parents=[options.common(), options.as_json(), options.device()],
+        help="scores of a trained run at full resolution",
+        description="Predicts every image of a split at full resolution and counts what came out, "
+        "pooled over the split; ignored pixels count nowhere.",
+    )
+    parser.add_argument("run_folder", metavar="RUN", type=Path, help="a trained run")
+    parser.add_argument("data", metavar="DATA", type=Path, help="a data folder")
+    parser.add_argument("--split", default="test", choices=("train", "val", "test"), help="default: test")
+    parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which weights")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    from saccade.training.run import load_run
+
+    run = load_run(args.run_folder, args.checkpoint)
+    from saccade.data import SampleCache, open_data
+    from saccade.evaluation import evaluate
+    from saccade.evaluation.storage import save_evaluation
+    from saccade.report.text import score_lines
+    from saccade.training.loop import torch_device
+    from saccade.training.run import require_classes
+
+    cache = SampleCache()
+    with Progress("checking", None, "images", quiet=args.quiet) as progress:
+        data = open_data(args.data, splits=(args.split,), on_decoded=cache.keep, on_progress=progress.update)
+    require_classes(run, data.classes, args.data)
+    items = data.split(args.split)
+    with Progress("evaluating", len(items), "images", quiet=args.quiet) as progress:
+        found = evaluate(
+            run.segmenter, cache.iterate(data, items), data.classes,
+            device=torch_device(args.device), progress=progress.update,
+        )  # fmt: skip
+    save_evaluation(found, run.path / f"evaluation_{args.split}.json")
+    scores = found.to_json()
+    print(json.dumps(scores, indent=1) if args.json else "\n".join(score_lines(scores)))
+    return 0
