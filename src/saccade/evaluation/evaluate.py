@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from saccade.data import ClassTable
 from saccade.errors import InvalidInput
+from saccade.evaluation.look import look
 from saccade.evaluation.results import Evaluation, ImageRecord
 from saccade.metrics import (
     boundary_counts,
@@ -88,28 +89,15 @@ def evaluate(
     return Evaluation(names, tuple(records), cost, WIDTHS)
 
 
-def _predict(segmenter: Any, pyramid: Pyramid, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """(1, H, W) labels and the grids (V, h, w, 2) that they came from, on the CPU; the network runs once."""
-    seen: list[Any] = []
-    hook = segmenter.register_forward_hook(lambda _module, _given, found: seen.append(found))
-    try:
-        pred = segmenter.predict(pyramid, labels=labels)
-    finally:
-        hook.remove()
-    scored = seen[0].scores.shape[1]
-    if scored != num_classes:
-        expected = f"one for the {num_classes} classes of the data"
-        raise InvalidInput(
-            "segmenter", expected, f"scores of {scored} classes", "choose the data it was trained on"
-        )
-    return pred.cpu(), torch.cat([found.views.grids for found in seen]).cpu()
-
-
 def _evaluate_one(
     segmenter: nn.Module, sample: LabelledImage, num_classes: int, device: torch.device | str
 ) -> ImageRecord:
     target = sample.labels
-    pred, grids = _predict(segmenter, sample.pyramid.to(device), target.to(device), num_classes)
+    found = look(segmenter, sample.pyramid.to(device), target.to(device))
+    if found.classes != num_classes:
+        expected, got = f"one for the {num_classes} classes of the data", f"scores of {found.classes} classes"
+        raise InvalidInput("segmenter", expected, got, "choose the data that it was trained on")
+    pred, grids = found.labels, found.grids
     return ImageRecord(
         stem=sample.stem,
         confusion=confusion_matrix(pred, target, num_classes, IGNORE_INDEX),

@@ -1,0 +1,166 @@
+"""Line charts as SVG text: they take the colours of the page, light or dark, and tell lines apart by dash and
+marker as well as by colour."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import pairwise
+
+WIDTH, HEIGHT = 560, 320
+LEFT, RIGHT, TOP, BOTTOM = 56, 130, 16, 44
+DASHES = ("", "7 4", "2 3", "9 3 2 3", "5 2", "1 5", "12 4", "4 2 1 2")
+MARKERS = ("circle", "square", "triangle", "diamond")
+COLOURS = len(DASHES)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a chart: equally many x and y; where y is None the line has no point."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float | None]
+
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        pairs = zip(self.x, self.y, strict=True)
+        return [(x, y) for x, y in pairs if y is not None and math.isfinite(y) and math.isfinite(x)]
+
+
+def line_chart(
+    lines: Sequence[Line],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    y_range: tuple[float, float] | None = None,
+    log_x: bool = False,
+) -> str:
+    """SVG of lines with axes, and each line's name at its end. Empty lines are left out.
+
+    Args:
+        lines: at most eight look different.
+        title: read out to those who do not see the chart, with the last value of every line.
+        y_range: default 0 (or the smallest value) to the largest value.
+        log_x: doubling steps of x are equally wide; x > 0.
+    """
+    drawn = [line for line in lines if line.points]
+    if not drawn:
+        return f'<p class="none">{escape(title)}: no values.</p>'
+    to_x, x_ticks = _horizontal([x for line in drawn for x, _ in line.points], log_x)
+    to_y, y_ticks = _vertical([y for line in drawn for _, y in line.points], y_range)
+    names = _spread([to_y(line.points[-1][1]) for line in drawn], TOP + 6, HEIGHT - BOTTOM)
+    parts = [_axes(x_ticks, y_ticks, to_x, to_y, x_label, y_label)]
+    for number, (line, height) in enumerate(zip(drawn, names, strict=True)):
+        parts.append(_line(line, number % COLOURS, to_x, to_y, height))
+    last = "; ".join(f"{line.name} ends at {line.points[-1][1]:.3g}" for line in drawn)
+    described = escape(f"{title}. {last}.", quote=True)
+    return (
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{described}">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+Scale = Callable[[float], float]
+
+
+def _horizontal(values: list[float], log: bool) -> tuple[Scale, list[float]]:
+    low, high = min(values), max(values)
+    if high == low:
+        low, high = (low / 2, high * 2) if log else (low - 0.5, high + 0.5)
+    change: Scale = math.log2 if log else float
+    span = WIDTH - LEFT - RIGHT
+
+    def place(x: float) -> float:
+        return LEFT + span * (change(x) - change(low)) / (change(high) - change(low))
+
+    return place, sorted(set(values)) if log else _round_steps(low, high)
+
+
+def _vertical(values: list[float], given: tuple[float, float] | None) -> tuple[Scale, list[float]]:
+    low, high = given or (min(0.0, *values), max(values))
+    if high <= low:
+        high = low + 1
+    span = HEIGHT - TOP - BOTTOM
+
+    def place(y: float) -> float:
+        return HEIGHT - BOTTOM - span * (min(max(y, low), high) - low) / (high - low)
+
+    return place, _round_steps(low, high)
+
+
+def _round_steps(low: float, high: float) -> list[float]:
+    """About five round numbers between low and high."""
+    rough = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [round(k * step, 10) for k in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _spread(heights: list[float], top: float, bottom: float, gap: float = 15) -> list[float]:
+    """The heights moved apart as little as needed for one line of text each, kept inside top and bottom."""
+    order = sorted(range(len(heights)), key=lambda i: heights[i])
+    gap = min(gap, (bottom - top) / max(1, len(heights) - 1))
+    placed = [min(max(heights[i], top), bottom) for i in order]
+    for here, after in pairwise(range(len(placed))):
+        placed[after] = max(placed[after], placed[here] + gap)
+    over = max(0.0, placed[-1] - bottom) if placed else 0.0
+    placed = [height - over for height in placed]
+    for after, here in pairwise(reversed(range(len(placed)))):
+        placed[here] = max(top, min(placed[here], placed[after] - gap)) if over else placed[here]
+    out = [0.0] * len(heights)
+    for i, height in zip(order, placed, strict=True):
+        out[i] = height
+    return out
+
+
+def _axes(
+    x_ticks: list[float], y_ticks: list[float], to_x: Scale, to_y: Scale, x_label: str, y_label: str
+) -> str:
+    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
+    parts = []
+    for tick in y_ticks:
+        y = to_y(tick)
+        parts.append(f'<line class="gridline" x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
+    for tick in x_ticks:
+        parts.append(f'<text x="{to_x(tick):.1f}" y="{bottom + 17}" text-anchor="middle">{tick:g}</text>')
+    parts.append(f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
+    middle_x, middle_y = (LEFT + right) / 2, (TOP + bottom) / 2
+    parts.append(f'<text x="{middle_x}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_label)}</text>')
+    turned = f'transform="translate(14 {middle_y}) rotate(-90)"'
+    parts.append(f'<text {turned} text-anchor="middle">{escape(y_label)}</text>')
+    return "".join(parts)
+
+
+def _line(line: Line, number: int, to_x: Scale, to_y: Scale, name_height: float) -> str:
+    places = [(to_x(x), to_y(y)) for x, y in line.points]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    dash = f' stroke-dasharray="{DASHES[number]}"' if DASHES[number] else ""
+    every = max(1, len(places) // 8)
+    marked = sorted({*range(0, len(places), every), len(places) - 1})
+    markers = "".join(_marker(MARKERS[number % len(MARKERS)], *places[i]) for i in marked)
+    end_x, end_y = places[-1]
+    leader = f"M{end_x + 6:.1f},{end_y:.1f} L{WIDTH - RIGHT + 12},{name_height:.1f}"
+    name = f'<text x="{WIDTH - RIGHT + 15}" y="{name_height + 4:.1f}">{escape(_short(line.name))}</text>'
+    drawn = f'<polyline points="{path}"{dash}/>' if len(places) > 1 else ""
+    return f'<g class="line c{number}">{drawn}{markers}<path class="leader" d="{leader}"/>{name}</g>'
+
+
+def _short(name: str, most: int = 17) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def _marker(shape: str, x: float, y: float, r: float = 3.4) -> str:
+    if shape == "circle":
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r}"/>'
+    corners = {
+        "square": [(-r, -r), (r, -r), (r, r), (-r, r)],
+        "triangle": [(0, -1.3 * r), (1.2 * r, r), (-1.2 * r, r)],
+        "diamond": [(0, -1.4 * r), (1.4 * r, 0), (0, 1.4 * r), (-1.4 * r, 0)],
+    }[shape]
+    return f'<polygon points="{" ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners)}"/>'

@@ -1,0 +1,200 @@
+"""Examples of what a run does to images: chosen by score, drawn, kept in the run's figures folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saccade.errors import FileProblem
+from saccade.report import figures
+from saccade.report.markup import Figure, figure
+
+FOLDER, INDEX = "examples", "examples.json"
+WIDTH, CLOSE_SIDE, ZOOM = 660, 220, 3
+
+
+@dataclass(frozen=True)
+class Looked:
+    """One image and everything that is drawn of it.
+
+    Attributes:
+        stem: name of the image.
+        image: (H, W, 3) uint8.
+        truth, prediction: (H, W) uint8 class ids, 255 ignored in the truth.
+        grids: (V, h, w, 2) sample positions (x, y) in [-1, 1].
+        density: (h_a, w_a) >= 0; None where the sampler predicts none.
+    """
+
+    stem: str
+    image: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+    prediction: NDArray[np.uint8]
+    grids: NDArray[np.floating]
+    density: NDArray[np.floating] | None = None
+
+
+@dataclass(frozen=True)
+class Example:
+    """A drawn example.
+
+    Attributes:
+        stem: name of the image.
+        rank: why it is shown ("worst", "median", "best").
+        score: mean IoU of this image; None where it has no value.
+        figures: in the order in which they are shown.
+    """
+
+    stem: str
+    rank: str
+    score: float | None
+    figures: tuple[Figure, ...]
+
+
+def choose(scores: Mapping[str, float], *, worst: int = 3, median: int = 1, best: int = 2) -> dict[str, str]:
+    """Which images to show: stem to rank, the worst first, then those around the median, then the best.
+
+    Args:
+        scores: of each image, by stem; those that are nan are not shown.
+        worst, median, best: how many of each; with few images, the worst go first and none is shown twice.
+    """
+    order = sorted((score, stem) for stem, score in scores.items() if not math.isnan(score))
+    stems = [stem for _, stem in order]
+    middle = max(0, (len(stems) - median) // 2)
+    chosen: dict[str, str] = {}
+    for rank, group in (
+        ("worst", stems[:worst]),
+        ("median", stems[middle : middle + median]),
+        ("best", stems[::-1][:best]),
+    ):
+        for stem in group:
+            chosen.setdefault(stem, rank)
+    return chosen
+
+
+def draw(
+    looked: Looked, names: Sequence[str], palette: NDArray[np.uint8], shares: NDArray[np.floating]
+) -> tuple[Figure, ...]:
+    """The pictures of one image, at most 660 pixels wide, and a close-up of where it errs most.
+
+    Args:
+        looked: the image.
+        names: of the K classes.
+        palette: (K, 3) colours of the classes.
+        shares: (K,) of the pixels of the data, from which the rarest class is known.
+    """
+    rarity = np.argsort(-np.asarray(shares), kind="stable")
+    image = figures.shrink(looked.image, WIDTH)
+    size = image.shape[:2]
+    truth, pred = (_fitted(labels, rarity, size) for labels in (looked.truth, looked.prediction))
+    stem, wrong = looked.stem, (looked.truth != looked.prediction) & (looked.truth != 255)
+    samples = " x ".join(map(str, looked.grids.shape[1:3]))
+    shown = [
+        figure("image", "image", f"{stem}: the photograph", image),
+        figure("truth", "truth", f"{stem}: true classes, {_spoken(looked.truth, names)}",
+               figures.overlay(image, truth, palette)),
+        figure("prediction", "prediction", f"{stem}: predicted classes, {_spoken(looked.prediction, names)}",
+               figures.overlay(image, pred, palette)),
+        figure("errors", f"errors: orange missed, striped blue invented ({wrong.mean():.2%} of pixels)",
+               f"{stem}: pixels that are wrong, {wrong.mean():.2%}",
+               figures.error_picture(image, truth, pred, int(rarity[0]))),
+    ]  # fmt: skip
+    if looked.density is not None:
+        picture = figures.density_picture(looked.density, size)
+        alt = f"{stem}: density, brightest {_place(looked.density)}"
+        shown.append(figure("density", "predicted density, light where samples should lie", alt, picture))
+    dots = figures.samples_on(image, looked.grids.reshape(-1, *looked.grids.shape[2:]))
+    shown.append(figure("samples", f"where the {samples} samples lie", f"{stem}: sample positions", dots))
+    return (*shown, *_close_up(looked))
+
+
+def _close_up(looked: Looked) -> list[Figure]:
+    top, bottom, left, right = figures.worst_window(looked.truth, looked.prediction, CLOSE_SIDE)
+    part = np.s_[top:bottom, left:right]
+    where = f"rows {top}-{bottom - 1}, columns {left}-{right - 1}"
+    shown = []
+    for name, labels in (("truth", looked.truth), ("prediction", looked.prediction)):
+        caption = f"close-up of the most errors, {name} ({where})"
+        alt = f"{looked.stem}: outlines of the {name}, enlarged, {where}"
+        picture = figures.outlined(looked.image[part], labels[part], zoom=ZOOM)
+        shown.append(figure(f"close-{name}", caption, alt, picture))
+    return shown
+
+
+def _fitted(labels: NDArray[np.uint8], rarity: NDArray[np.int64], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Labels shrunk so that small objects stay, then brought to the exact size of the shrunken image."""
+    small = figures.shrink_labels(labels, size[1], rarity)
+    rows = np.minimum(np.arange(size[0]) * small.shape[0] // size[0], small.shape[0] - 1)
+    columns = np.minimum(np.arange(size[1]) * small.shape[1] // size[1], small.shape[1] - 1)
+    return small[rows[:, None], columns]
+
+
+def _spoken(labels: NDArray[np.uint8], names: Sequence[str]) -> str:
+    counts = np.bincount(labels.ravel(), minlength=256)
+    parts = [f"{name} {counts[k] / labels.size:.1%}" for k, name in enumerate(names) if counts[k]]
+    return ", ".join(parts) or "none"
+
+
+def _place(density: NDArray[np.floating]) -> str:
+    row, column = np.unravel_index(int(density.argmax()), density.shape)
+    vertical = ("at the top", "in the middle", "at the bottom")[int(3 * row // density.shape[0])]
+    return f"{vertical} {('left', 'centre', 'right')[int(3 * column // density.shape[1])]}"
+
+
+def save_examples(examples: Iterable[Example], folder: Path) -> None:
+    """Write the figures of examples and what they show to ``folder``/examples, in place of what was there."""
+    place = folder / FOLDER
+    if place.is_dir():
+        shutil.rmtree(place)
+    place.mkdir(parents=True)
+    index = []
+    for number, example in enumerate(examples, 1):
+        rows = []
+        for shown in example.figures:
+            file = f"{number:02}_{_safe(example.stem)}_{shown.name}.{shown.kind}"
+            (place / file).write_bytes(shown.data)
+            rows.append({"file": file, "name": shown.name, "caption": shown.caption, "alt": shown.alt})
+        index.append({"stem": example.stem, "rank": example.rank, "score": example.score, "figures": rows})
+    (place / INDEX).write_text(json.dumps(index, indent=1, allow_nan=False), encoding="utf-8")
+
+
+def load_examples(folder: Path) -> tuple[Example, ...]:
+    """What :func:`save_examples` wrote; none where it never did.
+
+    Raises:
+        FileProblem: when the folder is damaged.
+    """
+    index = folder / FOLDER / INDEX
+    if not index.is_file():
+        return ()
+    try:
+        rows = json.loads(index.read_text(encoding="utf-8"))
+        return tuple(
+            Example(
+                row["stem"],
+                row["rank"],
+                row["score"],
+                tuple(_figure(index.parent, f) for f in row["figures"]),
+            )
+            for row in rows
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FileProblem(
+            index, "the examples of a run", "a damaged folder", "evaluate the run again"
+        ) from error
+
+
+def _figure(folder: Path, row: Mapping[str, str]) -> Figure:
+    file = folder / Path(row["file"]).name
+    return Figure(row["name"], row["caption"], row["alt"], file.suffix[1:], file.read_bytes())
+
+
+def _safe(stem: str) -> str:
+    return re.sub(r"[^\w-]+", "-", stem)[:80]

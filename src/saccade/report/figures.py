@@ -1,0 +1,147 @@
+"""Pictures of one image: arrays in, arrays out. Nothing here reads or writes a file."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from saccade.report.palette import ramp
+
+Picture = NDArray[np.uint8]
+"""(H, W, 3) red, green, blue."""
+
+LABEL_WEIGHT = 0.55
+IGNORED = np.array([128, 128, 128])
+MISSED, INVENTED = np.array([213, 94, 0]), np.array([86, 180, 233])
+STRIPE = 6
+
+
+def shrink(picture: NDArray[np.uint8], width: int, *, labels: bool = False) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) or label map (H, W) at most ``width`` pixels wide, averaged (labels: nearest)."""
+    height, full = picture.shape[:2]
+    if full <= width:
+        return picture
+    how = Image.Resampling.NEAREST if labels else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(picture).resize((width, max(1, round(height * width / full))), how))
+
+
+def shrink_labels(labels: NDArray[np.uint8], width: int, rarity: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """A label map at most ``width`` wide in which a block takes its rarest class, so small objects stay.
+
+    Args:
+        labels: (H, W) class ids, 255 ignored.
+        width: of the result, in pixels.
+        rarity: (K,) class ids from the most frequent to the rarest.
+    """
+    step = -(-labels.shape[1] // width)
+    if step == 1:
+        return labels
+    rank = np.zeros(256, np.uint8)
+    rank[rarity] = np.arange(1, len(rarity) + 1)
+    back = np.full(256, 255, np.uint8)
+    back[1 : len(rarity) + 1] = rarity
+    rows, columns = -(-labels.shape[0] // step) * step, -(-labels.shape[1] // step) * step
+    ranks = np.zeros((rows, columns), np.uint8)
+    ranks[: labels.shape[0], : labels.shape[1]] = rank[labels]
+    return back[ranks.reshape(rows // step, step, columns // step, step).max((1, 3))]
+
+
+def label_picture(labels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Picture:
+    """Flat colours of a label map (H, W); ignored pixels grey. ``palette`` is (K, 3)."""
+    table = np.broadcast_to(IGNORED, (256, 3)).astype(np.uint8)
+    table[: len(palette)] = palette
+    return table[labels]
+
+
+def outlines(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(H, W) True on pixels whose right or lower neighbour has another label."""
+    marked = np.zeros(labels.shape, np.bool_)
+    marked[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    marked[:-1] |= labels[:-1] != labels[1:]
+    return marked
+
+
+def overlay(image: Picture, labels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Picture:
+    """Labels as colours over the grey image, with white outlines so that borders do not hang on colour.
+
+    Args:
+        image: (H, W, 3).
+        labels: (H, W) class ids, 255 ignored (the image stays as it is there).
+        palette: (K, 3).
+    """
+    grey = image.mean(-1, keepdims=True).repeat(3, -1)
+    mixed = (1 - LABEL_WEIGHT) * grey + LABEL_WEIGHT * label_picture(labels, palette)
+    mixed[labels == 255] = image[labels == 255]
+    mixed[outlines(labels)] = 255
+    return np.rint(mixed).astype(np.uint8)
+
+
+def density_picture(density: NDArray[np.floating], size: tuple[int, int]) -> Picture:
+    """A density (h, w) >= 0, dark where sparse, light where dense, resized to (H, W).
+
+    The square root is drawn, so that moderate densities show beside high ones.
+    """
+    root = np.sqrt(np.maximum(density, 0).astype(np.float64))
+    span = root.max() - root.min()
+    scaled = (root - root.min()) / span if span > 0 else np.zeros_like(root)
+    return np.asarray(Image.fromarray(ramp(scaled)).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
+def samples_on(image: Picture, grid: NDArray[np.floating], *, most: int = 12_000) -> Picture:
+    """Sample positions as dots on the darkened image.
+
+    Args:
+        image: (H, W, 3).
+        grid: (h, w, 2), (x, y) in [-1, 1].
+        most: of more samples than this, every second (third, ...) row and column is drawn.
+    """
+    step = int(np.ceil(np.sqrt(grid.shape[0] * grid.shape[1] / most)))
+    nodes = grid[::step, ::step].reshape(-1, 2)
+    height, width = image.shape[:2]
+    x = np.rint((nodes[:, 0] + 1) / 2 * (width - 1)).astype(np.int64)
+    y = np.rint((nodes[:, 1] + 1) / 2 * (height - 1)).astype(np.int64)
+    out = np.rint(image * 0.45).astype(np.uint8)
+    out[y.clip(0, height - 1), x.clip(0, width - 1)] = (255, 255, 255)
+    return out
+
+
+def error_picture(
+    image: Picture, truth: NDArray[np.uint8], pred: NDArray[np.uint8], background: int
+) -> Picture:
+    """Where prediction and truth differ, on the pale grey image; ignored pixels stay pale.
+
+    Solid orange: a pixel of another class than ``background`` that was not given its class. Striped blue: a
+    background pixel that was given a class.
+    """
+    pale = 255 - (255 - image.mean(-1, keepdims=True).repeat(3, -1)) * 0.35
+    wrong = (truth != pred) & (truth != 255)
+    invented = wrong & (truth == background)
+    rows, columns = np.arange(truth.shape[0])[:, None], np.arange(truth.shape[1])
+    pale[wrong & ~invented] = MISSED
+    pale[invented] = INVENTED
+    pale[invented & ((rows + columns) % STRIPE < STRIPE // 3)] = 40
+    return np.rint(pale).astype(np.uint8)
+
+
+def worst_window(truth: NDArray[np.uint8], pred: NDArray[np.uint8], side: int) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right) of the window, at most ``side`` a side, with the most wrong pixels."""
+    wrong = ((truth != pred) & (truth != 255)).astype(np.float32)
+    height, width = truth.shape
+    rows, columns = min(side, height), min(side, width)
+    summed = ndimage.uniform_filter(wrong, (rows, columns), mode="constant")
+    row, column = divmod(int(summed.argmax()), width)
+    top = min(max(row - rows // 2, 0), height - rows)
+    left = min(max(column - columns // 2, 0), width - columns)
+    return top, top + rows, left, left + columns
+
+
+def outlined(image: Picture, labels: NDArray[np.uint8], *, zoom: int = 1) -> Picture:
+    """The image enlarged ``zoom`` times, with the outlines of the labels in white edged with black."""
+    large = image.repeat(zoom, 0).repeat(zoom, 1)
+    lines = outlines(labels.repeat(zoom, 0).repeat(zoom, 1))
+    out = large.copy()
+    out[ndimage.binary_dilation(lines, np.ones((3, 3)), iterations=2)] = 0
+    out[ndimage.binary_dilation(lines, np.ones((2, 2)))] = 255
+    return out

@@ -1,0 +1,216 @@
+"""The page of a run: one file that needs nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saccade.evaluation import Evaluation
+from saccade.report.chart import COLOURS, Line, line_chart
+from saccade.report.examples import Example
+from saccade.report.markup import details, facts, figure_html, number, page, table, text
+from saccade.report.palette import class_palette, hex_colour
+from saccade.report.run import PAGE, RunReport, read_run
+
+
+def write_report(root: Path) -> Path:
+    """Write report.html of a run folder, from what the folder holds.
+
+    Raises:
+        FileProblem: when it is no run folder, or a file of it is damaged.
+    """
+    path = root / PAGE
+    path.write_text(run_page(read_run(root)), encoding="utf-8")
+    return path
+
+
+def run_page(run: RunReport) -> str:
+    """HTML of a run: scores, training curves, classes, cost, examples, options."""
+    parts = [_head(run)]
+    if run.evaluation is not None:
+        parts += [_tiles(run.evaluation), _where_lost(run.evaluation, run.split)]
+    parts.append(_training(run))
+    if run.evaluation is not None:
+        parts += [
+            _classes(run.evaluation, run.own_colours),
+            _detail_charts(run.evaluation),
+            _cost(run.evaluation),
+        ]
+    parts += [_examples(run), _setting(run)]
+    return page(f"Saccade: {run.name}", "".join(parts))
+
+
+def _head(run: RunReport) -> str:
+    sampler, network = run.config.get("sampler", {}), run.config.get("network", {})
+    size = " x ".join(map(str, sampler.get("size", ()))) if isinstance(sampler, Mapping) else ""
+    what = [
+        str(part.get("name")) for part in (sampler, network) if isinstance(part, Mapping) and part.get("name")
+    ]
+    line = " · ".join([*what, *([f"{size} samples an image"] if size else [])])
+    data = run.config.get("data")
+    return f'<h1>{text(run.name)}</h1><p class="soft">{text(line)}{f"<br>{text(data)}" if data else ""}</p>'
+
+
+def _tiles(found: Evaluation) -> str:
+    scores = found.to_json()
+    tiles = {
+        "mIoU at full resolution": number(scores["miou"]),
+        "label recovery (mIoU)": number(scores["label_recovery"]["miou"]),
+        "Boundary IoU": number(scores["boundary_iou"]),
+        "pixels seen an image": f"{found.cost.pixels:,}",
+        "GFLOPs an image": number(found.cost.gflops, 2),
+        "seconds an image": number(found.cost.seconds_per_image),
+    }
+    inner = "".join(
+        f'<div class="tile"><b>{value}</b><span>{text(name)}</span></div>' for name, value in tiles.items()
+    )
+    return f'<div class="tiles">{inner}</div>'
+
+
+def _where_lost(found: Evaluation, split: str) -> str:
+    """What the sampler loses before any network errs, against what the network loses."""
+    scores = found.to_json()
+    reached, possible = scores["miou"], scores["label_recovery"]["miou"]
+    count = f"{len(found.records)} image" + "s" * (len(found.records) != 1)
+    said = f"Scores are pooled over {count} of the {split} split at full resolution. "
+    if reached is not None and possible is not None:
+        sampling, network = 1 - possible, possible - reached
+        most = "the network" if network > sampling else "the sampling"
+        said += (
+            f"A network without error would reach about {possible:.3f} from these samples: sampling costs "
+            f"{sampling:.3f}, the network {network:.3f}; {most} is where most is to be gained."
+        )
+    return f"<p>{text(said)}</p>"
+
+
+def _training(run: RunReport) -> str:
+    if not run.history.epochs:
+        return '<h2>Training</h2><p class="none">No epoch is finished yet.</p>'
+    scores, best = run.history.scores(), run.history.best()
+    if len(scores) > COLOURS:
+        scores = scores[:1]
+    charts = [
+        line_chart(run.history.losses(), title="Training loss", x_label="epoch", y_label="loss"),
+        line_chart(scores, title="Validation IoU", x_label="epoch", y_label="IoU", y_range=(0, 1)),
+    ]
+    note = f"<p>Best validation mIoU {best[1]:.3f} after epoch {best[0]}.</p>" if best else ""
+    return f"<h2>Training</h2>{note}{_charts({'Training loss': charts[0], 'Validation IoU': charts[1]})}"
+
+
+def _charts(charts: Mapping[str, str]) -> str:
+    inner = "".join(f"<div><h3>{text(title)}</h3>{svg}</div>" for title, svg in charts.items())
+    return f'<div class="charts">{inner}</div>'
+
+
+def palette_of(found: Evaluation, own: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    """(K, 3) colours for pictures of these classes: the rarer, the lighter."""
+    return class_palette(found.confusion.sum(1).numpy(), own)
+
+
+def _classes(found: Evaluation, own: NDArray[np.uint8] | None) -> str:
+    scores, palette = found.to_json(), palette_of(found, own)
+    pixels = found.confusion.sum(1)
+    boundary = found.boundary_iou.tolist()
+    rows = []
+    for k, name in enumerate(found.classes):
+        sizes = found.recall_by_size(k)
+        swatch = f'<span class="swatch" style="background:{hex_colour(palette[k])}"></span>'
+        rows.append([
+            swatch + text(name), _percent(int(pixels[k]), int(pixels.sum())), number(scores["iou"][name]),
+            number(scores["pixel_accuracy"][name]), number(scores["label_recovery"]["iou"][name]),
+            number(boundary[k]), number(scores["sampling_ratio"][name], 2),
+            f"{sum(size.objects for size in sizes):,}", number(sizes[0].recall), number(sizes[-1].recall),
+        ])  # fmt: skip
+    head = ["class", "share of pixels", "IoU", "pixel accuracy", "label recovery", "Boundary IoU",
+            "sampling ratio", "objects", "recall, smallest quarter", "recall, largest quarter"]  # fmt: skip
+    note = (
+        "Label recovery: the IoU that a network without error would reach from these samples. "
+        "Sampling ratio: share of the samples over share of the pixels. "
+        "Objects: connected regions of the truth."
+    )
+    return f"<h2>Classes</h2>{table(head, rows, caption=note)}"
+
+
+def _percent(part: int, whole: int) -> str:
+    return number(None) if not whole else f"{100 * part / whole:.2f} %"
+
+
+def _detail_charts(found: Evaluation) -> str:
+    trimap = Line("accuracy", found.widths, [_value(x) for x in found.trimap_accuracy.tolist()])
+    quarters = [
+        Line(name, range(1, 5), [_value(size.recall) for size in found.recall_by_size(k)])
+        for k, name in enumerate(found.classes[:COLOURS])
+    ]
+    return _charts({
+        "Accuracy near true boundaries": line_chart(
+            [trimap], title="Accuracy in bands around true boundaries", x_label="width of the band, pixels",
+            y_label="accuracy", log_x=True, y_range=(0, 1)),
+        "Recall of objects by size": line_chart(
+            quarters, title="Recall of objects by size", x_label="quarter of the objects, small to large",
+            y_label="mean recall", y_range=(0, 1), log_x=False),
+    })  # fmt: skip
+
+
+def _value(x: float) -> float | None:
+    return None if math.isnan(x) else x
+
+
+def _cost(found: Evaluation) -> str:
+    cost = found.cost
+    share = cost.sampler_gflops / cost.gflops if cost.gflops else math.nan
+    memory = (
+        "not told by this system"
+        if cost.peak_memory_bytes is None
+        else f"{cost.peak_memory_bytes / 2**20:.0f} MiB"
+    )
+    return "<h2>Cost of an image</h2>" + facts({
+        "pixels that the network sees": f"{cost.pixels:,}",
+        "operations": f"{cost.gflops:.3f} GFLOP, {share:.1%} ({cost.sampler_gflops:.3f}) in the sampler",
+        "time": f"{cost.seconds_per_image:.3f} s (median, from decoded pixels to full-resolution labels)",
+        "memory at its peak": f"{memory} (weights, and what a prediction adds)",
+    })  # fmt: skip
+
+
+def _examples(run: RunReport) -> str:
+    if not run.examples:
+        return ""
+    legend = ""
+    if run.evaluation is not None:
+        colours = palette_of(run.evaluation, run.own_colours)
+        legend = " ".join(
+            f'<span class="swatch" style="background:{hex_colour(colour)}"></span>{text(name)}'
+            for name, colour in zip(run.evaluation.classes, colours, strict=True)
+        )
+    note = "The worst first. Pictures are shrunk so that a block of pixels shows its rarest class."
+    return f"<h2>Examples</h2><p>{note}</p><p>{legend}</p>{''.join(map(_example, run.examples))}"
+
+
+def _example(example: Example) -> str:
+    score = "no score" if example.score is None else f"mIoU {example.score:.3f}"
+    head = f"<h3>{text(example.rank)}: {text(example.stem)} · {score}</h3>"
+    shown = "".join(figure_html(one) for one in example.figures)
+    return f'<section class="example">{head}<div class="pictures">{shown}</div></section>'
+
+
+def _setting(run: RunReport) -> str:
+    parts = []
+    for name, values in (("Options", run.config), ("Environment", run.environment)):
+        if values:
+            parts.append(details(name, facts(flat(values))))
+    return f"<h2>Setting</h2>{''.join(parts)}" if parts else ""
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options as "section.key": value."""
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            out.update(flat(value, f"{prefix}{key}."))
+        else:
+            out[f"{prefix}{key}"] = value
+    return out
