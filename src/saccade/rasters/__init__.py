@@ -2,23 +2,28 @@
 
 from saccade.rasters.label_map import read_label_map, write_label_png
 from saccade.rasters.open import open_raster
+from saccade.rasters.output import Output
 from saccade.rasters.overview import overview
 from saccade.rasters.raster import Level, PixelSize, Raster, RasterInfo
 from saccade.rasters.rgb import RGB, image_size, read_rgb
 from saccade.rasters.rgb_view import RGBRaster, as_rgb
 from saccade.rasters.sample import sample_raster
 from saccade.rasters.window import Window, tile_windows
+from saccade.rasters.writer import RasterWriter, natural_suffix
 
 __all__ = [
     "RGB",
     "Level",
+    "Output",
     "PixelSize",
     "RGBRaster",
     "Raster",
     "RasterInfo",
+    "RasterWriter",
     "Window",
     "as_rgb",
     "image_size",
+    "natural_suffix",
     "open_raster",
     "overview",
     "read_label_map",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Layout:
     arrays: tuple[Any, ...]
     axes: tuple[str, ...]
     pixel_size: PixelSize | None = None
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 class ZarrRaster(Raster):
@@ -66,7 +67,7 @@ def _layout(path: Path, node: Any) -> Layout:
     attributes = dict(node.attrs)
     attributes = attributes.get("ome", attributes)
     if "multiscales" in attributes:
-        return _multiscale(path, node, attributes["multiscales"][0])
+        return _multiscale(path, node, attributes)
     if "bioformats2raw.layout" in attributes and "0" in node:
         return _layout(path, node["0"])
     names = sorted(name for name, _ in node.arrays())
@@ -76,7 +77,8 @@ def _layout(path: Path, node: Any) -> Layout:
     raise FileProblem(path, "one array or an OME-Zarr image", f"a group of {len(names)} arrays", fix)
 
 
-def _multiscale(path: Path, node: Any, image: dict[str, Any]) -> Layout:
+def _multiscale(path: Path, node: Any, about: dict[str, Any]) -> Layout:
+    image = about["multiscales"][0]
     arrays = tuple(node[entry["path"]] for entry in image["datasets"])
     axes = image.get("axes", list("tczyx")[-arrays[0].ndim :])
     names = tuple(str(axis["name"] if isinstance(axis, dict) else axis).lower() for axis in axes)
@@ -86,7 +88,7 @@ def _multiscale(path: Path, node: Any, image: dict[str, Any]) -> Layout:
     units = [_MICRONS.get(str(axis.get("unit"))) if isinstance(axis, dict) else None for axis in axes]
     sides = {name: step * unit for name, step, unit in zip(names, steps, units, strict=True) if unit}
     stated = sides.get("y", 0) > 0 and sides.get("x", 0) > 0
-    return Layout(arrays, names, PixelSize(sides["y"], sides["x"], "micron") if stated else None)
+    return Layout(arrays, names, PixelSize(sides["y"], sides["x"], "micron") if stated else None, about)
 
 
 def _scale(image: dict[str, Any], count: int) -> list[float]:
@@ -119,6 +121,7 @@ def _info(path: Path, layout: Layout) -> RasterInfo:
         raise FileProblem(path, "numbers, and no empty axis", f"{first.dtype} {first.shape}")
     channels = sides.get("c", 1)
     depth = int(np.prod([side for axis, side in sides.items() if axis not in "yxc"], initial=1))
+    place = layout.about.get("geo") or {}
     rgb = channels in (3, 4) and dtype == np.uint8
     return RasterInfo(
         path,
@@ -129,6 +132,10 @@ def _info(path: Path, layout: Layout) -> RasterInfo:
         white=float(np.iinfo(dtype).max) if dtype.kind in "ui" else None,
         alpha=rgb and channels == 4,
         pixel_size=layout.pixel_size,
+        crs=place.get("crs"),
+        transform=tuple(map(float, place["transform"])) if place.get("transform") else None,  # type: ignore[arg-type]
+        nodata=layout.about.get("nodata"),
+        masked=layout.about.get("nodata") is not None,
         notices=(f"a stack of {depth} images: its first is taken",) if depth > 1 else (),
     )
 

@@ -124,7 +124,7 @@ def _info(path: Path, levels: list[list[PageReader]], tag: int, notices: tuple[s
         channels,
         meaning,
         white=_white(page, dtype),
-        alpha=len(levels[0]) == 1 and any(int(kind) in (1, 2) for kind in page.extrasamples[-1:]),
+        alpha=len(levels[0]) == 1 and _has_alpha(page),
         palette=_palette(page) if meaning == "palette" else None,
         pixel_size=physical,
         nodata=nodata,
@@ -142,9 +142,13 @@ def _meaning(page: TiffPage, channels: int, planes: int) -> Meaning:
         return "bands" if channels > 1 else "grey"
     if meaning == "palette" and (channels > 1 or page.colormap is None):
         return "bands" if channels > 1 else "grey"
-    if meaning in ("grey", "white_is_zero") and channels - len(page.extrasamples) > 1:
+    if meaning in ("grey", "white_is_zero") and channels - _has_alpha(page) > 1:
         return "bands"
     return meaning
+
+
+def _has_alpha(page: TiffPage) -> bool:
+    return any(int(kind) in (1, 2) for kind in page.extrasamples[-1:])
 
 
 def _white(page: TiffPage, dtype: np.dtype) -> float | None:

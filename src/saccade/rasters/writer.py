@@ -1,0 +1,205 @@
+"""``RasterWriter``: an output of any size, written band by band, resumable, complete or not there at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+
+from saccade.errors import FileProblem, InvalidInput
+from saccade.rasters.output import Output
+from saccade.rasters.outputs import publish, refuse_existing, writing
+from saccade.rasters.raster import Raster
+from saccade.rasters.tiles import TileStore
+from saccade.rasters.write_png import write_png
+
+LARGEST_PNG = 1 << 28
+_PHOTOS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp")
+
+
+class RasterWriter:
+    """Writes one output, from the top row to the bottom; the name of ``path`` decides the format.
+
+    ``.tif`` gives a Cloud Optimized GeoTIFF where the output has a CRS or transform, else a pyramidal
+    OME-TIFF; ``.ome.tif`` always OME-TIFF; ``.zarr`` OME-Zarr; ``.png`` PNG (up to 2^28 pixels).
+
+    Until ``finish`` everything lies in a hidden folder beside ``path``. A killed run leaves it there with
+    every finished row of tiles; ``resume`` goes on from it and ends in the same bytes. ``rows_done`` tells
+    how many rows of pixels need not be given again. Leaving the ``with`` statement without ``finish`` keeps
+    the folder, so that the work can be resumed.
+
+    Args:
+        path: where the output will be.
+        output: what it holds.
+        overwrite: replace what exists at ``path`` (only once the new output is complete).
+        resume: go on with what a killed run left; without it that is thrown away.
+
+    Raises:
+        FileProblem: ``path`` exists, cannot be written, has an extension that is no format, is being written
+            by another program, or ``resume`` meets a run with other options.
+    """
+
+    def __init__(
+        self, path: Path | str, output: Output, *, overwrite: bool = False, resume: bool = False
+    ) -> None:
+        self.path, self.output, self.overwrite = Path(path), output, overwrite
+        self._write = _format(self.path, output)
+        refuse_existing(self.path, overwrite)
+        self.folder = self.path.with_name(f".{self.path.name}.part")
+        self._dtype = np.dtype(output.dtype)
+        with writing(self.path):
+            self._store = TileStore(self.folder, output, output.size, resume=resume)
+        self._pool = ThreadPoolExecutor(max(1, torch.get_num_threads()), thread_name_prefix="saccade-write")
+        self._waiting: list[np.ndarray] = []
+
+    @property
+    def rows_done(self) -> int:
+        """Rows of pixels that are safe on the disk: a multiple of the tile, or all."""
+        return min(len(self._store.spool.rows) * self.output.tile, self.output.size[0])
+
+    @property
+    def _rows_given(self) -> int:
+        return self.rows_done + sum(len(band) for band in self._waiting)
+
+    def rewind(self, rows: int) -> None:
+        """Forget all rows from ``rows`` (a multiple of the tile) on: what several outputs have in common."""
+        if rows % self.output.tile or not 0 <= rows <= self.rows_done:
+            raise InvalidInput("rows", f"a multiple of {self.output.tile}, up to {self.rows_done}", rows)
+        self._waiting.clear()
+        self._store.spool.cut(rows // self.output.tile)
+
+    def append(self, band: np.ndarray) -> None:
+        """The next rows of pixels, any number of them: (rows, W) or (rows, W, C), of the output's dtype.
+
+        Raises:
+            InvalidInput: another shape or dtype, or more rows than the output has.
+            FileProblem: the disk is full.
+        """
+        self._waiting.append(self._checked(band))
+        height = self.output.size[0]
+        while self._waiting:
+            wanted = min(self.output.tile, height - self.rows_done)
+            if sum(len(waiting) for waiting in self._waiting) < wanted:
+                self._waiting[-1] = self._waiting[-1].copy()  # the caller may use its array again
+                return
+            rows = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
+            with writing(self.path):
+                self._store.append(rows[:wanted], self._pool)
+            self._waiting = [rows[wanted:].copy()] if len(rows) > wanted else []
+
+    def _checked(self, band: np.ndarray) -> np.ndarray:
+        band = band[..., None] if band.ndim == 2 else band
+        width, channels = self.output.size[1], self.output.channels
+        if band.ndim != 3 or band.shape[1:] != (width, channels) or not len(band):
+            raise InvalidInput("band", f"(rows, {width}, {channels})", band.shape)
+        if band.dtype != self._dtype:
+            raise InvalidInput("band", f"of {self._dtype}", band.dtype)
+        left = self.output.size[0] - self._rows_given
+        if len(band) > left:
+            raise InvalidInput("band", f"at most {left} rows, all that are left", len(band))
+        return band
+
+    def finish(self, progress: Callable[[float], None] | None = None) -> Path:
+        """Make the coarser levels, write the format, and put it at ``path``.
+
+        Raises:
+            InvalidInput: rows are missing.
+            FileProblem: the disk is full, or ``path`` came to exist meanwhile; nothing is lost.
+        """
+        if self.rows_done < self.output.size[0]:
+            raise InvalidInput("rows", f"all {self.output.size[0]} before finish", self._rows_given)
+        levels = [self._store]
+        complete = self.folder / "complete"
+        try:
+            with writing(self.path):
+                while max(levels[-1].size) > self.output.tile and self._write is not write_png:
+                    levels.append(levels[-1].halved(self.folder / f"level{len(levels)}", self._pool))
+                    if progress is not None:
+                        progress(1 - 0.25 ** len(levels))
+                _remove(complete)
+                self._write(complete, levels, self.output)
+                _publish(complete, self.path, self.overwrite)
+        finally:
+            for level in levels[1:]:
+                level.close()
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return self.path
+
+    def close(self) -> None:
+        """Stop; what was written so far stays for ``resume``."""
+        self._pool.shutdown(wait=True)
+        self._store.close()
+
+    def discard(self) -> None:
+        """Stop, and throw away what was written so far."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> RasterWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def natural_suffix(raster: Raster) -> str:
+    """The extension of an output in the format of its input: .zarr, .tif (a map), .png or .ome.tif."""
+    if raster.path.is_dir():
+        return ".zarr"
+    if raster.crs is not None or raster.transform is not None:
+        return ".tif"
+    small = raster.size[0] * raster.size[1] <= LARGEST_PNG
+    return ".png" if small and raster.path.suffix.lower() in _PHOTOS else ".ome.tif"
+
+
+def _format(path: Path, output: Output) -> Callable[[Path, Sequence[TileStore], Output], None]:
+    name = path.name.lower()
+    if name.endswith(".png"):
+        if output.size[0] * output.size[1] > LARGEST_PNG or output.channels > 1 or output.dtype[0] == "f":
+            what = f"{output.size[0]}x{output.size[1]}, {output.channels} channels of {output.dtype}"
+            raise FileProblem(path, "one channel of at most 2^28 integers in a PNG", what, "name it .tif")
+        return write_png
+    if name.endswith(".zarr"):
+        from saccade.rasters.write_zarr import write_zarr
+
+        return write_zarr
+    if name.endswith((".ome.tif", ".ome.tiff")) or (
+        name.endswith((".tif", ".tiff")) and output.crs is None and output.transform is None
+    ):
+        from saccade.rasters.write_ome import write_tiff
+
+        return write_tiff
+    if name.endswith((".tif", ".tiff")):
+        from saccade.rasters.write_cog import write_cog
+
+        return write_cog
+    raise FileProblem(
+        path, "a name that ends in .png, .tif, .ome.tif or .zarr", path.suffix or "no extension"
+    )
+
+
+def _publish(complete: Path, path: Path, overwrite: bool) -> None:
+    if not complete.is_dir():
+        publish(complete, path, overwrite)
+        return
+    refuse_existing(path, overwrite)
+    old = complete.with_name("replaced")
+    if path.exists():
+        os.replace(path, old)
+    os.replace(complete, path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
