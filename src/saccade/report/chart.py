@@ -1,5 +1,7 @@
-"""Line charts as SVG text: they take the colours of the page, light or dark, and tell lines apart by dash and
-marker as well as by colour."""
+"""Line charts as SVG text, in the colours of the page, light or dark.
+
+Lines differ by dash and marker as well as by colour.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,7 @@ def _round_steps(low: float, high: float) -> list[float]:
     """About five round numbers between low and high."""
     rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.7)
     first = math.ceil(low / step - 1e-9)
     return [round(k * step, 10) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -105,13 +107,12 @@ def _spread(heights: list[float], top: float, bottom: float, gap: float = 15) ->
     """The heights moved apart as little as needed for one line of text each, kept inside top and bottom."""
     order = sorted(range(len(heights)), key=lambda i: heights[i])
     gap = min(gap, (bottom - top) / max(1, len(heights) - 1))
-    placed = [min(max(heights[i], top), bottom) for i in order]
+    placed = [max(heights[i], top) for i in order]
     for here, after in pairwise(range(len(placed))):
         placed[after] = max(placed[after], placed[here] + gap)
-    over = max(0.0, placed[-1] - bottom) if placed else 0.0
-    placed = [height - over for height in placed]
+    placed[-1] = min(placed[-1], bottom)
     for after, here in pairwise(reversed(range(len(placed)))):
-        placed[here] = max(top, min(placed[here], placed[after] - gap)) if over else placed[here]
+        placed[here] = min(placed[here], placed[after] - gap)
     out = [0.0] * len(heights)
     for i, height in zip(order, placed, strict=True):
         out[i] = height

@@ -88,7 +88,7 @@ def draw(
         looked: the image.
         names: of the K classes.
         palette: (K, 3) colours of the classes.
-        shares: (K,) of the pixels of the data, from which the rarest class is known.
+        shares: (K,) pixels of each class in the data; rare classes are drawn over others, and weigh more.
     """
     rarity = np.argsort(-np.asarray(shares), kind="stable")
     image = figures.shrink(looked.image, WIDTH)
@@ -112,16 +112,17 @@ def draw(
         shown.append(figure("density", "predicted density, light where samples should lie", alt, picture))
     dots = figures.samples_on(image, looked.grids.reshape(-1, *looked.grids.shape[2:]))
     shown.append(figure("samples", f"where the {samples} samples lie", f"{stem}: sample positions", dots))
-    return (*shown, *_close_up(looked))
+    rare = 1 / np.maximum(np.asarray(shares, np.float64), 1)
+    return (*shown, *_close_up(looked, rare))
 
 
-def _close_up(looked: Looked) -> list[Figure]:
-    top, bottom, left, right = figures.worst_window(looked.truth, looked.prediction, CLOSE_SIDE)
+def _close_up(looked: Looked, weights: NDArray[np.floating]) -> list[Figure]:
+    top, bottom, left, right = figures.worst_window(looked.truth, looked.prediction, CLOSE_SIDE, weights)
     part = np.s_[top:bottom, left:right]
     where = f"rows {top}-{bottom - 1}, columns {left}-{right - 1}"
     shown = []
     for name, labels in (("truth", looked.truth), ("prediction", looked.prediction)):
-        caption = f"close-up of the most errors, {name} ({where})"
+        caption = f"close-up of the worst errors, {name} ({where})"
         alt = f"{looked.stem}: outlines of the {name}, enlarged, {where}"
         picture = figures.outlined(looked.image[part], labels[part], zoom=ZOOM)
         shown.append(figure(f"close-{name}", caption, alt, picture))

@@ -100,10 +100,12 @@ def samples_on(image: Picture, grid: NDArray[np.floating], *, most: int = 12_000
     step = int(np.ceil(np.sqrt(grid.shape[0] * grid.shape[1] / most)))
     nodes = grid[::step, ::step].reshape(-1, 2)
     height, width = image.shape[:2]
+    side = int(np.clip(np.sqrt(height * width / len(nodes)) / 4, 1, 4))
     x = np.rint((nodes[:, 0] + 1) / 2 * (width - 1)).astype(np.int64)
     y = np.rint((nodes[:, 1] + 1) / 2 * (height - 1)).astype(np.int64)
     out = np.rint(image * 0.45).astype(np.uint8)
-    out[y.clip(0, height - 1), x.clip(0, width - 1)] = (255, 255, 255)
+    for down, right in np.ndindex(side, side):
+        out[(y - side // 2 + down).clip(0, height - 1), (x - side // 2 + right).clip(0, width - 1)] = 255
     return out
 
 
@@ -125,9 +127,19 @@ def error_picture(
     return np.rint(pale).astype(np.uint8)
 
 
-def worst_window(truth: NDArray[np.uint8], pred: NDArray[np.uint8], side: int) -> tuple[int, int, int, int]:
-    """(top, bottom, left, right) of the window, at most ``side`` a side, with the most wrong pixels."""
-    wrong = ((truth != pred) & (truth != 255)).astype(np.float32)
+def worst_window(
+    truth: NDArray[np.uint8], pred: NDArray[np.uint8], side: int, weights: NDArray[np.floating]
+) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right) of the window, at most ``side`` a side, with the heaviest errors.
+
+    Args:
+        truth, pred: (H, W) class ids; where the truth is 255 nothing is wrong.
+        side: in pixels.
+        weights: (K,) of a wrong pixel, by true class.
+    """
+    table = np.zeros(256, np.float32)
+    table[: len(weights)] = weights
+    wrong = np.where(truth != pred, table[truth], 0)
     height, width = truth.shape
     rows, columns = min(side, height), min(side, width)
     summed = ndimage.uniform_filter(wrong, (rows, columns), mode="constant")

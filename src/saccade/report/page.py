@@ -133,7 +133,7 @@ def _classes(found: Evaluation, own: NDArray[np.uint8] | None) -> str:
         "Sampling ratio: share of the samples over share of the pixels. "
         "Objects: connected regions of the truth."
     )
-    return f"<h2>Classes</h2>{table(head, rows, caption=note)}"
+    return f'<h2>Classes</h2><p class="soft">{note}</p>{table(head, rows, caption="Scores by class")}'
 
 
 def _percent(part: int, whole: int) -> str:

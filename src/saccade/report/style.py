@@ -38,7 +38,8 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1
 caption { text-align: left; font-size: 0.9rem; padding-bottom: 6px; }
 th, td { padding: 5px 12px; text-align: right; border-bottom: 1px solid var(--rule); }
 thead th { font-size: 0.86rem; color: var(--soft); font-weight: 600; vertical-align: bottom; }
-th:first-child { text-align: left; font-weight: 600; }
+th:first-child { text-align: left; font-weight: 600; white-space: nowrap; }
+td { white-space: nowrap; }
 .swatch { display: inline-block; width: 0.9em; height: 0.9em; margin-right: 0.5em; vertical-align: -0.1em;
   border: 1px solid var(--soft); border-radius: 2px; }
 .pictures { display: grid; gap: 12px 14px;

@@ -1,0 +1,56 @@
+"""A small evaluation and the pictures of an image, without any network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from saccade.evaluation import Evaluation, ImageRecord
+from saccade.metrics import boundary_counts, confusion_matrix, object_records, trimap_counts
+from saccade.metrics.cost import Cost
+from saccade.metrics.trimap import WIDTHS
+from saccade.report.examples import Looked
+
+
+def make_looked(seed: int, size: tuple[int, int] = (80, 120), density: bool = True) -> Looked:
+    rng = np.random.default_rng(seed)
+    truth = np.zeros(size, np.uint8)
+    truth[size[0] // 4 : -size[0] // 4, size[1] // 4 : -size[1] // 4] = 1
+    truth[size[0] // 2 : size[0] // 2 + 6, size[1] // 2 : size[1] // 2 + 9] = 2
+    prediction = np.roll(truth, seed + 1, 1)
+    image = (rng.random((*size, 3)) * 60 + truth[..., None] * 60).astype(np.uint8)
+    truth[:3] = 255
+    grids = (rng.random((1, 6, 9, 2)) * 2 - 1).astype(np.float32)
+    return Looked(f"photo{seed}", image, truth, prediction, grids, rng.random((8, 12)) if density else None)
+
+
+def make_evaluation(classes: tuple[str, ...] = ("ground", "leaf", "spot"), images: int = 5) -> Evaluation:
+    records = []
+    for seed in range(images):
+        looked = make_looked(seed)
+        pred, truth = torch.tensor(looked.prediction)[None], torch.tensor(looked.truth)[None]
+        k = len(classes)
+        confusion = confusion_matrix(pred, truth, k)
+        records.append(
+            ImageRecord(
+                looked.stem,
+                confusion,
+                confusion_matrix(truth.where(truth != 255, 0), truth, k),
+                boundary_counts(pred, truth, k),
+                trimap_counts(pred, truth, k),
+                torch.stack([confusion.sum(1), confusion.sum(1)]),
+                object_records(pred, truth, k),
+            )
+        )
+    return Evaluation(classes, tuple(records), Cost(8192, 1.9, 0.4, 0.021, 55_000_000), WIDTHS)
+
+
+@pytest.fixture
+def looked():
+    return make_looked
+
+
+@pytest.fixture
+def evaluation():
+    return make_evaluation
