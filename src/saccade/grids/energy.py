@@ -16,7 +16,7 @@ from saccade.grids.energy_kernels import sweep
 from saccade.grids.uniform import even_positions
 from saccade.grids.validate import require_finite_number, require_tensor
 
-Solver = Callable[[Tensor, float], Tensor]
+Solver = Callable[[Tensor, tuple[str, str], float], Tensor]
 
 
 def boundary_energy_minimiser(targets: Tensor, smoothness: float = 1.0) -> Tensor:
@@ -52,12 +52,10 @@ def boundary_energy_minimiser_reference(targets: Tensor, smoothness: float = 1.0
 
 
 def _minimise(targets: Tensor, smoothness: float, solve: Solver) -> Tensor:
-    targets = targets.to(torch.promote_types(targets.dtype, torch.float32))
     smoothness = require_finite_number(smoothness, "smoothness")
-    with torch.autocast(targets.device.type, enabled=False):
-        x = _fix_and_solve(targets[..., 0].mT, smoothness, solve).mT
-        y = _fix_and_solve(targets[..., 1], smoothness, solve)
-        return torch.stack([x, y], dim=-1)
+    targets = targets.to(torch.promote_types(targets.dtype, torch.float32))
+    coordinates = _coordinate(targets, 0, smoothness, solve), _coordinate(targets, 1, smoothness, solve)
+    return torch.stack(coordinates, dim=-1)
 
 
 def _require_targets(targets: Tensor) -> Tensor:
@@ -68,34 +66,40 @@ def _require_targets(targets: Tensor) -> Tensor:
     return targets
 
 
-def _fix_and_solve(target: Tensor, smoothness: float, solve: Solver) -> Tensor:
-    """(B, n, m) the coordinate at -1 and 1 on the first and last of n, free on both sides of m."""
-    even = even_positions(target.shape[1], device=target.device, dtype=target.dtype)[:, None]
-    if target.shape[1] < 3:
-        return even.expand_as(target)
-    change = solve((target - even)[:, 1:-1], smoothness)
-    return even + torch.nn.functional.pad(change, (0, 0, 1, 1))
+def _coordinate(targets: Tensor, which: int, smoothness: float, solve: Solver) -> Tensor:
+    """(B, h, w) x or y, at -1 and 1 on the first and last column or row."""
+    axis = 2 - which
+    count = targets.shape[axis]
+    even = even_positions(count, device=targets.device, dtype=targets.dtype)
+    even = even if axis == 2 else even[:, None]
+    if count < 3:
+        return even.expand(targets.shape[:3])
+    wanted = (targets[..., which] - even).narrow(axis, 1, count - 2)
+    with torch.autocast(targets.device.type, enabled=False):
+        change = solve(wanted, ("free", "fixed") if axis == 2 else ("fixed", "free"), smoothness)
+    return even + torch.nn.functional.pad(change, (1, 1) if axis == 2 else (0, 0, 1, 1))
 
 
-def _solve_reference(wanted: Tensor, smoothness: float) -> Tensor:
-    """(B, n, m) (I + lambda L)^-1 of ``wanted``, next to zeros along n and free along m."""
-    sines, high = _modes("fixed", wanted.shape[1], wanted.device, wanted.dtype)
-    cosines, low = _modes("free", wanted.shape[2], wanted.device, wanted.dtype)
-    spectrum = sines.T @ wanted @ cosines
-    return sines @ (spectrum / (1 + smoothness * (high[:, None] + low))) @ cosines.T
+def _solve_reference(wanted: Tensor, kinds: tuple[str, str], smoothness: float) -> Tensor:
+    """(B, n, m) (I + lambda L)^-1 of ``wanted``, each axis "fixed" between zeros or "free"."""
+    down, low = _modes(kinds[0], wanted.shape[1], wanted.device, wanted.dtype)
+    across, high = _modes(kinds[1], wanted.shape[2], wanted.device, wanted.dtype)
+    spectrum = down.T @ wanted @ across
+    return down @ (spectrum / (1 + smoothness * (low[:, None] + high))) @ across.T
 
 
-def _solve_compiled(wanted: Tensor, smoothness: float) -> Tensor:
-    """The same, one solve of a tridiagonal system for each mode of the shorter axis."""
-    shorter_is_free = wanted.shape[2] < wanted.shape[1]
-    lines = wanted if shorter_is_free else wanted.mT
-    kind = "free" if shorter_is_free else "fixed"
-    modes, eigenvalues = _modes(kind, lines.shape[2], wanted.device, wanted.dtype)
-    spectrum = lines @ modes
-    for one in spectrum.numpy():
-        sweep(one, eigenvalues.numpy(), smoothness, shorter_is_free)
-    change = spectrum @ modes.T
-    return change if shorter_is_free else change.mT
+def _solve_compiled(wanted: Tensor, kinds: tuple[str, str], smoothness: float) -> Tensor:
+    """The same, by a tridiagonal system along the longer axis for each mode of the shorter."""
+    wide = wanted.shape[1] < wanted.shape[2]
+    lines = wanted.mT if wide else wanted
+    along, across = reversed(kinds) if wide else kinds
+    modes, eigenvalues = _modes(across, lines.shape[2], wanted.device, wanted.dtype)
+    changes = torch.empty_like(wanted)
+    for image, change in zip(lines, changes, strict=True):
+        spectrum = image @ modes
+        sweep(spectrum.numpy(), eigenvalues.numpy(), smoothness, along == "fixed")
+        torch.mm(spectrum, modes.T, out=change.T if wide else change)
+    return changes
 
 
 @lru_cache(maxsize=32)

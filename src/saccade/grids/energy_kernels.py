@@ -25,8 +25,9 @@ def sweep(values, eigenvalues, smoothness, fixed):
             if i > 0:
                 diagonal -= smoothness * upper[i - 1, k]
                 values[i, k] += smoothness * values[i - 1, k]
-            upper[i, k] = smoothness / diagonal
-            values[i, k] /= diagonal
+            inverse = 1.0 / diagonal
+            upper[i, k] = smoothness * inverse
+            values[i, k] *= inverse
     for i in range(nodes - 2, -1, -1):
         for k in range(modes):
             values[i, k] += upper[i, k] * values[i + 1, k]
