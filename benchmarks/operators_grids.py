@@ -89,12 +89,8 @@ def _boundary() -> list[Case]:
 
 def _system(fixed: int, free: int) -> sparse.csc_matrix:
     """I + L over a grid of nodes whose first and last of ``fixed`` are given, and left out."""
-    chains = [
-        sparse.diags([-np.ones(n - 1), np.ones(n - 1)], [0, 1], shape=(n - 1, n)) for n in (fixed, free)
-    ]
-    steps = sparse.vstack(
-        [sparse.kron(chains[0], sparse.eye(free)), sparse.kron(sparse.eye(fixed), chains[1])]
-    )
+    down, across = (sparse.eye(n - 1, n, 1) - sparse.eye(n - 1, n) for n in (fixed, free))
+    steps = sparse.vstack([sparse.kron(down, sparse.eye(free)), sparse.kron(sparse.eye(fixed), across)])
     inner = slice(free, -free)
     return (sparse.eye(fixed * free) + steps.T @ steps).tocsr()[inner, inner].tocsc()
 
