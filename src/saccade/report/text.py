@@ -20,9 +20,11 @@ def score_lines(scores: dict[str, Any]) -> list[str]:
     lines.append(
         f"boundary IoU {_number(scores['boundary_iou'])}, {scores['images']} images at full resolution"
     )
+    memory = cost["peak_memory_bytes"]
     lines.append(
         f"{cost['pixels']} pixels seen an image, {cost['gflops']:.3f} GFLOPs "
-        f"({cost['sampler_gflops']:.3f} for the sampler), {cost['seconds_per_image'] * 1e3:.1f} ms, {cost['peak_memory_bytes'] / 1e6:.0f} MB"
+        f"({cost['sampler_gflops']:.3f} for the sampler), {cost['seconds_per_image'] * 1e3:.1f} ms, "
+        f"{'-' if memory is None else f'{memory / 1e6:.0f}'} MB"
     )
     return lines
 
