@@ -74,6 +74,12 @@ def test_names_do_not_cover_each_other_nor_leave_the_chart(heights):
     assert ordered[-1] <= HEIGHT - 43.99
 
 
+def test_whole_numbers_have_whole_ticks():
+    tree = ET.fromstring(chart([Line("a", [1, 2, 3], [0.2, 0.3, 0.4])]))
+    middle = [node.text for node in tree.iter("text") if node.get("text-anchor") == "middle"]
+    assert middle[:3] == ["1", "2", "3"]
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
 def test_ticks_are_few_and_inside(low, span):

@@ -109,12 +109,12 @@ def test_the_close_up_goes_to_the_heaviest_errors():
     truth, pred = np.zeros((200, 300), np.uint8), np.zeros((200, 300), np.uint8)
     pred[10:60, 10:60] = 1
     truth[150:154, 280:284] = 2
-    top, bottom, left, right = figures.worst_window(truth, pred, 50, np.array([1.0, 1.0, 1.0]))
+    top, bottom, left, right = figures.worst_window(truth, pred, (50, 50), np.array([1.0, 1.0, 1.0]))
     assert (top, bottom, left, right) == (10, 60, 10, 60)
-    top, bottom, left, right = figures.worst_window(truth, pred, 50, np.array([0.001, 0.1, 1.0]))
+    top, bottom, left, right = figures.worst_window(truth, pred, (50, 50), np.array([0.001, 0.1, 1.0]))
     assert top <= 150 and bottom >= 154 and left <= 280 and right >= 284
     assert (bottom - top, right - left) == (50, 50)
-    assert figures.worst_window(truth, pred, 999, np.ones(3)) == (0, 200, 0, 300)
+    assert figures.worst_window(truth, pred, (999, 999), np.ones(3)) == (0, 200, 0, 300)
 
 
 def test_outlines_are_seen_on_white_and_on_black():

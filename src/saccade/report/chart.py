@@ -79,7 +79,8 @@ def _horizontal(values: list[float], log: bool) -> tuple[Scale, list[float]]:
     def place(x: float) -> float:
         return LEFT + span * (change(x) - change(low)) / (change(high) - change(low))
 
-    return place, sorted(set(values)) if log else _round_steps(low, high)
+    whole = all(value == int(value) for value in values)
+    return place, sorted(set(values)) if log else _round_steps(low, high, 1 if whole else 0)
 
 
 def _vertical(values: list[float], given: tuple[float, float] | None) -> tuple[Scale, list[float]]:
@@ -94,9 +95,9 @@ def _vertical(values: list[float], given: tuple[float, float] | None) -> tuple[S
     return place, _round_steps(low, high)
 
 
-def _round_steps(low: float, high: float) -> list[float]:
-    """About five round numbers between low and high."""
-    rough = (high - low) / 5
+def _round_steps(low: float, high: float, least: float = 0) -> list[float]:
+    """About five round numbers between low and high, at least ``least`` apart."""
+    rough = max((high - low) / 5, least)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.7)
     first = math.ceil(low / step - 1e-9)

@@ -18,7 +18,7 @@ from saccade.report import figures
 from saccade.report.markup import Figure, figure
 
 FOLDER, INDEX = "examples", "examples.json"
-WIDTH, CLOSE_SIDE, ZOOM = 660, 220, 3
+WIDTH, ZOOM = 660, 2
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,10 @@ def draw(
 
 
 def _close_up(looked: Looked, weights: NDArray[np.floating]) -> list[Figure]:
-    top, bottom, left, right = figures.worst_window(looked.truth, looked.prediction, CLOSE_SIDE, weights)
+    """The window of the heaviest errors, of the image's own shape, enlarged to the width of the others."""
+    height, width = looked.truth.shape
+    window = max(1, round(height / width * WIDTH / ZOOM)), WIDTH // ZOOM
+    top, bottom, left, right = figures.worst_window(looked.truth, looked.prediction, window, weights)
     part = np.s_[top:bottom, left:right]
     where = f"rows {top}-{bottom - 1}, columns {left}-{right - 1}"
     shown = []

@@ -128,20 +128,20 @@ def error_picture(
 
 
 def worst_window(
-    truth: NDArray[np.uint8], pred: NDArray[np.uint8], side: int, weights: NDArray[np.floating]
+    truth: NDArray[np.uint8], pred: NDArray[np.uint8], window: tuple[int, int], weights: NDArray[np.floating]
 ) -> tuple[int, int, int, int]:
-    """(top, bottom, left, right) of the window, at most ``side`` a side, with the heaviest errors.
+    """(top, bottom, left, right) of the window with the heaviest errors.
 
     Args:
         truth, pred: (H, W) class ids; where the truth is 255 nothing is wrong.
-        side: in pixels.
+        window: (rows, columns) of it, cut down to the image where that is smaller.
         weights: (K,) of a wrong pixel, by true class.
     """
     table = np.zeros(256, np.float32)
     table[: len(weights)] = weights
     wrong = np.where(truth != pred, table[truth], 0)
     height, width = truth.shape
-    rows, columns = min(side, height), min(side, width)
+    rows, columns = min(window[0], height), min(window[1], width)
     summed = ndimage.uniform_filter(wrong, (rows, columns), mode="constant")
     row, column = divmod(int(summed.argmax()), width)
     top = min(max(row - rows // 2, 0), height - rows)

@@ -80,10 +80,9 @@ def _where_lost(found: Evaluation, split: str) -> str:
     said = f"Scores are pooled over {count} of the {split} split at full resolution. "
     if reached is not None and possible is not None:
         sampling, network = 1 - possible, possible - reached
-        most = "the network" if network > sampling else "the sampling"
         said += (
             f"A network without error would reach about {possible:.3f} from these samples: sampling costs "
-            f"{sampling:.3f}, the network {network:.3f}; {most} is where most is to be gained."
+            f"{sampling:.3f}, the network {network:.3f}."
         )
     return f"<p>{text(said)}</p>"
 

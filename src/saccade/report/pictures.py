@@ -9,7 +9,7 @@ from PIL import Image
 from saccade.data.classes import ClassTable
 from saccade.errors import SaccadeError
 from saccade.inference import Answer, Job
-from saccade.rasters.faults import finished_file
+from saccade.rasters.outputs import finished_file
 from saccade.report.figures import density_picture, overlay, samples_on
 
 
