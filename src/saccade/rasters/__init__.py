@@ -1,5 +1,6 @@
 """Images on disk of any size: readers and writers with windows and levels."""
 
+from saccade.rasters.geojson import polygons, write_polygons
 from saccade.rasters.label_map import read_label_map, write_label_png
 from saccade.rasters.open import open_raster
 from saccade.rasters.output import Output
@@ -26,9 +27,11 @@ __all__ = [
     "natural_suffix",
     "open_raster",
     "overview",
+    "polygons",
     "read_label_map",
     "read_rgb",
     "sample_raster",
     "tile_windows",
     "write_label_png",
+    "write_polygons",
 ]
