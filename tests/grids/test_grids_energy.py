@@ -118,6 +118,8 @@ def test_lower_precisions_come_out_as_float32(dtype):
         (torch.zeros(1, 4, 4, 3), 1.0),
         (torch.zeros(1, 4, 4, 2).long(), 1.0),
         (torch.zeros(1, 0, 4, 2), 1.0),
+        (torch.full((1, 4, 4, 2), float("nan")), 1.0),
+        (torch.full((1, 4, 4, 2), float("inf")), 1.0),
         (torch.zeros(1, 4, 4, 2), -1.0),
         (torch.zeros(1, 4, 4, 2), float("inf")),
         (torch.zeros(1, 4, 4, 2), "1"),

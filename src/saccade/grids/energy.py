@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 import torch
+from scipy import fft
 from torch import Tensor
 
 from saccade.errors import InvalidInput
 from saccade.grids.axes import constant
 from saccade.grids.energy_kernels import sweep
 from saccade.grids.uniform import even_positions
-from saccade.grids.validate import require_finite_number, require_tensor
-
-Solver = Callable[[Tensor, tuple[str, str], float], Tensor]
+from saccade.grids.validate import require_finite_number, require_tensor, value_range
 
 
 def boundary_energy_minimiser(targets: Tensor, smoothness: float = 1.0) -> Tensor:
@@ -25,9 +23,8 @@ def boundary_energy_minimiser(targets: Tensor, smoothness: float = 1.0) -> Tenso
     ``sum |phi_ij - b_ij|^2 + lambda sum over pairs of 4-neighbours |phi_ij - phi_i'j'|^2``, each pair once,
     subject to y = -1 and 1 on the first and last row, x = -1 and 1 on the first and last column (ICCV 2019,
     Eq. 2-3). Each coordinate is its own linear system (I + lambda L) phi = b, fixed on two sides and free on
-    the others, and what the uniform grid leaves of it has its fixed sides at 0: sines diagonalise a fixed
-    axis, cosines a free one, so the minimum is exact. The compiled way transforms the shorter axis and
-    solves a tridiagonal system along the longer for each mode; the twin transforms both.
+    the others, and what the uniform grid leaves of it has its fixed sides at 0. A cosine transform along the
+    free axis leaves one tridiagonal system along the fixed axis for each mode, so the minimum is exact.
 
     Args:
         targets: (B, h, w, 2) floating, b as (x, y) in [-1, 1].
@@ -38,68 +35,68 @@ def boundary_energy_minimiser(targets: Tensor, smoothness: float = 1.0) -> Tenso
         (or column) its y (or x) lies at 0: it cannot be on both sides.
 
     Raises:
-        InvalidInput: for targets of the wrong rank, axis or type, and for a negative smoothness.
+        InvalidInput: for targets of the wrong rank, axis or type, or not finite, and for a negative
+            smoothness.
     """
-    _require_targets(targets)
-    tracked = torch.is_grad_enabled() and targets.requires_grad
-    compiled = targets.device.type == "cpu" and not tracked
-    return _minimise(targets, smoothness, _solve_compiled if compiled else _solve_reference)
+    targets, smoothness = _require(targets, smoothness)
+    if targets.device.type != "cpu" or (torch.is_grad_enabled() and targets.requires_grad):
+        return _minimise(targets, smoothness)
+    grid = torch.empty(targets.shape, dtype=targets.dtype)
+    for wanted, found in zip(targets.detach().numpy(), grid.numpy(), strict=True):
+        found[..., 0] = _coordinate_compiled(wanted[..., 0].T, smoothness).T
+        found[..., 1] = _coordinate_compiled(wanted[..., 1], smoothness)
+    return grid
 
 
 def boundary_energy_minimiser_reference(targets: Tensor, smoothness: float = 1.0) -> Tensor:
-    """:func:`boundary_energy_minimiser` in PyTorch, on any device: its twin, and what gradients take."""
-    return _minimise(_require_targets(targets), smoothness, _solve_reference)
+    """:func:`boundary_energy_minimiser` in PyTorch, on any device: its twin, and what gradients take.
+
+    Sines diagonalise the fixed axis and cosines the free one, both as matrices.
+    """
+    return _minimise(*_require(targets, smoothness))
 
 
-def _minimise(targets: Tensor, smoothness: float, solve: Solver) -> Tensor:
-    smoothness = require_finite_number(smoothness, "smoothness")
-    targets = targets.to(torch.promote_types(targets.dtype, torch.float32))
-    coordinates = _coordinate(targets, 0, smoothness, solve), _coordinate(targets, 1, smoothness, solve)
-    return torch.stack(coordinates, dim=-1)
-
-
-def _require_targets(targets: Tensor) -> Tensor:
+def _require(targets: Tensor, smoothness: float) -> tuple[Tensor, float]:
     require_tensor(targets, "targets", "of shape (B, h, w, 2)")
     if targets.ndim != 4 or targets.shape[-1] != 2 or 0 in targets.shape or not targets.is_floating_point():
         got = f"{tuple(targets.shape)} of {targets.dtype}"
         raise InvalidInput("targets", "of shape (B, h, w, 2) with no side of zero, floating point", got)
-    return targets
+    low, high = value_range(targets)
+    if not -math.inf < low <= high < math.inf:
+        raise InvalidInput("targets", "finite", f"values from {low:.6g} to {high:.6g}")
+    smoothness = require_finite_number(smoothness, "smoothness")
+    return targets.to(torch.promote_types(targets.dtype, torch.float32)), smoothness
 
 
-def _coordinate(targets: Tensor, which: int, smoothness: float, solve: Solver) -> Tensor:
-    """(B, h, w) x or y, at -1 and 1 on the first and last column or row."""
-    axis = 2 - which
-    count = targets.shape[axis]
-    even = even_positions(count, device=targets.device, dtype=targets.dtype)
-    even = even if axis == 2 else even[:, None]
-    if count < 3:
-        return even.expand(targets.shape[:3])
-    wanted = (targets[..., which] - even).narrow(axis, 1, count - 2)
+def _coordinate_compiled(target: np.ndarray, smoothness: float) -> np.ndarray:
+    """(n, m) one coordinate, at -1 and 1 on the first and last of n, free on both sides of m."""
+    even = even_positions(len(target), dtype=torch.float64).numpy()[:, None].astype(target.dtype)
+    solution = np.empty_like(target, order="C")
+    solution[:] = even
+    if len(target) > 2:
+        change = fft.dct(target[1:-1] - even[1:-1], axis=1, norm="ortho", overwrite_x=True)
+        sweep(change, _eigenvalues(np.arange(target.shape[1]) / target.shape[1]), smoothness)
+        solution[1:-1] += fft.idct(change, axis=1, norm="ortho", overwrite_x=True)
+    return solution
+
+
+def _minimise(targets: Tensor, smoothness: float) -> Tensor:
     with torch.autocast(targets.device.type, enabled=False):
-        change = solve(wanted, ("free", "fixed") if axis == 2 else ("fixed", "free"), smoothness)
-    return even + torch.nn.functional.pad(change, (1, 1) if axis == 2 else (0, 0, 1, 1))
+        x, y = _coordinate(targets[..., 0].mT, smoothness).mT, _coordinate(targets[..., 1], smoothness)
+        return torch.stack([x, y], dim=-1)
 
 
-def _solve_reference(wanted: Tensor, kinds: tuple[str, str], smoothness: float) -> Tensor:
-    """(B, n, m) (I + lambda L)^-1 of ``wanted``, each axis "fixed" between zeros or "free"."""
-    down, low = _modes(kinds[0], wanted.shape[1], wanted.device, wanted.dtype)
-    across, high = _modes(kinds[1], wanted.shape[2], wanted.device, wanted.dtype)
-    spectrum = down.T @ wanted @ across
-    return down @ (spectrum / (1 + smoothness * (low[:, None] + high))) @ across.T
-
-
-def _solve_compiled(wanted: Tensor, kinds: tuple[str, str], smoothness: float) -> Tensor:
-    """The same, by a tridiagonal system along the longer axis for each mode of the shorter."""
-    wide = wanted.shape[1] < wanted.shape[2]
-    lines = wanted.mT if wide else wanted
-    along, across = reversed(kinds) if wide else kinds
-    modes, eigenvalues = _modes(across, lines.shape[2], wanted.device, wanted.dtype)
-    changes = torch.empty_like(wanted)
-    for image, change in zip(lines, changes, strict=True):
-        spectrum = image @ modes
-        sweep(spectrum.numpy(), eigenvalues.numpy(), smoothness, along == "fixed")
-        torch.mm(spectrum, modes.T, out=change.T if wide else change)
-    return changes
+def _coordinate(target: Tensor, smoothness: float) -> Tensor:
+    """(B, n, m) one coordinate, at -1 and 1 on the first and last of n, free on both sides of m."""
+    fixed, free = target.shape[1:]
+    even = even_positions(fixed, device=target.device, dtype=target.dtype)[:, None]
+    if fixed < 3:
+        return even.expand_as(target)
+    sines, low = _modes("fixed", fixed - 2, target.device, target.dtype)
+    cosines, high = _modes("free", free, target.device, target.dtype)
+    spectrum = sines.T @ (target - even)[:, 1:-1] @ cosines
+    change = sines @ (spectrum / (1 + smoothness * (low[:, None] + high))) @ cosines.T
+    return even + torch.nn.functional.pad(change, (0, 0, 1, 1))
 
 
 @lru_cache(maxsize=32)
@@ -119,5 +116,8 @@ def _modes(kind: str, count: int, device: torch.device, dtype: torch.dtype) -> t
         frequency = node / count
         matrix = np.cos(math.pi * np.outer(node + 0.5, frequency)) * math.sqrt(2 / count)
         matrix[:, 0] = math.sqrt(1 / count)
-    eigenvalues = 2 - 2 * np.cos(math.pi * frequency)
-    return constant(matrix, device, dtype), constant(eigenvalues, device, dtype)
+    return constant(matrix, device, dtype), constant(_eigenvalues(frequency), device, dtype)
+
+
+def _eigenvalues(frequency: np.ndarray) -> np.ndarray:
+    return 2 - 2 * np.cos(math.pi * frequency)

@@ -7,21 +7,21 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True)
-def sweep(values, eigenvalues, smoothness, fixed):
+def sweep(values, eigenvalues, smoothness):
     """Solve (1 + lambda (e_k + L)) u = values[:, k] in place for each mode k (Thomas' algorithm).
+
+    L is that of n nodes in a row between two held at 0.
 
     Args:
         values: (n, modes), contiguous.
         eigenvalues: (modes,) e_k of L along the other axis.
         smoothness: lambda.
-        fixed: whether the n nodes lie between two held at 0; otherwise both ends are free.
     """
     nodes, modes = values.shape
     upper = np.empty_like(values)
     for i in range(nodes):
-        neighbours = 2 if fixed else (i > 0) + (i < nodes - 1)
         for k in range(modes):
-            diagonal = 1.0 + smoothness * (eigenvalues[k] + neighbours)
+            diagonal = 1.0 + smoothness * (eigenvalues[k] + 2.0)
             if i > 0:
                 diagonal -= smoothness * upper[i - 1, k]
                 values[i, k] += smoothness * values[i - 1, k]

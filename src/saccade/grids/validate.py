@@ -75,7 +75,7 @@ def require_grid(grid: Tensor, batch: int | None = None, name: str = "grid") -> 
         raise InvalidInput(name, f"of shape {shape} with no side of zero", tuple(grid.shape))
     if not grid.is_floating_point():
         raise InvalidInput(name, "floating point", grid.dtype, "convert it with .float()")
-    low, high = (bound.item() for bound in grid.detach().aminmax())
+    low, high = value_range(grid)
     if not (low >= -1 - RANGE_SLACK and high <= 1 + RANGE_SLACK):
         fix = "clamp it, or convert pixels p of a side of S with 2 * p / (S - 1) - 1"
         raise InvalidInput(name, "finite and within [-1, 1]", f"values from {low:.6g} to {high:.6g}", fix)
@@ -93,11 +93,25 @@ def require_density(density: Tensor) -> Tensor:
         raise InvalidInput("density", "of shape (B, 1, h, w) with no side of zero", tuple(density.shape))
     if not density.is_floating_point():
         raise InvalidInput("density", "floating point", density.dtype, "convert it with .float()")
-    low, high = (bound.item() for bound in density.detach().aminmax())
+    low, high = value_range(density)
     if not (low >= 0 and high < float("inf")):
         got = f"values from {low:.6g} to {high:.6g}"
         raise InvalidInput("density", "finite and >= 0", got, "pass it through a softmax or a softplus")
     return density
+
+
+def value_range(values: Tensor) -> tuple[float, float]:
+    """Smallest and largest of ``values``, both NaN where any is.
+
+    On the CPU by numpy, on one thread: waking torch's threads for so little costs milliseconds while other
+    programs keep the cores busy.
+    """
+    values = values.detach()
+    if values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64):
+        array = values.numpy()
+        return float(array.min()), float(array.max())
+    low, high = values.aminmax()
+    return low.item(), high.item()
 
 
 def require_labels(labels: Tensor, name: str = "labels") -> Tensor:
