@@ -142,8 +142,12 @@ def worst_window(
     wrong = np.where(truth != pred, table[truth], 0)
     height, width = truth.shape
     rows, columns = min(window[0], height), min(window[1], width)
-    summed = ndimage.uniform_filter(wrong, (rows, columns), mode="constant")
-    row, column = divmod(int(summed.argmax()), width)
+    span = rows | 1, columns | 1
+    summed = ndimage.uniform_filter(wrong, span, mode="constant")
+    centred = ndimage.uniform_filter(
+        summed, span, mode="constant"
+    )  # else any window that holds them would do
+    row, column = divmod(int(centred.argmax()), width)
     top = min(max(row - rows // 2, 0), height - rows)
     left = min(max(column - columns // 2, 0), width - columns)
     return top, top + rows, left, left + columns

@@ -20,7 +20,7 @@ def save_picture(name: str, given: Answer, job: Job, classes: ClassTable, *, ove
         SaccadeError: for the density of a sampler that predicts none.
         FileProblem: when the file exists and ``overwrite`` is not set, or it cannot be written.
     """
-    with finished_file(job.extra(name, ".png"), overwrite=overwrite) as temporary:
+    with finished_file(job.extra(name), overwrite=overwrite) as temporary:
         Image.fromarray(_draw(name, given, classes)).save(temporary, format="PNG")
 
 
