@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -143,14 +144,22 @@ class Segmenter(nn.Module):
         if len({pyramid.size for pyramid in pyramids}) > 1:
             sizes = sorted({pyramid.size for pyramid in pyramids})
             raise InvalidInput("images", "of one size in one call", sizes, "predict them one by one")
-        was_training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             found = self(pyramids, labels, size=size)
-        finally:
-            self.train(was_training)
         full = unwarp_labels(found.scores, found.views.grids, pyramids[0].size)
         return full[0] if single else full
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards every part is in the mode it was in, frozen parts too."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
 
 
 def _fast_layout(module: nn.Module) -> torch.memory_format:

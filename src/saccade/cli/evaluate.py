@@ -33,10 +33,12 @@ def run(args: argparse.Namespace) -> int:
     from saccade.data import SampleCache, open_data
     from saccade.evaluation import evaluate
     from saccade.evaluation.storage import save_evaluation
+    from saccade.rasters.outputs import writing
     from saccade.report.text import score_lines
-    from saccade.training.loop import torch_device
+    from saccade.training.devices import torch_device
     from saccade.training.run import require_classes
 
+    device = torch_device(args.device)
     cache = SampleCache()
     with Progress("checking", None, "images", quiet=args.quiet) as progress:
         data = open_data(args.data, splits=(args.split,), on_decoded=cache.keep, on_progress=progress.update)
@@ -45,9 +47,11 @@ def run(args: argparse.Namespace) -> int:
     with Progress("evaluating", len(items), "images", quiet=args.quiet) as progress:
         found = evaluate(
             run.segmenter, cache.iterate(data, items), data.classes,
-            device=torch_device(args.device), progress=progress.update,
+            device=device, progress=progress.update,
         )  # fmt: skip
-    save_evaluation(found, run.path / f"evaluation_{args.split}.json")
     scores = found.to_json()
-    print(json.dumps(scores, indent=1) if args.json else "\n".join(score_lines(scores)))
+    shown = json.dumps(scores, indent=1, allow_nan=False) if args.json else "\n".join(score_lines(scores))
+    print(shown, flush=True)
+    with writing(run.path):
+        save_evaluation(found, run.path / f"evaluation_{args.split}.json")
     return 0

@@ -42,16 +42,16 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    from saccade.training.configfile import read_config
-
-    given = [f"{key}={getattr(args, name)}" for name, key in SHORT.items() if getattr(args, name) is not None]
-    config = read_config(args.config, [*given, *args.overrides])
-    from saccade.data import SampleCache, open_data
-    from saccade.training.loop import lightning_device, train
+    from saccade.networks import require_network
+    from saccade.training.devices import lightning_device
     from saccade.training.run import require_new
 
-    require_new(args.run_folder, args.resume, args.overwrite)
+    goes_on = require_new(args.run_folder, args.resume, args.overwrite)
+    config = _config(args, goes_on)
     lightning_device(args.device)
+    require_network(config.network.name)
+    from saccade.data import SampleCache, open_data
+
     limit = config.training.cache_gigabytes
     cache = SampleCache(None if limit is None else round(limit * 1e9))
     keep = None if args.dry_run else cache.keep
@@ -59,31 +59,54 @@ def run(args: argparse.Namespace) -> int:
         data = open_data(args.data, splits=("train", "val"), on_decoded=keep, on_progress=progress.update)
     for notice in data.notices:
         say(f"note: {notice}", args)
-    if args.dry_run:
-        return _describe(args, config, data)
-    args.hint = f"go on with: saccade train {args.data} {args.run_folder} --resume"
-    with Progress("training", config.training.epochs, "epochs", quiet=args.quiet) as progress:
-        trained = train(
-            data, args.run_folder, config, cache=cache, resume=args.resume, overwrite=args.overwrite,
-            device=args.device, on_epoch=lambda done, all_of, scores: progress.update(
-                done, all_of, note=f"val mIoU {scores.get('val_miou', float('nan')):.4f}"),
-        )  # fmt: skip
-    say(f"{trained.path}: best weights after epoch {trained.epoch} of {trained.config.training.epochs}", args)
+    return _describe(args, config, data) if args.dry_run else _train(args, config, data, cache)
+
+
+def _config(args: argparse.Namespace, goes_on: bool) -> Any:
+    """What was asked for, over the defaults, or over the options of the run that goes on."""
+    from saccade.training.configfile import read_config
+    from saccade.training.run import open_config
+
+    given = [f"{key}={getattr(args, name)}" for name, key in SHORT.items() if getattr(args, name) is not None]
+    base = open_config(args.run_folder)[0] if goes_on else None
+    return read_config(args.config, [*given, *args.overrides], base=base)
+
+
+def _train(args: argparse.Namespace, config: Any, data: Any, cache: Any) -> int:
+    from saccade.training.loop import Interrupted, train
+
+    epochs = config.training.epochs
+    with Progress("training", epochs, "epochs", quiet=args.quiet) as progress:
+
+        def tell(done: int, _: int, scores: dict[str, float]) -> None:
+            progress.update(done, note=f"val mIoU {scores['val_miou']:.4f}" if "val_miou" in scores else None)
+
+        try:
+            trained = train(
+                data, args.run_folder, config, cache=cache, resume=args.resume, overwrite=args.overwrite,
+                device=args.device, on_epoch=tell,
+            )  # fmt: skip
+        except Interrupted as stop:
+            args.hint = str(stop)
+            raise KeyboardInterrupt from stop
+    say(f"{trained.path}: best weights after epoch {trained.epoch} of {epochs}", args)
     return 0
 
 
 def _describe(args: argparse.Namespace, config: Any, data: Any) -> int:
     from saccade.training.build import build_segmenter
     from saccade.training.loop import resolve
+    from saccade.training.run import without_pretrained
 
-    config = resolve(config, data)
+    config = without_pretrained(resolve(config, data))
     segmenter = build_segmenter(config, len(data.classes))
     parameters = sum(p.numel() for p in segmenter.parameters())
     rows, columns = config.sampler.size
-    steps = len(data.split("train")) // config.training.batch_size * config.training.epochs
+    images, options = len(data.split("train")), config.training
+    steps = max(1, images // options.batch_size) * options.epochs
     print(
         f"would train {config.sampler.name} sampling with {config.network.name} ({parameters:,} parameters) "
-        f"on {rows} x {columns} samples of {len(data.split('train'))} images, {config.training.epochs} epochs, "
+        f"on {rows} x {columns} samples of {images} images, {options.epochs} epochs, "
         f"{steps} steps, into {args.run_folder}"
     )
     return 0

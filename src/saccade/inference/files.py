@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from saccade.errors import FileProblem, InvalidInput, UsageError, nearest_name
+from saccade.errors import FileProblem, UsageError, nearest_name
+from saccade.rasters.outputs import writing
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 EXTRAS = ("scores", "density", "samples", "overlay")
@@ -19,34 +20,82 @@ class Job:
     Attributes:
         image: its path.
         labels: where its labels go.
+        extras: what else is written of it, any of :data:`EXTRAS`.
     """
 
     image: Path
     labels: Path
+    extras: tuple[str, ...] = ()
 
-    def extra(self, name: str, suffix: str) -> Path:
-        """Where something beside the labels goes: STEM_NAME.SUFFIX."""
-        return self.labels.with_name(f"{self.labels.stem}_{name}{suffix}")
+    def extra(self, name: str) -> Path:
+        """Where something beside the labels goes: STEM_NAME.png, or .npz for scores."""
+        return self.labels.with_name(f"{self.labels.stem}_{name}{'.npz' if name == 'scores' else '.png'}")
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """Every file that is written, the labels last."""
+        return (*(self.extra(name) for name in self.extras), self.labels)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all of it is there."""
+        return all(path.is_file() for path in self.outputs)
 
 
-def list_jobs(inputs: Sequence[Path], out: Path) -> list[Job]:
+def list_jobs(inputs: Sequence[Path], out: Path, extras: Sequence[str] = ()) -> list[Job]:
     """A job for every image: files as they are named, folders by what they hold.
 
     Raises:
-        FileProblem: for an input that does not exist, or a folder without images.
-        UsageError: when two images would give the same output, or the output folder is an input.
+        FileProblem: for an input that does not exist, a folder without images, or an ``out`` that is a file.
+        UsageError: when two outputs would have one name, or an output would lie among the inputs.
     """
-    images = [image for given in inputs for image in _images(given)]
-    jobs = [Job(image, out / f"{image.stem}.png") for image in images]
+    if out.exists() and not out.is_dir():
+        raise FileProblem(out, "a folder for the labels", "a file", "name the folder last")
+    for given in inputs:
+        if given.is_dir() and given.resolve() == out.resolve():
+            raise UsageError(
+                f"the labels would lie among the images of {given}; choose another output folder"
+            )
+    images = dict.fromkeys(image for given in inputs for image in _images(given))
+    jobs = [Job(image, out / f"{image.stem}.png", tuple(extras)) for image in images]
+    _require_own_names(jobs)
+    return jobs
+
+
+def _require_own_names(jobs: Sequence[Job]) -> None:
+    """Refuses two files of one name, and an output that would replace an image."""
     taken: dict[Path, Path] = {}
+    images = {job.image.resolve() for job in jobs}
     for job in jobs:
-        if job.labels in taken and taken[job.labels] != job.image:
-            both = f"{taken[job.labels]} and {job.image}"
-            raise UsageError(f"{both} would both be written to {job.labels}; predict them into two folders")
-        if job.labels.resolve() == job.image.resolve():
-            raise UsageError(f"the labels of {job.image} would replace it; choose another output folder")
-        taken[job.labels] = job.image
-    return list({job.labels: job for job in jobs}.values())
+        for path in job.outputs:
+            if path in taken:
+                both = f"{taken[path]} and {job.image}"
+                raise UsageError(f"{both} would both be written to {path}; predict them into two folders")
+            if path.resolve() in images:
+                raise UsageError(f"{path} would replace an image; choose another output folder")
+            taken[path] = job.image
+
+
+def still_to_do(jobs: Sequence[Job], *, resume: bool, overwrite: bool) -> list[Job]:
+    """The jobs that are left: with ``resume`` those that are not done, with ``overwrite`` all.
+
+    Raises:
+        FileProblem: when an output exists and neither says what to do with it.
+    """
+    if resume:
+        return [job for job in jobs if not job.is_done]
+    existing = [path for job in jobs for path in job.outputs if path.exists()]
+    if existing and not overwrite:
+        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
+        fix = "use --resume to do only the others, --overwrite, or another folder"
+        raise FileProblem(existing[0], "a new file", f"one that exists{more}", fix)
+    return list(jobs)
+
+
+def make_folder(out: Path) -> None:
+    """Makes the output folder and its parents; raises FileProblem where the system refuses."""
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
 
 
 def _images(given: Path) -> Iterable[Path]:
@@ -64,13 +113,13 @@ def parse_extras(text: str) -> tuple[str, ...]:
     """The names in ``--save labels,density``; labels are always saved.
 
     Raises:
-        InvalidInput: for a name that there is not, with the nearest.
+        UsageError: for a name that there is not, with the nearest.
     """
     allowed = ("labels", *EXTRAS)
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in allowed:
-            raise InvalidInput(
-                "--save", "any of " + ", ".join(allowed), repr(name), nearest_name(name, allowed)
+            raise UsageError(
+                f"--save knows {', '.join(allowed)}, not {name!r}; {nearest_name(name, allowed)}"
             )
     return tuple(name for name in EXTRAS if name in names)

@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from saccade.data.classes import ClassTable
-from saccade.errors import FileProblem, SaccadeError
+from saccade.errors import SaccadeError, UsageError
 from saccade.inference.files import Job
 from saccade.rasters import read_rgb, write_label_png
-from saccade.rasters.faults import finished_file
+from saccade.rasters.outputs import finished_file
 from saccade.segmenter import Prediction, Segmenter
+from saccade.training.devices import enough_memory
 from saccade.warp import Pyramid, unwarp_labels
 
 
@@ -33,6 +34,19 @@ class Answer:
     labels: NDArray[np.uint8]
     found: Prediction
     notices: tuple[str, ...]
+
+
+def require_predictor(segmenter: Segmenter, extras: Iterable[str] = ()) -> None:
+    """Refuses what a segmenter cannot give of any image.
+
+    Raises:
+        UsageError: for a sampler that sees the true labels, or the density of one that predicts none.
+    """
+    name = type(segmenter.sampler).__name__
+    if segmenter.sampler.sees_labels:
+        raise UsageError(f"{name} sees the true labels, so it predicts nothing; it can only be evaluated")
+    if "density" in extras and segmenter.sampler.overview_size is None:
+        raise UsageError(f"{name} predicts no density; leave density out of --save")
 
 
 @torch.no_grad()
@@ -61,7 +75,7 @@ def save_scores(given: Answer, job: Job, *, overwrite: bool) -> None:
     """Scores (K, h, w) float16 and their grid (h, w, 2) float32 as NPZ: with ``size`` all that
     :func:`saccade.unwarp` needs to give them at any resolution; a full-size array would be many gigabytes."""
     with (
-        finished_file(job.extra("scores", ".npz"), overwrite=overwrite) as temporary,
+        finished_file(job.extra("scores"), overwrite=overwrite) as temporary,
         temporary.open("wb") as file,
     ):
         scores = given.found.scores[0].cpu().numpy().astype(np.float16)
@@ -92,11 +106,10 @@ def predict_all(
     for job in jobs:
         fault: SaccadeError | None = None
         try:
-            save(answer(segmenter, job), job)
+            with enough_memory(f"{job.image} is too large"):
+                save(answer(segmenter, job), job)
         except SaccadeError as error:
             fault = error
-        except MemoryError:
-            fault = FileProblem(job.image, "an image that fits in memory", "one that does not")
         if fault is not None:
             failed.append((job, fault))
         on_done(job, fault)

@@ -1,6 +1,6 @@
 """Segmentation networks; any module from (B, 3, h, w) to scores (B, K, h', w') is one."""
 
-from saccade.networks.build import Padded, build_network
+from saccade.networks.build import Padded, build_network, require_network
 from saccade.networks.small import SmallUNet
 
-__all__ = ["Padded", "SmallUNet", "build_network"]
+__all__ = ["Padded", "SmallUNet", "build_network", "require_network"]

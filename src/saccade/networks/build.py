@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,9 +11,36 @@ from torch import Tensor, nn
 from saccade.errors import InvalidInput, SaccadeError, nearest_name
 from saccade.networks.small import SmallUNet
 
-_SMALL = re.compile(r"small(?::(\d+))?$")
+_SMALL = re.compile(r"small(?::([1-9][0-9]{0,4}))?")
 STRIDE = 32
 """What both sides of an image must be a multiple of, for any encoder of five halvings."""
+
+
+def require_network(name: str) -> None:
+    """Checks a name without building anything.
+
+    Raises:
+        InvalidInput: for a name that :func:`build_network` does not know, with the nearest that it does.
+    """
+    if _SMALL.fullmatch(name):
+        return
+    architecture, colon, encoder = name.partition(":")
+    if not colon or not encoder:
+        expected = '"small", "small:WIDTH" or "ARCHITECTURE:ENCODER"'
+        near = nearest_name(name, ["small"])
+        fix = near if near.startswith("did") else 'for example "unet:resnet18"'
+        raise InvalidInput("network", expected, repr(name), fix)
+    from segmentation_models_pytorch.encoders import encoders
+
+    known = _architectures()
+    if architecture not in known:
+        fix = nearest_name(architecture, [*known, "small"])
+        raise InvalidInput("architecture", "one of segmentation-models-pytorch's", repr(architecture), fix)
+    timm = encoder.startswith("tu-")
+    names = [f"tu-{model}" for model in _timm_models()] if timm else list(encoders)
+    if (encoder.partition(".")[0] if timm else encoder) not in names:
+        expected = 'a known encoder, or "tu-" and one of timm\'s'
+        raise InvalidInput("encoder", expected, repr(encoder), _nearest(encoder, names))
 
 
 def build_network(name: str, classes: int, *, pretrained: bool = False) -> nn.Module:
@@ -30,36 +58,38 @@ def build_network(name: str, classes: int, *, pretrained: bool = False) -> nn.Mo
         InvalidInput: for a name that is none of these, with the nearest that is.
         SaccadeError: when pretrained weights cannot be had.
     """
-    small = _SMALL.match(name)
+    require_network(name)
+    small = _SMALL.fullmatch(name)
     if small:
         return SmallUNet(classes, width=int(small[1] or 16))
-    architecture, colon, encoder = name.partition(":")
-    if not colon or not encoder:
-        expected = '"small", "small:WIDTH" or "ARCHITECTURE:ENCODER"'
-        raise InvalidInput("network", expected, repr(name), 'for example "unet:resnet18"')
-    return Padded(_from_library(architecture, encoder, classes, pretrained))
-
-
-def _from_library(architecture: str, encoder: str, classes: int, pretrained: bool) -> nn.Module:
-    import segmentation_models_pytorch as smp
-    from segmentation_models_pytorch.encoders import encoders
-
-    architectures = {made.__name__.lower(): made for made in smp.MODEL_ARCHITECTURES}
-    if architecture not in architectures:
-        way_out = nearest_name(architecture, architectures)
-        raise InvalidInput(
-            "architecture", "one of segmentation-models-pytorch's", repr(architecture), way_out
-        )
-    if not encoder.startswith("tu-") and encoder not in encoders:
-        raise InvalidInput("encoder", 'a known encoder, or "tu-" and one of timm\'s', repr(encoder),
-                           nearest_name(encoder, encoders))  # fmt: skip
+    architecture, _, encoder = name.partition(":")
     weights = "imagenet" if pretrained else None
     try:
-        return architectures[architecture](encoder, encoder_weights=weights, classes=classes)
+        network = _architectures()[architecture](encoder, encoder_weights=weights, classes=classes)
     except (ImportError, MemoryError):
         raise
     except Exception as error:
-        raise SaccadeError(_refusal(f"{architecture}:{encoder}", pretrained, error)) from error
+        raise SaccadeError(_refusal(name, pretrained, error)) from error
+    return Padded(network)
+
+
+def _architectures() -> dict[str, Any]:
+    import segmentation_models_pytorch as smp
+
+    return {made.__name__.lower(): made for made in smp.MODEL_ARCHITECTURES}
+
+
+def _timm_models() -> list[str]:
+    import timm
+
+    models: list[str] = timm.list_models()
+    return models
+
+
+def _nearest(encoder: str, names: list[str]) -> str:
+    """The way out of a typo; the whole list would be too long here."""
+    fix = nearest_name(encoder, names)
+    return fix if fix.startswith("did you mean") else "look at the encoders of segmentation-models-pytorch"
 
 
 def _refusal(name: str, pretrained: bool, error: Exception) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from saccade.errors import InvalidInput, nearest_name
@@ -20,9 +22,17 @@ def one_of(what: str, value: object, allowed: tuple[str, ...]) -> None:
 
 
 def at_least(what: str, value: float | None, least: float) -> None:
-    """Refuses a number that is too small (or not a number); None passes."""
-    if value is not None and not value >= least:
-        raise InvalidInput(what, f"at least {least:g}", value)
+    """Refuses a number that is too small or not finite; None passes."""
+    if value is not None and not least <= value < math.inf:
+        raise InvalidInput(what, f"a finite number of at least {least:g}", value)
+
+
+def all_at_least(what: str, values: Sequence[float] | None, least: float) -> None:
+    """Refuses a list that is empty or has a number that is too small; None passes."""
+    if values is not None and len(values) == 0:
+        raise InvalidInput(what, "a list of one number or more", "an empty list")
+    for value in values or ():
+        at_least(what, value, least)
 
 
 @dataclass(frozen=True)
@@ -61,11 +71,17 @@ class SamplerConfig:
     def __post_init__(self) -> None:
         one_of("sampler.name", self.name, SAMPLERS)
         one_of("sampler.grid", self.grid, ("elastic", "attraction"))
-        for name in ("size", "overview", "density"):
-            for side in getattr(self, name) or ():
-                at_least(f"sampler.{name}", side, 1)
+        for name in ("size", "overview", "density", "channels", "dilations"):
+            all_at_least(f"sampler.{name}", getattr(self, name), 1)
+        at_least("sampler.radius", self.radius, 1)
+        at_least("sampler.blur", self.blur, 0)
+        if not 0 <= self.floor <= 1 or (self.floor == 0 and self.grid == "elastic"):
+            allowed = "in (0, 1]" if self.grid == "elastic" else "in [0, 1]"
+            raise InvalidInput("sampler.floor", f"{allowed} for the {self.grid} grid", self.floor)
         if isinstance(self.edge_weights, str):
             one_of("sampler.edge_weights", self.edge_weights, ("rarity", "equal"))
+        else:
+            all_at_least("sampler.edge_weights", self.edge_weights, 0)
         if len(self.channels) != len(self.dilations):
             got = f"{len(self.channels)} channels and {len(self.dilations)} dilations"
             raise InvalidInput("sampler.dilations", "as many as sampler.channels", got)
@@ -111,6 +127,7 @@ class LossConfig:
         one_of("loss.edge", self.edge, ("kl", "mse"))
         at_least("loss.edge_weight", self.edge_weight, 0)
         at_least("loss.focal_gamma", self.focal_gamma, 0)
+        all_at_least("loss.class_weights", self.class_weights, 0)
 
 
 @dataclass(frozen=True)
@@ -137,7 +154,8 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         one_of("optimizer.name", self.name, ("adamw", "adam"))
         one_of("optimizer.schedule", self.schedule, SCHEDULES)
-        at_least("optimizer.learning_rate", self.learning_rate, 0)
+        for name in ("learning_rate", "weight_decay", "step_factor"):
+            at_least(f"optimizer.{name}", getattr(self, name), 0)
         at_least("optimizer.step_epochs", self.step_epochs, 1)
         if not 0 <= self.warmup < 1:
             raise InvalidInput("optimizer.warmup", "a share in [0, 1)", self.warmup)
@@ -170,12 +188,12 @@ class ScheduleConfig:
     Attributes:
         epochs: passes over the training images.
         batch_size: images a step.
-        seed: of everything that is random.
+        seed: of everything that is random, 0 or more.
         variant: joint (both losses together), single (segmentation loss alone), staged (the density net
             first, then the network with the density net frozen), staged_joint (the density net first, then
             both) (ICLR 2022, A.4 and A.5).
         first_stage_epochs: of the staged variants.
-        validate_every: epochs between validations at full resolution.
+        validate_every: epochs between validations at full resolution; the last epoch is always validated.
         early_stopping: stop after so many validations without a better mIoU; default never.
         precision: 32-true, bf16-mixed or 16-mixed.
         cache_gigabytes: memory for decoded images; default half of what is free.
@@ -196,7 +214,8 @@ class ScheduleConfig:
         one_of("training.precision", self.precision, PRECISIONS)
         for name in ("epochs", "batch_size", "first_stage_epochs", "validate_every", "early_stopping"):
             at_least(f"training.{name}", getattr(self, name), 1)
-        at_least("training.cache_gigabytes", self.cache_gigabytes, 0)
+        for name in ("cache_gigabytes", "seed"):
+            at_least(f"training.{name}", getattr(self, name), 0)
         if self.variant.startswith("staged") and self.first_stage_epochs >= self.epochs:
             expected = f"below training.epochs ({self.epochs})"
             raise InvalidInput("training.first_stage_epochs", expected, self.first_stage_epochs)
@@ -219,3 +238,8 @@ class Config:
     training: ScheduleConfig = field(default_factory=ScheduleConfig)
     data: str | None = None
     classes: dict | None = None
+
+    def __post_init__(self) -> None:
+        if self.training.variant.startswith("staged") and self.sampler.name != "deformation":
+            got = f"{self.training.variant!r} with sampler {self.sampler.name}"
+            raise InvalidInput("training.variant", "joint where the sampler has nothing to learn", got)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Iterable
-from functools import reduce
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -13,26 +12,32 @@ import yaml
 
 from saccade.errors import FileProblem, InvalidInput, UsageError, nearest_name
 from saccade.training.config import Config
+from saccade.training.sizes import parse_size
 
 YAML_ERROR = "a YAML file of options"
 
 
-def read_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -> Config:
+def read_config(
+    path: Path | str | None = None, overrides: Iterable[str] = (), *, base: Config | None = None
+) -> Config:
     """The defaults, changed by a YAML file, changed by overrides.
 
     Args:
         path: a YAML file with any of the sections and keys of :class:`Config`; None for the defaults.
         overrides: ``section.key=value`` each, the value in YAML: ``sampler.size=[32,64]`` or ``32x64``.
+        base: what stands in the place of the defaults, such as the options of a run that goes on.
 
     Raises:
         FileProblem: when the file cannot be read or is no YAML mapping, or says something not allowed.
         UsageError: when an override has no ``=``, or says something not allowed.
     """
-    options: dict[str, Any] = {} if path is None else _read_yaml(Path(path))
-    try:
-        from_dict(Config, options)
-    except InvalidInput as error:
-        raise FileProblem(path or "", YAML_ERROR, f"a fault in it: {error}") from error
+    options: dict[str, Any] = {} if base is None else to_dict(base)
+    if path is not None:
+        _merge(options, _read_yaml(Path(path)))
+        try:
+            from_dict(Config, options)
+        except InvalidInput as error:
+            raise FileProblem(path, YAML_ERROR, f"a fault in it: {error}") from error
     for override in overrides:
         _override(options, override)
     try:
@@ -73,7 +78,7 @@ def from_dict(cls: type, options: Any, where: str = "") -> Any:
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return from_dict(hint, {} if value is None else value, where)
     if get_origin(hint) in (Union, types.UnionType):
         return _first_that_fits(value, get_args(hint), where)
@@ -112,9 +117,9 @@ def _first_that_fits(value: Any, hints: tuple[Any, ...], where: str) -> Any:
 
 
 def _as_tuple(value: Any, items: tuple[Any, ...], where: str) -> tuple[Any, ...]:
-    if isinstance(value, str) and "x" in value:
-        value = [int(side) if side.isdigit() else side for side in value.split("x")]
     wanted = None if items[-1] is Ellipsis else len(items)
+    if isinstance(value, str) and wanted == 2:
+        return parse_size(value, where)
     if not isinstance(value, list | tuple) or (wanted is not None and len(value) != wanted):
         expected = f"a list of {wanted} values" if wanted else "a list"
         expected += " (rows, columns), such as 64x128" if wanted == 2 else ""
@@ -124,10 +129,10 @@ def _as_tuple(value: Any, items: tuple[Any, ...], where: str) -> tuple[Any, ...]
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+        options = _parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileProblem(path, YAML_ERROR, error.strerror or "an unreadable file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise FileProblem(path, YAML_ERROR, "a broken one: " + " ".join(str(error).split())) from error
     if options is not None and not isinstance(options, dict):
         raise FileProblem(path, YAML_ERROR, f"a {type(options).__name__}")
@@ -138,9 +143,40 @@ def _override(options: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise UsageError(f"expected an option as section.key=value, but got {override!r}")
-    *sections, last = key.split(".")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = _parse(text)
+    except ValueError:
         value = text
-    reduce(lambda level, name: level.setdefault(name, {}), sections, options)[last] = value
+    nested: Any = value
+    for name in reversed(key.split(".")):
+        nested = {name: nested}
+    _merge(options, nested)
+
+
+def _merge(options: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Puts ``changes`` over ``options``, section by section."""
+    for key, value in changes.items():
+        there = options.get(key)
+        if isinstance(value, dict) and isinstance(there, dict) and key != "classes":
+            _merge(there, value)
+        elif not (value is None and isinstance(there, dict)):
+            options[key] = value
+
+
+def _parse(text: str) -> Any:
+    """What a YAML text says; ValueError where it says nothing, or says one thing twice."""
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(str(error) or "nested too deeply") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only, and no key twice: YAML would keep the last one without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for key in keys if keys.count(key) > 1]
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} twice", node.start_mark)
+        return super().construct_mapping(node, deep)

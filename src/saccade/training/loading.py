@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -11,6 +10,7 @@ from torch.utils.data import Sampler as OrderSampler
 
 from saccade.data import DataSet, Item, SampleCache
 from saccade.data.cache import Sample
+from saccade.training.seeds import seed_of
 
 
 class Samples(Dataset):
@@ -40,7 +40,7 @@ class Shuffle(OrderSampler[int]):
         return self.count
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 10_007 + self.epoch)
+        generator = torch.Generator().manual_seed(seed_of(self.seed, self.epoch))
         return iter(torch.randperm(self.count, generator=generator).tolist())
 
 
@@ -54,10 +54,3 @@ def training_batches(samples: Samples, batch_size: int, seed: int) -> DataLoader
 def validation_batches(samples: Samples) -> DataLoader:
     """One image at a time, in order."""
     return DataLoader(samples, 1, shuffle=False, collate_fn=list)
-
-
-def quiet_lightning() -> None:
-    """Silences advice that is moot here (loading only looks samples up) and Lightning's use of old calls."""
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*The number of training batches.*")
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import logging
-import shutil
-from collections.abc import Callable
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import lightning as L
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from saccade.data import DataFolder, SampleCache
 from saccade.errors import InvalidInput, SaccadeError
+from saccade.rasters.outputs import writing
 from saccade.samplers import rarity_weights
 from saccade.training import run as folder
 from saccade.training.build import build_segmenter
+from saccade.training.callbacks import OnEpoch
 from saccade.training.config import Config
-from saccade.training.configfile import save_config
-from saccade.training.loading import Samples, quiet_lightning, training_batches, validation_batches
-from saccade.training.table import MetricsTable
+from saccade.training.devices import enough_memory, lightning_device, torch_device
+from saccade.training.loading import Samples, training_batches, validation_batches
+from saccade.training.resume import is_finished, require_same_images, require_same_options, training_images
 from saccade.training.task import SegmentationTask
+from saccade.training.trainer import build_trainer, quiet
 
-OnEpoch = Callable[[int, int, dict[str, float]], None]
+__all__ = ["Interrupted", "lightning_device", "resolve", "torch_device", "train"]
 
 
 class Interrupted(SaccadeError):
-    """Ctrl-C during training; the last checkpoint is there."""
+    """Ctrl-C during training; the message says how to go on."""
 
 
 def train(
@@ -49,7 +49,8 @@ def train(
         root: the run folder; made here, or gone on with.
         config: every option.
         cache: decoded images; hand in the one that filled while the data was checked.
-        resume: go on from the last checkpoint at ``root``, with the options that the run was started with.
+        resume: go on from the last checkpoint at ``root``; the options and the images must be those that the
+            run was started with. What comes out is, bit for bit, what an unbroken run gives.
         overwrite: replace the run at ``root``.
         device: auto, cpu, cuda, cuda:1, ...
         on_epoch: called after each epoch with epochs done, epochs in all, and the scores.
@@ -59,28 +60,44 @@ def train(
 
     Raises:
         SaccadeError: when there is a run already, for a split without images, options that do not go
-            together, or an interruption.
+            together, an interruption, a loss that is not finite, a full disk, or memory that is used up.
     """
     root = Path(root)
     goes_on = folder.require_new(root, resume, overwrite)
-    config = _of_run(root, config) if goes_on else resolve(config, data)
-    accelerator, devices = lightning_device(device)
-    _prepare(root, config, goes_on, overwrite, accelerator)
-    L.seed_everything(config.training.seed, verbose=False)
-    samples = {name: Samples(data, data.split(name), cache or SampleCache()) for name in ("train", "val")}
-    batches = training_batches(samples["train"], config.training.batch_size, config.training.seed)
-    segmenter = build_segmenter(config, len(data.classes))
-    task = SegmentationTask(segmenter, config, data.classes.names, len(batches))
-    trainer = _trainer(root, config, data.classes.names, accelerator, devices, on_epoch)
-    start = root / folder.CHECKPOINTS / folder.LAST if goes_on else None
-    quiet_lightning()
-    try:
-        trainer.fit(task, batches, validation_batches(samples["val"]), ckpt_path=start, weights_only=True)
-    except (KeyboardInterrupt, SystemExit):
-        raise Interrupted(_how_to_resume(root)) from None
-    if trainer.interrupted:
-        raise Interrupted(_how_to_resume(root))
+    config = resolve(config, data)
+    if goes_on:
+        require_same_options(root, config)
+        saved = folder.read_checkpoint(root / folder.CHECKPOINTS / folder.LAST)
+        require_same_images(root, data, saved)
+        if is_finished(saved, config):
+            return folder.load_run(root)
+    with writing(root):
+        _fit(data, root, config, _cache_for(config, cache), goes_on, device, on_epoch)
     return folder.load_run(root)
+
+
+def _fit(
+    data: DataFolder,
+    root: Path,
+    config: Config,
+    cache: SampleCache,
+    goes_on: bool,
+    device: str,
+    on_epoch: OnEpoch | None,
+) -> None:
+    """Everything that may be refused is made before anything on the disk is touched."""
+    accelerator, devices = lightning_device(device)
+    trainer = build_trainer(root, config, data.classes.names, accelerator, devices, on_epoch)
+    torch.manual_seed(config.training.seed)
+    wanted = folder.without_pretrained(config) if goes_on else config
+    segmenter = build_segmenter(wanted, len(data.classes))
+    samples = {name: Samples(data, data.split(name), cache) for name in ("train", "val")}
+    batches = training_batches(samples["train"], config.training.batch_size, config.training.seed)
+    task = SegmentationTask(segmenter, config, data.classes.names, len(batches), training_images(data))
+    folder.prepare(root, config, goes_on, accelerator)
+    start = root / folder.CHECKPOINTS / folder.LAST if goes_on else None
+    with quiet(), _interruptible(root, config), enough_memory("lower training.batch_size or sampler.size"):
+        trainer.fit(task, batches, validation_batches(samples["val"]), ckpt_path=start)
 
 
 def resolve(config: Config, data: DataFolder) -> Config:
@@ -95,85 +112,22 @@ def resolve(config: Config, data: DataFolder) -> Config:
     return replace(config, sampler=sampler, data=str(data.path.resolve()), classes=data.classes.as_dict())
 
 
-def lightning_device(device: str) -> tuple[str, Any]:
-    """Accelerator and devices for Lightning.
-
-    Raises:
-        InvalidInput: for a device that there is not.
-    """
-    kind, _, index = device.partition(":")
-    if kind == "auto":
-        kind = "cuda" if torch.cuda.is_available() else "cpu"
-    if kind == "cpu" and not index:
-        return "cpu", 1
-    if kind == "cuda" and torch.cuda.is_available() and (index or "0").isdigit():
-        return "cuda", [int(index or 0)]
-    there = "auto, cpu" + ", cuda or cuda:0 ..." * torch.cuda.is_available()
-    raise InvalidInput("device", f"one that this machine has ({there})", repr(device))
+def _cache_for(config: Config, given: SampleCache | None) -> SampleCache:
+    if given is not None:
+        return given
+    limit = config.training.cache_gigabytes
+    return SampleCache(None if limit is None else round(limit * 1e9))
 
 
-def torch_device(device: str) -> torch.device:
-    """The same names for a torch device; raises InvalidInput for one that there is not."""
-    kind, devices = lightning_device(device)
-    return torch.device(kind, devices[0]) if isinstance(devices, list) else torch.device(kind)
-
-
-def _of_run(root: Path, asked: Config) -> Config:
-    """The options a run was started with; those asked for now must not differ from them where they matter."""
-    return folder.open_config(root)[0]
-
-
-def _prepare(root: Path, config: Config, goes_on: bool, overwrite: bool, accelerator: str) -> None:
-    """Makes the folder; of a run that is replaced, only what a run holds is removed."""
-    if overwrite and not goes_on:
-        for name in (folder.CHECKPOINTS, "figures"):
-            shutil.rmtree(root / name, ignore_errors=True)
-        for name in (folder.METRICS, "report.html"):
-            (root / name).unlink(missing_ok=True)
-    (root / folder.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-    if not goes_on:
-        save_config(config, root / folder.CONFIG)
-    folder.save_environment(root / folder.ENVIRONMENT, accelerator)
-
-
-def _trainer(
-    root: Path,
-    config: Config,
-    names: tuple[str, ...],
-    accelerator: str,
-    devices: Any,
-    on_epoch: OnEpoch | None,
-) -> L.Trainer:
-    for logger in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(logger).setLevel(logging.ERROR)
-    options, checkpoints = config.training, root / folder.CHECKPOINTS
-    keep: dict[str, Any] = {"dirpath": checkpoints, "save_top_k": 1, "enable_version_counter": False}
-    callbacks: list[L.Callback] = [
-        MetricsTable(root / folder.METRICS, names),
-        ModelCheckpoint(filename="best", monitor="val_miou", mode="max", **keep),
-        ModelCheckpoint(filename="last", save_on_train_epoch_end=True, every_n_epochs=1, **keep),
-    ]
-    if options.early_stopping is not None:
-        callbacks.append(EarlyStopping("val_miou", mode="max", patience=options.early_stopping))
-    if on_epoch is not None:
-        callbacks.append(_Tell(on_epoch))
-    return L.Trainer(
-        accelerator=accelerator, devices=devices, precision=options.precision, max_epochs=options.epochs,
-        check_val_every_n_epoch=options.validate_every, callbacks=callbacks, logger=False,
-        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-    )  # fmt: skip
-
-
-class _Tell(L.Callback):
-    def __init__(self, on_epoch: OnEpoch) -> None:
-        self.on_epoch = on_epoch
-
-    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        found = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.on_epoch(trainer.current_epoch + 1, trainer.max_epochs or 0, found)
-
-
-def _how_to_resume(root: Path) -> str:
-    if (root / folder.CHECKPOINTS / folder.LAST).is_file():
-        return f"stopped; the last finished epoch is kept: go on with saccade train DATA {root} --resume"
-    return f"stopped before the first epoch was over; start again with saccade train DATA {root} --overwrite"
+@contextmanager
+def _interruptible(root: Path, config: Config) -> Iterator[None]:
+    """Lightning ends the program on Ctrl-C and on SIGTERM; here both become one line that says how to go on."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        command = shlex.join(["saccade", "train", str(config.data), str(root)])
+        if (root / folder.CHECKPOINTS / folder.LAST).is_file():
+            line = f"stopped; the last finished epoch is kept: go on with {command} --resume"
+        else:
+            line = f"stopped before the first epoch was over; start again with {command} --overwrite"
+        raise Interrupted(line) from None

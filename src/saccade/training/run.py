@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,13 @@ from saccade.errors import FileProblem, SaccadeError
 from saccade.segmenter import Segmenter
 from saccade.training.build import build_segmenter
 from saccade.training.config import Config
-from saccade.training.configfile import read_config
+from saccade.training.configfile import read_config, save_config
 
 CONFIG, ENVIRONMENT, METRICS, CHECKPOINTS = "config.yaml", "environment.json", "metrics.csv", "checkpoints"
 BEST, LAST = "best.ckpt", "last.ckpt"
+PAGE = "report.html"
+RESULTS = ("evaluation_*.json", "figures/examples/*.json")
+"""Of the weights that were best so far."""
 PACKAGES = ("saccade", "torch", "lightning", "segmentation-models-pytorch", "timm", "numpy", "numba")
 
 
@@ -86,17 +89,25 @@ def require_classes(run: Run, classes: ClassTable, data: Path | str) -> None:
     """Refuses data whose classes are not those of the run.
 
     Raises:
-        FileProblem: with both lists of names.
+        FileProblem: with both lists of classes.
     """
-    if (run.classes.names, run.classes.indices) != (classes.names, classes.indices):
-        expected = f"the classes of the run ({', '.join(run.classes.names)})"
-        raise FileProblem(data, expected, ", ".join(classes.names), "use the data it was trained on")
+    require_same_classes(run.classes, classes, data)
+
+
+def require_same_classes(wanted: ClassTable, found: ClassTable, data: Path | str) -> None:
+    """As :func:`require_classes`, for the class table of a run."""
+    if (wanted.names, wanted.indices) != (found.names, found.indices):
+        expected, got = f"the classes of the run ({_named(wanted)})", _named(found)
+        raise FileProblem(data, expected, got, "use the data it was trained on")
+
+
+def _named(classes: ClassTable) -> str:
+    rows = zip(classes.indices, classes.names, strict=True)
+    return ", ".join(f"{index} {name}" for index, name in rows)
 
 
 def without_pretrained(config: Config) -> Config:
     """The same network, its weights coming from a checkpoint and so never fetched."""
-    from dataclasses import replace
-
     return replace(config, network=replace(config.network, pretrained=False))
 
 
@@ -140,6 +151,20 @@ def _commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None
+
+
+def prepare(root: Path, config: Config, goes_on: bool, device: str) -> None:
+    """Makes the folder. Of a run that is there, exactly what no longer holds is removed: no other file, ever."""
+    stale = [root / PAGE, *(file for pattern in RESULTS for file in root.glob(pattern))]
+    if not goes_on:
+        stale += [root / METRICS, root / CHECKPOINTS / BEST, root / CHECKPOINTS / LAST]
+    for file in stale:
+        file.unlink(missing_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
+    if not goes_on:
+        save_config(config, root / CONFIG)
+    (root / CHECKPOINTS).mkdir(exist_ok=True)
+    save_environment(root / ENVIRONMENT, device)
 
 
 def require_new(root: Path, resume: bool, overwrite: bool) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import lightning as L
 import torch
 from torch import Tensor
@@ -17,6 +20,7 @@ from saccade.training.augment import Augmentation
 from saccade.training.build import edge_target
 from saccade.training.config import Config
 from saccade.training.schedule import build_optimizer, rate_factor
+from saccade.training.seeds import seed_of
 from saccade.warp import sample as sample_at
 
 
@@ -31,19 +35,26 @@ class SegmentationTask(L.LightningModule):
         config: of the run; edge weights resolved to numbers.
         class_names: K names, for the names of the metrics.
         steps_an_epoch: batches in an epoch.
+        training_images: their names, kept in the checkpoints, so that a run goes on with the same images.
     """
 
     def __init__(
-        self, segmenter: Segmenter, config: Config, class_names: tuple[str, ...], steps_an_epoch: int
+        self,
+        segmenter: Segmenter,
+        config: Config,
+        class_names: tuple[str, ...],
+        steps_an_epoch: int,
+        training_images: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        self.training_images = list(training_images)
         self.segmenter, self.config, self.class_names = segmenter, config, class_names
         self.steps_an_epoch = steps_an_epoch
         self.edge_target = edge_target(config.sampler)
         self.confusion = ConfusionMatrix(len(class_names))
         self._targets: dict[str, Tensor] = {}
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> Any:
         options = self.config.optimizer
         optimizer = build_optimizer(self.parameters(), options)
         steps = self.steps_an_epoch * self.config.training.epochs
@@ -52,6 +63,9 @@ class SegmentationTask(L.LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["training_images"] = self.training_images
+
     def transfer_batch_to_device(
         self, batch: list[Sample], device: torch.device, dataloader_idx: int
     ) -> list:
@@ -59,8 +73,10 @@ class SegmentationTask(L.LightningModule):
         return batch
 
     def on_train_epoch_start(self) -> None:
-        """Puts the stage in force: which half learns in this epoch."""
-        torch.manual_seed(self.config.training.seed * 10_007 + self.current_epoch)
+        """Puts the stage in force: which half learns in this epoch. The last one is always validated."""
+        if self.current_epoch + 1 == self.config.training.epochs:
+            self.trainer.check_val_every_n_epoch = 1
+        torch.manual_seed(seed_of(self.config.training.seed, self.current_epoch))
         sampler_learns, network_learns = self.stage()
         self.segmenter.sampler.requires_grad_(sampler_learns)
         self.segmenter.network.requires_grad_(network_learns)
@@ -96,7 +112,7 @@ class SegmentationTask(L.LightningModule):
         return loss
 
     def _draw(self, batch: int, batch_index: int) -> Augmentation:
-        seed = hash((self.config.training.seed, self.current_epoch, batch_index, self.global_rank)) % 2**63
+        seed = seed_of(self.config.training.seed, self.current_epoch, batch_index, self.global_rank)
         generator = torch.Generator().manual_seed(seed)
         return Augmentation.draw(batch, self.config.augment, generator)
 
