@@ -39,6 +39,9 @@ def label_row(above, parts_above, row, parts, parent, count):
         part = NONE
         if x > 0 and row[x] == row[x - 1]:
             part = parts[x - 1]
+            if above[x] != row[x] or above[x - 1] == row[x]:
+                parts[x] = part
+                continue
         if above[x] == row[x]:
             upper = find(parent, parts_above[x])
             if part == NONE:
