@@ -20,10 +20,12 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
+    Command("demo", "saccade.cli.demo", "draw scenes, train both ways, predict, report: about two minutes"),
     Command("info", "saccade.cli.info", "what an image or a data folder is, and every fault in it"),
     Command("train", "saccade.cli.train", "train a sampler and a segmentation network together"),
     Command("predict", "saccade.cli.predict", "full-resolution labels of images"),
     Command("evaluate", "saccade.cli.evaluate", "scores of a trained run at full resolution"),
+    Command("report", "saccade.cli.report", "one HTML page of a run: scores, curves, examples"),
 )
 
 

@@ -46,9 +46,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     chosen = _add_commands(subparsers, wanted)
     args, unknown = parser.parse_known_args(argv)
+    if "overrides" in args:  # argparse takes no KEY=VALUE that stands behind an option
+        args.overrides += [word for word in unknown if _is_override(word)]
+        unknown = [word for word in unknown if not _is_override(word)]
     if unknown:
         raise _unknown_argument(unknown[0], chosen or parser)
     return args
+
+
+def _is_override(word: str) -> bool:
+    return "=" in word and not word.startswith("-")
 
 
 _DESCRIPTION = """Segment images of any size within a compute budget:

@@ -23,7 +23,7 @@ class DeformationSampler(Sampler):
 
     Args:
         size: (h, w) of the view.
-        overview_size: (h_o, w_o) of the overview; default twice the size (the paper: once or twice).
+        overview_size: (h_o, w_o) of the overview; default the size (the paper: once or twice).
         density_size: (h_a, w_a) of the density; default the overview's.
         gather: how the density becomes a grid.
         net: any module from (B, 3, h_o, w_o) to a density (B, 1, h, w) >= 0; default the paper's.
@@ -39,8 +39,8 @@ class DeformationSampler(Sampler):
         net: DensityNet | None = None,
     ) -> None:
         super().__init__(size)
-        twice = (2 * self.size[0], 2 * self.size[1])
-        self.overview_size = twice if overview_size is None else require_size(overview_size, "overview_size")
+        given = self.size if overview_size is None else overview_size
+        self.overview_size = require_size(given, "overview_size")
         given = self.overview_size if density_size is None else density_size
         self.density_size = require_size(given, "density_size")
         self.gather = Gather() if gather is None else gather

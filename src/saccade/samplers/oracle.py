@@ -21,7 +21,7 @@ class OracleSampler(Sampler):
 
     Args:
         size: (h, w) of the view.
-        density_size: (h_a, w_a) of the density; default twice the size.
+        density_size: (h_a, w_a) of the density; default the size.
         target: which edges count how much, and the blur.
         gather: how the density becomes a grid.
     """
@@ -37,8 +37,8 @@ class OracleSampler(Sampler):
         gather: Gather | None = None,
     ) -> None:
         super().__init__(size)
-        twice = (2 * self.size[0], 2 * self.size[1])
-        self.density_size = twice if density_size is None else require_size(density_size, "density_size")
+        given = self.size if density_size is None else density_size
+        self.density_size = require_size(given, "density_size")
         self.target = EdgeTarget() if target is None else target
         self.gather = Gather() if gather is None else gather
 

@@ -21,5 +21,5 @@ class UniformSampler(Sampler):
     def propose(
         self, overview: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int
     ) -> Views:
-        given = overview if overview is not None else labels[0] if labels else None
+        given = overview if overview is not None else None if labels is None else labels[0]
         return one_view_an_image(uniform_grid(size, batch, device=None if given is None else given.device))

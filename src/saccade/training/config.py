@@ -42,7 +42,7 @@ class SamplerConfig:
     Attributes:
         name: deformation (learned), uniform, or oracle (sees the true labels: for study only).
         size: (rows, columns) that the segmentation network sees: the budget.
-        overview: (rows, columns) of the overview; default twice ``size``.
+        overview: (rows, columns) of the overview; default ``size``.
         density: (rows, columns) of the density; default that of the overview.
         grid: elastic, or attraction (as published).
         floor: smallest share of attention that any place gets, 0 to 1; smaller gathers more.
