@@ -13,63 +13,14 @@ import math
 import numpy as np
 from numba import njit
 
+from saccade.warp.contour_kernels import BLOCK, MANY, PLAIN, idle, meets
 from saccade.warp.nearest_kernels import TILE, nearest_tile
+from saccade.warp.score_kernels import contenders, place_of, read
+from saccade.warp.trace_kernels import add_up, trace
 from saccade.warp.triangle_kernels import by_height, corners, reach, slope, weights
 
 CHUNK = 1 << 19
 """Pixels painted and searched for holes at a time, so that they are still in the cache."""
-
-HUGE = 1e38
-"""Infinite scores count as this: a class ruled out by -inf must not turn its neighbours into NaN."""
-
-
-@njit(nogil=True, cache=True, inline="always")
-def finite(value):
-    return min(max(float(value), -HUGE), HUGE)
-
-
-@njit(nogil=True, cache=True)
-def winners(first, last, scores, strides, classes, out, faults):
-    """Rows ``first:last`` of ``out`` (h, w) int32: the best class of each node, the lowest of equals.
-
-    scores: flat, with ``strides`` of (class, row, column). faults[0] becomes 1 where a score is NaN.
-    """
-    best = np.empty(out.shape[1])
-    for row in range(first, last):
-        best[:] = -np.inf
-        out[row] = 0
-        for number in range(classes):
-            at = number * strides[0] + row * strides[1]
-            for column in range(out.shape[1]):
-                value = finite(scores[at])
-                if scores[at] != scores[at]:
-                    faults[0] = 1
-                if value > best[column]:
-                    best[column] = value
-                    out[row, column] = number
-                at += strides[2]
-
-
-@njit(nogil=True, cache=True)
-def contenders(scores, step, classes, at0, at1, at2, c0, c1, c2, found):
-    """Numbers, into ``found``, of the classes that may win inside a triangle; returns how many, ascending."""
-    count = 0
-    for number in range(classes):
-        shift = number * step
-        v0, v1, v2 = finite(scores[at0 + shift]), finite(scores[at1 + shift]), finite(scores[at2 + shift])
-        beaten = False
-        for rival in (c0, c1, c2):
-            if rival != number:
-                other = rival * step
-                d0 = finite(scores[at0 + other]) - v0
-                d1 = finite(scores[at1 + other]) - v1
-                d2 = finite(scores[at2 + other]) - v2
-                least = min(min(d0, d1), d2)
-                beaten = beaten or least > 0 or (least == 0 and rival < number)
-        if not beaten:
-            found[count] = number
-            count += 1
-    return count
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -94,77 +45,95 @@ def changeover(start, stop, x0, base, steep):
 
 
 @njit(nogil=True, cache=True)
-def paint_labels(out, top, window, x, y, classes, best, scores, strides):
-    """Paints the triangles that meet ``out`` (rows, columns), whose first row is row ``top`` of the image."""
-    bottom, left, right = top + out.shape[0] - 1, window[2], window[3] - 1
-    cells = x.shape[1] - 1
-    found = np.empty(classes, np.int64)
-    bases, steeps = np.empty(classes), np.empty(classes)
+def paint_labels(out, top, left, nodes, scores, kinds, spans, least):
+    """Paints the triangles of kind ``least`` and above that meet ``out``; its first pixel is (top, left)."""
+    x, y, best = nodes
+    bottom = top + out.shape[0] - 1
+    found = np.empty(scores[3], np.int64)
+    planes = np.empty((4, scores[3]))
     for row in range(x.shape[0] - 2, -1, -1):
-        for column in range(cells - 1, -1, -1):
-            high = min(
-                min(y[row, column], y[row, column + 1]), min(y[row + 1, column], y[row + 1, column + 1])
-            )
-            low = max(
-                max(y[row, column], y[row, column + 1]), max(y[row + 1, column], y[row + 1, column + 1])
-            )
-            if high > bottom or low < top:
+        for block in range(spans.shape[1] - 1, -1, -1):
+            if idle(spans, row, block, top, bottom, least):
                 continue
-            for half in range(1, -1, -1):
-                x0, y0, x1, y1, x2, y2 = corners(x, y, row, column, half)
-                b1, c1, b2, c2, thin = weights(x0, y0, x1, y1, x2, y2)
-                if thin:
-                    continue
-                xa, ya, xb, yb, xc, yc = by_height(x0, y0, x1, y1, x2, y2)
-                ac, ab, bc = slope(xa, ya, xc, yc), slope(xa, ya, xb, yb), slope(xb, yb, xc, yc)
-                lines = range(max(math.ceil(ya), top), min(math.floor(yc), bottom) + 1)
-                k0 = best[row + half, column + half]
-                k1 = best[row + half, column + 1 - half]
-                k2 = best[row + 1 - half, column + half]
-                if k0 == k1 and k0 == k2:
-                    for line in lines:
-                        start, stop = reach(line, xa, ya, xb, yb, xc, yc, ac, ab, bc)
-                        for place in range(max(start, left) - left, min(stop, right) + 1 - left):
-                            out[line - top, place] = k0
-                    continue
-                at0 = (row + half) * strides[1] + (column + half) * strides[2]
-                at1 = (row + half) * strides[1] + (column + 1 - half) * strides[2]
-                at2 = (row + 1 - half) * strides[1] + (column + half) * strides[2]
-                count = contenders(scores, strides[0], classes, at0, at1, at2, k0, k1, k2, found)
-                for line in lines:
-                    start, stop = reach(line, xa, ya, xb, yb, xc, yc, ac, ab, bc)
-                    start, stop = max(start, left), min(stop, right)
-                    if start > stop:
+            for column in range(min(block * BLOCK + BLOCK, x.shape[1] - 1) - 1, block * BLOCK - 1, -1):
+                for half in range(1, -1, -1):
+                    if kinds[row, column, half] < least or not meets(y, row, column, half, top, bottom):
                         continue
-                    w1, w2 = (line - y0) * c1, (line - y0) * c2
-                    for slot in range(count):
-                        shift = found[slot] * strides[0]
-                        v0 = finite(scores[at0 + shift])
-                        v1, v2 = finite(scores[at1 + shift]) - v0, finite(scores[at2 + shift]) - v0
-                        bases[slot], steeps[slot] = v0 + v1 * w1 + v2 * w2, v1 * b1 + v2 * b2
-                    target = out[line - top]
-                    if count == 2:
-                        first, last = changeover(start, stop, x0, bases[1] - bases[0], steeps[1] - steeps[0])
-                        for place in range(start, first):
-                            target[place - left] = found[0]
-                        for place in range(first, last + 1):
-                            target[place - left] = found[1]
-                        for place in range(last + 1, stop + 1):
-                            target[place - left] = found[0]
+                    points = corners(x, y, row, column, half)
+                    near, far = half, 1 - half
+                    ka, kb = best[row + near, column + near], best[row + near, column + far]
+                    kc = best[row + far, column + near]
+                    if ka == kb and ka == kc:
+                        _paint_plain(out, top, left, points, ka)
                         continue
-                    for place in range(start, stop + 1):
-                        across = place - x0
-                        winner, most = 0, bases[0] + across * steeps[0]
-                        for slot in range(1, count):
-                            value = bases[slot] + across * steeps[slot]
-                            if value > most:
-                                winner, most = slot, value
-                        target[place - left] = found[winner]
+                    a = place_of(row + near, column + near, scores)
+                    b = place_of(row + near, column + far, scores)
+                    c = place_of(row + far, column + near, scores)
+                    count = contenders(scores, a, b, c, ka, kb, kc, found)
+                    _paint_mixed(out, top, left, points, scores, a, b, c, found[:count], planes)
 
 
 @njit(nogil=True, cache=True)
-def fill_holes(out, top, left, x, y, bins, best, hole):
-    """Gives pixels that hold ``hole`` the class of their nearest node; False for want of bins."""
+def _paint_plain(out, top, left, points, label):
+    x0, y0, x1, y1, x2, y2 = points
+    if weights(x0, y0, x1, y1, x2, y2)[4]:
+        return
+    xa, ya, xb, yb, xc, yc = by_height(x0, y0, x1, y1, x2, y2)
+    ac, ab, bc = slope(xa, ya, xc, yc), slope(xa, ya, xb, yb), slope(xb, yb, xc, yc)
+    for row in range(max(math.ceil(ya), top), min(math.floor(yc), top + out.shape[0] - 1) + 1):
+        start, stop = reach(row, xa, ya, xb, yb, xc, yc, ac, ab, bc)
+        for place in range(max(start - left, 0), min(stop - left + 1, out.shape[1])):
+            out[row - top, place] = label
+
+
+@njit(nogil=True, cache=True)
+def _paint_mixed(out, top, left, points, scores, a, b, c, found, planes):
+    """Paints a triangle in which the classes ``found`` compete.
+
+    planes: room for each class's value at corner 0, its slopes by y and by x, and its value at x0 in a row.
+    """
+    x0, y0, x1, y1, x2, y2 = points
+    b1, c1, b2, c2, thin = weights(x0, y0, x1, y1, x2, y2)
+    if thin:
+        return
+    xa, ya, xb, yb, xc, yc = by_height(x0, y0, x1, y1, x2, y2)
+    ac, ab, bc = slope(xa, ya, xc, yc), slope(xa, ya, xb, yb), slope(xb, yb, xc, yc)
+    for slot in range(len(found)):
+        shift = found[slot] * scores[2][0]
+        v0 = read(scores, a + shift)
+        v1, v2 = read(scores, b + shift) - v0, read(scores, c + shift) - v0
+        planes[0, slot], planes[1, slot], planes[2, slot] = v0, v1 * c1 + v2 * c2, v1 * b1 + v2 * b2
+    for row in range(max(math.ceil(ya), top), min(math.floor(yc), top + out.shape[0] - 1) + 1):
+        start, stop = reach(row, xa, ya, xb, yb, xc, yc, ac, ab, bc)
+        start, stop = max(start, left), min(stop, left + out.shape[1] - 1)
+        if start > stop:
+            continue
+        for slot in range(len(found)):
+            planes[3, slot] = planes[0, slot] + (row - y0) * planes[1, slot]
+        if len(found) == 2:
+            base, steep = planes[3, 1] - planes[3, 0], planes[2, 1] - planes[2, 0]
+            first, last = changeover(start, stop, x0, base, steep)
+            for place in range(start, stop + 1):
+                out[row - top, place - left] = found[1] if first <= place <= last else found[0]
+        else:
+            for place in range(start, stop + 1):
+                out[row - top, place - left] = found[_highest(planes, len(found), place - x0)]
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _highest(planes, count, across):
+    winner, most = 0, planes[3, 0] + across * planes[2, 0]
+    for slot in range(1, count):
+        value = planes[3, slot] + across * planes[2, slot]
+        if value > most:
+            winner, most = slot, value
+    return winner
+
+
+@njit(nogil=True, cache=True)
+def fill_holes(out, top, left, nodes, bins, hole):
+    """Gives pixels that hold ``hole`` the class of their nearest node."""
+    x, y, classes = nodes[0].ravel(), nodes[1].ravel(), nodes[2].ravel()
     starts, order, side, across = bins
     rows, columns = out.shape
     tile = np.empty((TILE, TILE), np.int32)
@@ -174,26 +143,57 @@ def fill_holes(out, top, left, x, y, bins, best, hole):
             part = out[i : i + high, j : j + wide]
             if not np.any(part == hole):
                 continue
-            if len(order) == 0:
-                return False
             nearest_tile(tile, top + i, left + j, high, wide, x, y, starts, order, side, across)
             for row in range(high):
                 for column in range(wide):
                     if part[row, column] == hole:
-                        part[row, column] = best[tile[row, column]]
-    return True
+                        part[row, column] = classes[tile[row, column]]
 
 
 @njit(nogil=True, cache=True)
-def labelled(first, last, out, window, x, y, bins, linear, classes, best, scores, strides, hole, missed):
-    """Rows ``first:last`` of ``out`` (rows, columns): the winning class; ``hole`` is no class."""
+def labelled_nearest(first, last, out, window, nodes, bins):
+    """Rows ``first:last`` of ``out`` (rows, columns): the class of the nearest node."""
+    x, y, classes = nodes[0].ravel(), nodes[1].ravel(), nodes[2].ravel()
+    starts, order, side, across = bins
+    tile = np.empty((TILE, TILE), np.int32)
+    for i in range(first, last, TILE):
+        for j in range(0, out.shape[1], TILE):
+            high, wide = min(TILE, last - i), min(TILE, out.shape[1] - j)
+            nearest_tile(tile, window[0] + i, window[2] + j, high, wide, x, y, starts, order, side, across)
+            for row in range(high):
+                for column in range(wide):
+                    out[i + row, j + column] = classes[tile[row, column]]
+
+
+@njit(nogil=True, cache=True)
+def labelled_anyhow(first, last, out, window, nodes, bins, scores, kinds, spans, hole):
+    """Rows ``first:last`` of ``out`` (rows, columns): every triangle painted, then the holes; any mesh."""
     deep = max(TILE, CHUNK // out.shape[1])
     for start in range(first, last, deep):
         part = out[start : min(start + deep, last)]
         top = window[0] + start
         part[:] = hole
-        if linear:
-            paint_labels(part, top, window, x, y, classes, best, scores, strides)
-        if not fill_holes(part, top, window[2], x.ravel(), y.ravel(), bins, best.ravel(), hole):
-            missed[0] = 1
-            return
+        paint_labels(part, top, window[2], nodes, scores, kinds, spans, PLAIN)
+        fill_holes(part, top, window[2], nodes, bins, hole)
+
+
+@njit(nogil=True, cache=True)
+def labelled_covering(first, last, out, window, nodes, scores, kinds, spans, folded):
+    """Rows ``first:last`` of ``out`` (rows, columns) for a mesh that reaches all borders of the image."""
+    deep = max(1, CHUNK // out.shape[1])
+    left = window[2]
+    for start in range(first, last, deep):
+        part = out[start : min(start + deep, last)]
+        top = window[0] + start
+        part[:] = 0
+        trace(part, (top, left, len(folded) - 1), nodes, scores, kinds, spans)
+        add_up(part)
+        paint_labels(part, top, left, nodes, scores, kinds, spans, MANY)
+        row = 0
+        while row < len(part):
+            stop = row
+            while stop < len(part) and folded[top + stop]:
+                stop += 1
+            if stop > row:
+                paint_labels(part[row:stop], top + row, left, nodes, scores, kinds, spans, PLAIN)
+            row = stop + 1

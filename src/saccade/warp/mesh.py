@@ -40,6 +40,10 @@ class Mesh:
         ends = ((self.y[0], 0), (self.y[-1], height - 1), (self.x[:, 0], 0), (self.x[:, -1], width - 1))
         return all(bool((nodes == border).all()) for nodes, border in ends)
 
+    def covers(self) -> bool:
+        """Whether the triangles cover the image: borders reached, and an area to cover."""
+        return min(self.size) > 1 and self.reaches_borders()
+
     def bins(self) -> tuple[np.ndarray, np.ndarray, float, int]:
         """Nodes by square bins, as ``nearest_kernels`` search them."""
         height, width = self.size

@@ -15,10 +15,15 @@ from saccade.warp import labels_kernels as labels
 from saccade.warp import values_kernels as plain
 from saccade.warp.arrays import as_bits, flat, result_dtype, working_dtype
 from saccade.warp.bands import run_bands
+from saccade.warp.contour_kernels import BLOCK, MANY, survey
 from saccade.warp.mesh import Mesh, label_dtype, require_window, with_area
+from saccade.warp.score_kernels import HUGE, winners
 from saccade.warp.unwarp_reference import unwarp_labels_reference, unwarp_reference
 
 MODES = ("linear", "nearest")
+MOST_TRACED = 0.3
+"""Where more triangles than this share have three classes to choose from, painting all is quicker."""
+
 SMALLEST_BAND = 1 << 14
 """Pixels worth a thread of their own."""
 
@@ -95,8 +100,7 @@ def unwarp_labels(
     dtype, hole = label_dtype(scores.shape[1])
     if scores.device.type != "cpu":
         return unwarp_labels_reference(scores, grid, size, mode=mode, window=place)
-    working = scores.detach().to(working_dtype(scores.dtype))
-    working, grid = with_area(working, grid)
+    working, grid = with_area(scores.detach(), grid)
     out = torch.empty((len(grid), place[1] - place[0], place[3] - place[2]), dtype=dtype)
     for part, score, nodes in zip(out, working, grid, strict=True):
         _label(part.numpy(), score, Mesh.of(nodes, size), place, mode == "linear", hole)
@@ -129,19 +133,32 @@ def _by_rows(kernel: Any, place: Window, *arguments: Any) -> None:
 
 def _label(out: np.ndarray, scores: Tensor, mesh: Mesh, place: Window, linear: bool, hole: int) -> None:
     best, faults = np.empty(mesh.x.shape, np.int32), np.zeros(1, np.uint8)
-    source, strides = flat(scores)
-    classes = scores.shape[0]
-    smallest = max(1, SMALLEST_BAND // (classes * mesh.x.shape[1]))
-    arguments = (source, strides, classes, best, faults)
-    run_bands(labels.winners, len(best), *arguments, smallest=smallest)
+    nodes, readable = (mesh.x, mesh.y, best), _readable(scores)
+    smallest = max(1, SMALLEST_BAND // (len(scores) * mesh.x.shape[1]))
+    run_bands(winners, len(best), readable, best, faults, smallest=smallest)
     if faults[0]:
         raise InvalidInput("scores", "numbers", "NaN among them", "find where the network makes them")
+    if not linear:
+        _by_rows(labels.labelled_nearest, place, out, place, nodes, mesh.bins())
+        return
+    cells = (best.shape[0] - 1, best.shape[1] - 1)
+    kinds, spans = np.empty((*cells, 2), np.uint8), np.empty((cells[0], -(-cells[1] // BLOCK), 3))
+    folded = np.zeros(mesh.size[0], np.uint8)
+    run_bands(survey, cells[0], nodes, readable, kinds, spans, folded, smallest=smallest)
+    if mesh.covers() and (kinds == MANY).mean() < MOST_TRACED:
+        _by_rows(labels.labelled_covering, place, out, place, nodes, readable, kinds, spans, folded)
+    else:
+        _by_rows(labels.labelled_anyhow, place, out, place, nodes, mesh.bins(), readable, kinds, spans, hole)
 
-    def run(bins: Any, missed: np.ndarray) -> None:
-        first = (out, place, mesh.x, mesh.y, bins, linear, classes, best, source, strides, hole, missed)
-        _by_rows(labels.labelled, place, *first)
 
-    mesh.with_bins_if_needed(run) if linear else run(mesh.bins(), faults)
+def _readable(scores: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Scores (K, h, w) as ``score_kernels`` read them: values, table, strides, classes."""
+    if scores.element_size() > 2:
+        source, strides = flat(scores)
+        return source, np.empty(0, np.float32), strides, len(scores)
+    source, strides = flat(scores.view(torch.int16))
+    every = torch.arange(1 << 16, dtype=torch.int32).to(torch.int16).view(scores.dtype)
+    return source.view(np.uint16), every.float().clamp(-HUGE, HUGE).numpy(), strides, len(scores)
 
 
 def _gathered(values: Tensor, grid: Tensor, size: tuple[int, int], place: Window) -> Tensor:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from saccade.warp.arrays import result_dtype, working_dtype
-from saccade.warp.labels_kernels import HUGE
 from saccade.warp.mesh import label_dtype, pixels, require_window, with_area
+from saccade.warp.score_kernels import HUGE
 from saccade.warp.triangle_kernels import THINNEST
 
 PIECE = 1 << 22
