@@ -24,6 +24,7 @@ def test_every_level_reads_as_the_other_library_reads_it(made, name):
         assert [level.size for level in raster.levels] == [level.shape[:2] for level in sample.levels]
         for number, expected in enumerate(sample.levels):
             found = raster.read(level=number)
+            assert found.flags.writeable and not np.shares_memory(found, raster.read(level=number))
             assert found.dtype == raster.dtype == expected.dtype
             np.testing.assert_array_equal(found, expected)
 

@@ -158,6 +158,25 @@ def test_a_photograph_larger_than_pillows_limit_is_read_without_a_word(tmp_path,
             np.testing.assert_array_equal(read_rgb(tmp_path / name).array, right)
 
 
+@pytest.mark.parametrize(
+    "name", ["png rgb", "png grey", "jpeg", "webp rgba", "tiff tiles", "slide", "zarr 3"]
+)
+def test_the_array_belongs_to_the_caller(name, made):
+    array = read_rgb(made(name).path).array
+    assert array.flags.writeable and array.flags.c_contiguous
+
+
+def test_a_map_is_read_as_a_photograph_without_rasterio(made, monkeypatch):
+    import sys
+
+    path, pixels = made("geotiff with overviews").path, made("geotiff with overviews").levels[0]
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    np.testing.assert_array_equal(read_rgb(path).array, pixels)
+    assert image_size(path) == pixels.shape[:2]
+    with pytest.raises(FileProblem, match=r"saccade\[geo\]"):
+        open_raster(path)
+
+
 @pytest.mark.parametrize("make", ["palette", "uint16", "float", "bands", "grey"])
 def test_windows_of_the_rgb_view_are_parts_of_the_whole_image(make, tmp_path):
     from saccade.rasters import Window

@@ -27,7 +27,8 @@ def to_rgb(pixels: np.ndarray, info: RasterInfo, limits: tuple[float, float]) ->
     if info.meaning == "cmyk":
         ink = 255 - bytes_.astype(np.uint16)
         bytes_ = ((ink[..., :3] * ink[..., 3:] + 127) // 255).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(bytes_, (*bytes_.shape[:2], 3)))
+    bytes_ = np.repeat(bytes_, 3, axis=2) if bytes_.shape[2] == 1 else bytes_
+    return np.ascontiguousarray(bytes_)
 
 
 def to_bytes(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:

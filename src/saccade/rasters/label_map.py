@@ -35,7 +35,7 @@ def read_label_map(path: Path | str) -> np.ndarray:
             f"a {kind.upper()} image",
             "JPEG and WebP change class indices; save masks as PNG",
         )
-    with open_raster(path) as raster:
+    with open_raster(path, place=False) as raster:
         if raster.channels != 1 or raster.dtype.kind not in "ui":
             raise _not_indices(raster)
         labels = raster.read()[..., 0]

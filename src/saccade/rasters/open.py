@@ -9,8 +9,10 @@ from saccade.rasters.raster import Raster
 from saccade.rasters.sniff import sniff
 
 
-def open_raster(path: Path | str) -> Raster:
+def open_raster(path: Path | str, *, place: bool = True) -> Raster:
     """Open an image of any format that Saccade reads; the content decides, not the name.
+
+    ``place`` False leaves out where on a map a TIFF lies, which then needs no rasterio.
 
     Raises:
         FileProblem: missing, empty, damaged, of an unknown format, or of one whose library is not installed.
@@ -22,7 +24,7 @@ def open_raster(path: Path | str) -> Raster:
 
         return PhotoRaster(path, kind)
     if kind == "tiff":
-        return _open_tiff(path)
+        return _open_tiff(path, place)
     if kind == "zarr":
         from saccade.rasters.ome_zarr import ZarrRaster
 
@@ -30,14 +32,14 @@ def open_raster(path: Path | str) -> Raster:
     return _open_other(path)
 
 
-def _open_tiff(path: Path) -> Raster:
+def _open_tiff(path: Path, place: bool) -> Raster:
     from saccade.rasters.geo import GeoRaster, is_georeferenced
     from saccade.rasters.slide import SlideRaster, is_slide
     from saccade.rasters.tiff import TiffRaster
 
     if is_slide(path, tiff=True):
         return SlideRaster(path)
-    return GeoRaster(path) if is_georeferenced(path) else TiffRaster(path)
+    return GeoRaster(path) if place and is_georeferenced(path) else TiffRaster(path)
 
 
 def _open_other(path: Path) -> Raster:

@@ -42,7 +42,7 @@ class PhotoRaster(Raster):
                 with reading(self.path, self._expected):
                     self._pixels = self._decode()
             pixels = self._pixels
-        return np.ascontiguousarray(pixels[window.slices])
+        return pixels[window.slices].copy()
 
     def _decode(self) -> np.ndarray:
         pixels = self._header.decode()

@@ -32,7 +32,7 @@ def read_rgb(path: Path | str, *, value_range: tuple[float, float] | None = None
         FileProblem: missing, empty, damaged, unknown format, or floats outside 0 to 255.
         InvalidInput: value_range is not (low, high) with low < high.
     """
-    with open_raster(path) as raster:
+    with open_raster(path, place=False) as raster:
         info = raster.info
         pixels = raster.read()
     if value_range is not None and not value_range[0] < value_range[1]:
@@ -48,5 +48,5 @@ def image_size(path: Path | str) -> tuple[int, int]:
     Raises:
         FileProblem: as ``open_raster``.
     """
-    with open_raster(path) as raster:
+    with open_raster(path, place=False) as raster:
         return raster.size

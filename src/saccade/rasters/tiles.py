@@ -27,6 +27,7 @@ class TileStore:
         self.output, self.size = output, size
         self.dtype = np.dtype(output.dtype)
         self.count = -(-size[0] // output.tile), -(-size[1] // output.tile)
+        self._plain: dict[Any, bytes] = {}
         about: dict[str, Any] = {"output": output.as_json(), "size": size, "effort": EFFORT}
         self.spool = Spool(folder, about, self.count[1] * output.channels, resume=resume)
 
@@ -43,8 +44,16 @@ class TileStore:
 
     def pack(self, pixels: np.ndarray) -> bytes:
         """A tile, filled up with zeros at the right and below, deflated."""
+        value = pixels[0, 0]
+        if pixels.shape == (self.output.tile, self.output.tile) and (pixels == value).all():
+            if value not in self._plain:
+                self._plain[value] = self._deflated(pixels)
+            return self._plain[value]
         tile = np.zeros((self.output.tile, self.output.tile), self.dtype)
         tile[: pixels.shape[0], : pixels.shape[1]] = pixels
+        return self._deflated(tile)
+
+    def _deflated(self, tile: np.ndarray) -> bytes:
         return bytes(imagecodecs.deflate_encode(tile.tobytes(), level=EFFORT))
 
     def tile(self, row: int, column: int, channel: int = 0) -> np.ndarray:
