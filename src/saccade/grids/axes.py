@@ -40,7 +40,7 @@ def reflect(index: np.ndarray, count: int) -> np.ndarray:
     return np.minimum(index, period - index)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=16)
 def pull_matrices(
     pixels: int, nodes: int, radius: int, cover: bool, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
@@ -59,13 +59,14 @@ def pull_matrices(
             density would give (not 0 for a node between pixels).
     """
     positions = np.linspace(0, pixels - 1, nodes) if nodes > 1 else np.array([(pixels - 1) / 2])
-    weights, offsets = np.zeros((2, nodes, pixels))
-    for node, position in enumerate(positions):
-        padded = np.arange(math.ceil(position - radius - 1), math.floor(position + radius + 1) + 1)
-        home = reflect(padded, pixels) if cover else replicate(padded, pixels)
-        weight = gaussian(padded - position, radius)
-        weights[node] = np.bincount(home, weight, minlength=pixels)
-        offsets[node] = np.bincount(home, weight * (padded - position), minlength=pixels)
+    padded = np.floor(positions).astype(int)[:, None] + np.arange(-radius, radius + 2)
+    offset = padded - positions[:, None]
+    weight = gaussian(offset, radius)
+    home = (reflect if cover else replicate)(padded, pixels) + pixels * np.arange(nodes)[:, None]
+    weights, offsets = (
+        np.bincount(home.ravel(), part.ravel(), minlength=nodes * pixels).reshape(nodes, pixels)
+        for part in (weight, weight * offset)
+    )
     bias = offsets.sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True)
     offsets = (offsets - bias * weights) * (2 / (pixels - 1) if pixels > 1 else 0.0)
     return constant(weights, device, dtype), constant(offsets, device, dtype)

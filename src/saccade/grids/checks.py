@@ -180,6 +180,8 @@ def samples_per_region(
     """
     require_labels(regions, "regions")
     require_grid(grid, len(regions))
+    if grid.device != regions.device:
+        raise InvalidInput("regions", f"on the device of the grid, {grid.device}", regions.device)
     ignore = require_ignore_index(ignore_index)
     sampled = regions.flatten(1).gather(1, _nearest_pixel(grid, regions.shape[1:])).long()
     counted = torch.ones_like(sampled, dtype=torch.bool) if ignore is None else sampled != ignore
