@@ -60,6 +60,7 @@ def attraction(photo: Tensor, labels: Tensor) -> Figure:
         ("attraction, cover=False", lambda size: grids.attraction_grid(density, size, cover=False)),
         ("attraction", lambda size: grids.attraction_grid(density, size)),
         ("attraction, radius=30", lambda size: grids.attraction_grid(density, size, radius=30)),
+        ("elastic", lambda size: grids.elastic_grid(density, size)),
     ]
     return meshes(photo, labels, rows)
 
