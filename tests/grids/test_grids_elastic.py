@@ -88,6 +88,13 @@ def test_many_rounds_end_at_rest(monkeypatch):
         torch.testing.assert_close(grid[0, ..., axis], rest, atol=1e-8, rtol=0)
 
 
+def test_images_of_a_batch_do_not_meet():
+    density = random_density(8, (3, 1, 10, 12))
+    together = elastic_grid(density, (9, 11))
+    alone = torch.cat([elastic_grid(one[None], (9, 11)) for one in density])
+    assert torch.equal(together, alone)
+
+
 def test_the_gradient_is_that_of_a_dense_solve(monkeypatch):
     monkeypatch.setattr(elastic, "GRADIENT_TOLERANCE", 1e-12)
     stiffness = random_density(7, (1, 1, 6, 8), power=1).double() + 0.3

@@ -13,7 +13,7 @@ from saccade.cli.console import Progress, say
 from saccade.errors import SaccadeError
 
 SIZE = "32x64"
-OPTIONS = ["--size", SIZE, "--network", "small", "training.precision=32-true", "training.validate_every=5"]
+OPTIONS = ["--size", SIZE, "--network", "small", "--batch-size", "4", "training.validate_every=5"]
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     for sampler, folder in runs.items():
         extra = ["--sampler", sampler, "--epochs", str(args.epochs), *OPTIONS]
         _command(args, ["train", data, folder, *extra, *_overwrite(args)])
-    test = [data / "images" / f"{stem}.png" for stem in _test_stems(data)]
+    test = [next((data / "images").glob(f"{stem}.*")) for stem in _test_stems(data)]
     save = ["--save", "labels,overlay,samples,density"]
     _command(args, ["predict", runs["deformation"], *test, args.out / "labels", *save, *_overwrite(args)])
     for folder in runs.values():

@@ -1,21 +1,22 @@
-"""The elastic grid: a net of springs that are stiff where the density is high, at rest. Ours, not a paper's.
+"""The elastic grid: a net of springs that are stiff where the density is high, at rest. Ours, of no paper.
 
-The attraction of ICLR 2022 moves a sample at most about one kernel radius and blurs the density by the kernel,
-so its concentration is limited; it may fold, and covers the image only by a correction. Here the grid is the
-rest position of springs between 4-neighbours,
+The attraction of ICLR 2022 moves a sample at most about one kernel radius and blurs the density by the
+kernel, so its concentration is limited; it may fold, and covers the image only by a correction. Here the grid
+is the rest position of springs between 4-neighbours,
 
     minimise  sum over springs (u, v) of  s(u, v) * |phi_u - phi_v|^2,   s(u, v) = density midway,
 
 with the outermost nodes sliding along the borders and the corners fixed. A stiff spring is short, so samples
 gather where the density is high, as far as needed, however far away they start ("variable diffusion", Winslow
-1981). With stiffness held, the minimiser never folds: each node lies inside its neighbours (Tutte 1963, Floater
-1997). It always covers the image, and only ratios of the density count.
+1981). With stiffness held, the minimiser never folds: each node lies inside its neighbours (Tutte 1963,
+Floater 1997). It always covers the image, and only ratios of the density count.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -97,15 +98,22 @@ def at_level(stiffness: Tensor, level: tuple[int, int]) -> Tensor:
 
 
 def _solve(stiffness: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, h, w, 2) float64 on the CPU by the compiled kernel; (B, 1, h_a, w_a) stiffness > 0."""
-    stiffness = stiffness.double()
+    """(B, h, w, 2) float64 on the CPU by the compiled kernel, images side by side; stiffness as the twin's.
+
+    Also for a density on a GPU: it is small, and thousands of dependent sweeps over a small net leave a GPU idle.
+    """
+    stiffness = stiffness.detach().double().cpu()
     grid = uniform_grid(levels(size)[0][0], len(stiffness)).double()
-    for level, rounds in levels(size):
-        nodes = resize_grid(grid, level).permute(3, 0, 1, 2).contiguous()
-        densities = at_level(stiffness, level)[:, 0].contiguous().numpy()
-        for density, x, y in zip(densities, *nodes.numpy(), strict=True):
-            relax(density, x, y, rounds, SWEEPS, over_relaxation(*level))
-        grid = nodes.permute(1, 2, 3, 0)
+    with ThreadPoolExecutor(min(len(stiffness), torch.get_num_threads())) as pool:
+        for level, rounds in levels(size):
+            nodes = resize_grid(grid, level).permute(3, 0, 1, 2).contiguous()
+            densities = at_level(stiffness, level)[:, 0].contiguous().numpy()
+            step = over_relaxation(*level)
+            images = zip(densities, *nodes.numpy(), strict=True)
+            waiting = [pool.submit(relax, *image, rounds, SWEEPS, step) for image in images]
+            for relaxed in waiting:
+                relaxed.result()
+            grid = nodes.permute(1, 2, 3, 0)
     return grid
 
 
@@ -120,7 +128,7 @@ def spring_stiffness(stiffness: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pull(across: Tensor, down: Tensor, values: Tensor) -> Tensor:
-    """The springs' Laplacian applied to ``values`` (B, h, w): sum over neighbours of s * (value - neighbour)."""
+    """The springs' Laplacian of ``values`` (B, h, w): sum over neighbours of s * (value - neighbour)."""
     flow_across = across * (values[:, :, 1:] - values[:, :, :-1])
     flow_down = down * (values[:, 1:] - values[:, :-1])
     return -(F.pad(flow_across, (0, 1)) - F.pad(flow_across, (1, 0))) - (
@@ -129,7 +137,15 @@ def pull(across: Tensor, down: Tensor, values: Tensor) -> Tensor:
 
 
 def elastic_grid_reference(stiffness: Tensor, size: tuple[int, int]) -> Tensor:
-    """The readable twin of the solver, on any device: (B, 1, h_a, w_a) stiffness > 0 to (B, h, w, 2) float64."""
+    """The readable twin of the solver, on any device.
+
+    Args:
+        stiffness: (B, 1, h_a, w_a) > 0.
+        size: (h, w) of the grid.
+
+    Returns:
+        (B, h, w, 2) float64.
+    """
     stiffness = stiffness.double()
     grid = uniform_grid(levels(size)[0][0], len(stiffness), device=stiffness.device).double()
     for level, rounds in levels(size):
@@ -164,8 +180,7 @@ class _AtRest(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, stiffness: Tensor, size: tuple[int, int]) -> Tensor:
-        solve = _solve if stiffness.device.type == "cpu" else elastic_grid_reference
-        grid = solve(stiffness, size).to(stiffness.device, torch.float32).clamp(-1, 1)
+        grid = _solve(stiffness, size).to(stiffness.device, torch.float32).clamp(-1, 1)
         ctx.save_for_backward(stiffness, grid)
         return grid
 
