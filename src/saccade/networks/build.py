@@ -76,7 +76,9 @@ def build_network(name: str, classes: int, *, pretrained: bool = False) -> nn.Mo
 def _architectures() -> dict[str, Any]:
     import segmentation_models_pytorch as smp
 
-    return {made.__name__.lower(): made for made in smp.MODEL_ARCHITECTURES}
+    base = smp.base.SegmentationModel
+    found = [made for made in vars(smp).values() if isinstance(made, type) and issubclass(made, base)]
+    return {made.__name__.lower(): made for made in found}
 
 
 def _timm_models() -> list[str]:

@@ -109,7 +109,7 @@ class LossConfig:
     Attributes:
         segmentation: cross_entropy, or focal (as published).
         focal_gamma: of the focal loss.
-        class_weights: one number a class; default all alike.
+        class_weights: "rarity" (1 / sqrt of the share of pixels), or one number a class; default all alike.
         edge: kl, or mse of maps brought to [0, 1] (as published).
         edge_weight: weight of the edge loss; 100 with mse as published.
         through_grid: whether the segmentation loss also moves the samples (joint, as published).
@@ -117,7 +117,7 @@ class LossConfig:
 
     segmentation: str = "cross_entropy"
     focal_gamma: float = 2.0
-    class_weights: tuple[float, ...] | None = None
+    class_weights: str | tuple[float, ...] | None = None
     edge: str = "kl"
     edge_weight: float = 0.3
     through_grid: bool = False
@@ -127,7 +127,10 @@ class LossConfig:
         one_of("loss.edge", self.edge, ("kl", "mse"))
         at_least("loss.edge_weight", self.edge_weight, 0)
         at_least("loss.focal_gamma", self.focal_gamma, 0)
-        all_at_least("loss.class_weights", self.class_weights, 0)
+        if isinstance(self.class_weights, str):
+            one_of("loss.class_weights", self.class_weights, ("rarity",))
+        else:
+            all_at_least("loss.class_weights", self.class_weights, 0)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import yaml
 
 from saccade.errors import FileProblem, InvalidInput, UsageError, nearest_name
 from saccade.training.config import Config
-from saccade.training.sizes import parse_size
+from saccade.training.sizes import looks_like_size, parse_size
 
 YAML_ERROR = "a YAML file of options"
 
@@ -135,7 +135,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise FileProblem(path, YAML_ERROR, "a broken one: " + " ".join(str(error).split())) from error
     if options is not None and not isinstance(options, dict):
-        raise FileProblem(path, YAML_ERROR, f"a {type(options).__name__}")
+        got = "a list" if isinstance(options, list) else repr(options)[:40]
+        raise FileProblem(path, YAML_ERROR, got)
     return options or {}
 
 
@@ -144,7 +145,7 @@ def _override(options: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise UsageError(f"expected an option as section.key=value, but got {override!r}")
     try:
-        value = _parse(text)
+        value = text if looks_like_size(text) else _parse(text)
     except ValueError:
         value = text
     nested: Any = value

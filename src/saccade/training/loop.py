@@ -101,15 +101,21 @@ def _fit(
 
 
 def resolve(config: Config, data: DataFolder) -> Config:
-    """The configuration with what the data decides filled in: classes, and edge weights by rarity."""
-    weights = config.sampler.edge_weights
-    if weights == "rarity":
-        weights = tuple(round(w, 6) for w in rarity_weights(data.class_counts("train").tolist()))
-    for name, given in (("sampler.edge_weights", weights), ("loss.class_weights", config.loss.class_weights)):
-        if isinstance(given, tuple) and len(given) != len(data.classes):
-            raise InvalidInput(name, f"one number for each of the {len(data.classes)} classes", given)
-    sampler = replace(config.sampler, edge_weights=weights)
-    return replace(config, sampler=sampler, data=str(data.path.resolve()), classes=data.classes.as_dict())
+    """The configuration with what the data decides filled in: classes, and weights by rarity."""
+    edges = _weights("sampler.edge_weights", config.sampler.edge_weights, data)
+    classes = _weights("loss.class_weights", config.loss.class_weights, data)
+    sampler, loss = replace(config.sampler, edge_weights=edges), replace(config.loss, class_weights=classes)
+    path, table = str(data.path.resolve()), data.classes.as_dict()
+    return replace(config, sampler=sampler, loss=loss, data=path, classes=table)
+
+
+def _weights(name: str, given: Any, data: DataFolder) -> Any:
+    """Weights of the classes as numbers, where they are asked for by rarity."""
+    if given == "rarity":
+        return tuple(round(w, 6) for w in rarity_weights(data.class_counts("train").tolist()))
+    if isinstance(given, tuple) and len(given) != len(data.classes):
+        raise InvalidInput(name, f"one number for each of the {len(data.classes)} classes", given)
+    return given
 
 
 def _cache_for(config: Config, given: SampleCache | None) -> SampleCache:
@@ -121,7 +127,7 @@ def _cache_for(config: Config, given: SampleCache | None) -> SampleCache:
 
 @contextmanager
 def _interruptible(root: Path, config: Config) -> Iterator[None]:
-    """Lightning ends the program on Ctrl-C and on SIGTERM; here both become one line that says how to go on."""
+    """Lightning ends the program on Ctrl-C and SIGTERM; here both become a line that says how to go on."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):

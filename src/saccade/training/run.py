@@ -154,7 +154,7 @@ def _commit() -> str | None:
 
 
 def prepare(root: Path, config: Config, goes_on: bool, device: str) -> None:
-    """Makes the folder. Of a run that is there, exactly what no longer holds is removed: no other file, ever."""
+    """Makes the folder. Of a run that is there, what no longer holds is removed, and no other file, ever."""
     stale = [root / PAGE, *(file for pattern in RESULTS for file in root.glob(pattern))]
     if not goes_on:
         stale += [root / METRICS, root / CHECKPOINTS / BEST, root / CHECKPOINTS / LAST]

@@ -20,3 +20,8 @@ def parse_size(text: str, what: str = "size") -> tuple[int, int]:
     if rows < 1 or columns < 1:
         raise InvalidInput(what, "ROWSxCOLUMNS, both at least 1, such as 64x128", repr(text))
     return rows, columns
+
+
+def looks_like_size(text: str) -> bool:
+    """Whether a size is meant; YAML would read ``0x10`` as the number 16."""
+    return _SIZE.fullmatch(text) is not None

@@ -1,0 +1,47 @@
+"""What several rooms' tests share: a tiny data folder, and a tiny trained run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from saccade.data.scenes import make_scenes
+
+TINY = ["network.name=small:4", "sampler.size=8x12", "training.batch_size=2", "training.epochs=2"]
+"""Options with which a training takes a second."""
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder of 4 train, 2 val and 2 test scenes of 32 x 48 pixels; never changed by a test."""
+    return make_scenes(tmp_path_factory.mktemp("tiny") / "data", count=(4, 2, 2), size=(32, 48), seed=1)
+
+
+@pytest.fixture(scope="session")
+def trained_folder(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs on ``tiny_data``; never changed by a test."""
+    from saccade.data import open_data
+    from saccade.training import read_config, train
+
+    root = tmp_path_factory.mktemp("runs") / "run"
+    train(open_data(tiny_data), root, read_config(overrides=TINY), device="cpu")
+    return root
+
+
+@pytest.fixture
+def run_folder(trained_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the trained run, for tests that write into it."""
+    return Path(shutil.copytree(trained_folder, tmp_path / "run"))
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch on one core: for networks this small a second only waits, and long on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

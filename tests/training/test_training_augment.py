@@ -1,0 +1,107 @@
+"""Mirroring the places that are read is mirroring the image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from saccade.data import DataFolder, Sample
+from saccade.training import Config
+from saccade.training.augment import Augmentation
+from saccade.training.build import build_segmenter
+from saccade.training.config import AugmentConfig
+from saccade.training.loop import resolve
+from saccade.training.seeds import seed_of
+from saccade.training.task import SegmentationTask
+from saccade.warp import Pyramid, sample
+
+FLIPS = [(False, False), (True, False), (False, True), (True, True)]
+
+
+def drawn(flips: list[tuple[bool, bool]]) -> Augmentation:
+    count = len(flips)
+    return Augmentation(
+        torch.tensor(flips), torch.full((count, 1, 1, 1), 1.2), torch.full((count, 3, 1, 1), 0.1)
+    )
+
+
+def flipped(maps: torch.Tensor, x: bool, y: bool) -> torch.Tensor:
+    return maps.flip([axis for axis, wanted in ((-1, x), (-2, y)) if wanted])
+
+
+def test_mirroring_flips_each_map_by_its_own_draw() -> None:
+    maps = torch.rand(4, 2, 5, 7)
+    found = drawn(FLIPS).mirror(maps)
+    for one, given, (x, y) in zip(found, maps, FLIPS, strict=True):
+        assert torch.equal(one, flipped(given, x, y))
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+def test_reading_mirrored_places_is_reading_the_mirrored_image(antialias: bool) -> None:
+    images = torch.rand(4, 3, 9, 14)
+    grids = torch.rand(4, 6, 5, 2) * 2 - 1
+    grids = grids.sort(dim=1).values.sort(dim=2).values
+    places = drawn(FLIPS).mirror_places(grids)
+    mirrored = torch.stack([flipped(image, x, y) for image, (x, y) in zip(images, FLIPS, strict=True)])
+    found = sample(images, places, antialias=antialias)
+    torch.testing.assert_close(found, sample(mirrored, grids, antialias=antialias), rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("flips", FLIPS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("sampler.name=deformation", "loss.through_grid=true"),
+        ("sampler.name=oracle",),
+        ("sampler.name=uniform",),
+    ],
+)
+def test_a_mirrored_step_is_the_step_on_the_mirrored_image(
+    tiny_config: Callable[..., Config], opened: DataFolder, flips: tuple[bool, bool], options: tuple[str, ...]
+) -> None:
+    """The whole road: overview, density, grid, pixels, labels and both losses; by attraction, since the
+    relaxation of the elastic grid ends a little differently on a mirrored density. The sides halve evenly,
+    or the levels of an image's pyramid would not be those of its mirror image."""
+    generator = torch.Generator().manual_seed(4)
+    image = torch.rand(1, 3, 32, 48, generator=generator)
+    labels = torch.randint(0, 4, (1, 5, 7), generator=generator, dtype=torch.uint8)
+    labels = labels.repeat_interleave(7, 1)[:, :32].repeat_interleave(7, 2)[:, :, :48].contiguous()
+    losses = []
+    for draw, x, y in ((drawn([flips]), False, False), (drawn([(False, False)]), *flips)):
+        torch.manual_seed(0)
+        config = resolve(tiny_config("sampler.size=[9,13]", "sampler.grid=attraction", *options), opened)
+        task = SegmentationTask(build_segmenter(config, 4), config, opened.classes.names, 1)
+        one = Sample("a", Pyramid.of(flipped(image, x, y).contiguous()), flipped(labels, x, y).contiguous())
+        views = task._look([one], draw)
+        parts = [task._segmentation([one], views, draw)]
+        if task._has_density(views):
+            parts.append(task._edge([one], views, draw))
+        losses.append(torch.stack(parts))
+    torch.testing.assert_close(losses[0], losses[1], rtol=2e-4, atol=1e-5)
+
+
+def test_a_draw_follows_from_its_generator_and_its_options() -> None:
+    def draw(options: AugmentConfig, seed: int) -> Augmentation:
+        return Augmentation.draw(64, options, torch.Generator().manual_seed(seed))
+
+    first, again, other = (draw(AugmentConfig(), seed) for seed in (1, 1, 2))
+    assert torch.equal(first.mirrored, again.mirrored) and torch.equal(first.gain, again.gain)
+    assert not torch.equal(first.mirrored, other.mirrored)
+    assert 10 < int(first.mirrored[:, 0].sum()) < 54
+    none = draw(AugmentConfig(False, False, 0, 0), 1)
+    pixels = torch.rand(64, 3, 2, 2)
+    assert torch.equal(none.tint(none.mirror(pixels)), pixels)
+    assert not draw(AugmentConfig(flip_vertical=False), 1).mirrored[:, 1].any()
+
+
+def test_the_tint_is_a_gain_and_a_shift_of_each_channel() -> None:
+    pixels = torch.rand(2, 3, 4, 5)
+    torch.testing.assert_close(drawn(FLIPS[:2]).tint(pixels), 1.2 * pixels + 0.1)
+
+
+def test_seeds_are_the_same_on_every_machine_and_differ_for_different_numbers() -> None:
+    assert seed_of(0, 1, 2) == 3071860871404845570
+    seeds = {seed_of(a, b, c) for a in range(5) for b in range(5) for c in range(5)}
+    assert len(seeds) == 125
