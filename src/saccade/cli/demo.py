@@ -13,7 +13,8 @@ from saccade.cli.console import Progress, say
 from saccade.errors import SaccadeError
 
 SIZE = "32x64"
-OPTIONS = ["--size", SIZE, "--network", "small", "--batch-size", "4", "training.validate_every=5"]
+OPTIONS = ["--size", SIZE, "--network", "small", "--batch-size", "4"]
+OPTIONS += ["training.validate_every=5", "loss.class_weights=rarity"]
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -26,7 +27,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("out", metavar="OUT", type=Path, help="a new folder")
     parser.add_argument(
-        "--epochs", type=int, default=30, help="passes over the 40 training images (default 30)"
+        "--epochs", type=int, default=40, help="passes over the 40 training images (default 40)"
     )
     parser.add_argument("--overwrite", action="store_true", help="train again in a folder of an earlier demo")
     return parser
