@@ -12,6 +12,8 @@ from saccade.errors import InvalidInput, nearest_name
 
 SEGMENTATION_LOSSES = ("cross_entropy", "focal")
 EDGE_LOSSES = ("kl", "mse")
+_SURE = 1e-12
+"""Least 1 - p in the focal loss: below gamma = 1 its gradient has no limit at 0."""
 
 
 def segmentation_loss(
@@ -37,7 +39,7 @@ def segmentation_loss(
         ignore_index: samples of this label count nowhere.
 
     Raises:
-        InvalidInput: for an unknown kind, or labels that do not fit the scores.
+        InvalidInput: for an unknown kind, or labels or class weights that do not fit the scores.
     """
     if kind not in SEGMENTATION_LOSSES:
         raise InvalidInput("segmentation loss", " or ".join(SEGMENTATION_LOSSES), repr(kind),
@@ -47,14 +49,26 @@ def segmentation_loss(
         raise InvalidInput("labels", expected, tuple(labels.shape))
     labels = labels.long()
     counted = labels != ignore_index
-    negative_log = F.cross_entropy(scores.float(), labels, reduction="none", ignore_index=ignore_index)
+    try:
+        loss = F.cross_entropy(scores.float(), labels, reduction="none", ignore_index=ignore_index)
+    except IndexError:
+        got = f"labels up to {int(labels[counted].max())}"
+        raise InvalidInput("labels", f"below {scores.shape[1]}, or {ignore_index}", got) from None
     if kind == "focal":
-        negative_log = (1 - torch.exp(-negative_log)) ** focal_gamma * negative_log
+        missed = -torch.expm1(-loss)
+        loss = missed.clamp_min(_SURE) ** focal_gamma * loss
     weights = counted.float()
     if class_weights is not None:
-        table = torch.as_tensor(class_weights, dtype=torch.float32, device=scores.device)
-        weights = table[labels.where(counted, 0)] * counted
-    return (weights * negative_log).sum() / weights.sum().clamp_min(1e-12)
+        weights = _table(class_weights, scores)[labels.where(counted, 0)] * counted
+    return (weights * loss).sum() / weights.sum().clamp_min(1e-12)
+
+
+def _table(class_weights: Sequence[float] | Tensor, scores: Tensor) -> Tensor:
+    table = torch.as_tensor(class_weights, dtype=torch.float32, device=scores.device)
+    if table.shape != scores.shape[1:2]:
+        expected = f"one number for each of the {scores.shape[1]} classes"
+        raise InvalidInput("class_weights", expected, f"of shape {tuple(table.shape)}")
+    return table
 
 
 def edge_loss(density: Tensor, target: Tensor, kind: str = "kl") -> Tensor:
