@@ -11,7 +11,59 @@ import math
 import numpy as np
 from numba import njit
 
-from saccade.warp.footprint_kernels import footprint, interval, level_for, pixel
+from saccade.warp.footprint_kernels import LONGEST, footprint, interval, level_for, pixel
+from saccade.warp.lanes import LANES, sum_rows
+
+TAPS = int(LONGEST) + 2
+"""The most pixels of a level that one side of a footprint touches."""
+
+
+@njit(nogil=True, cache=True, inline="always")
+def cover(low, high, shares):
+    """The pixels that an interval touches, first and count; and into ``shares`` how much of each."""
+    first, stop = int(low), math.ceil(high)
+    for place in range(first, stop):
+        shares[place - first] = min(high, place + 1.0) - max(low, float(place))
+    return first, stop - first
+
+
+@njit(nogil=True, cache=True)
+def level_lines(levels, level, image, base, strides, rest, channels):
+    """Where an image starts on a level, and the steps there to the next row, column and channel."""
+    if level == 0:
+        return image * strides[0], strides[1], strides[2], strides[3]
+    lines = levels[level, 2] * channels
+    return levels[level, 0] + image * levels[level, 1] * lines, lines, channels, 1
+
+
+@njit(nogil=True, cache=True)
+def columns_of(values, start, steps, down, rows, columns, channels, sums):
+    """sums[j * channels + c]: column j, channel c of a box of pixels, rows weighted by ``down``."""
+    lines, over, step = steps
+    many = columns * channels
+    padded = (many + LANES - 1) // LANES * LANES
+    if step == 1 and over == channels and start + (rows - 1) * lines + padded <= len(values):
+        for at in range(0, many, LANES):
+            sum_rows(values, start + at, lines, down, rows, sums, at)
+        return
+    sums[:many] = 0
+    for i in range(rows):
+        at = 0
+        for j in range(columns):
+            place = start + i * lines + j * over
+            for _ in range(channels):
+                sums[at] += down[i] * values[place]
+                place += step
+                at += 1
+
+
+@njit(nogil=True, cache=True, inline="always")
+def across_box(sums, across, columns, channels, channel):
+    """One channel of the sums of a box, columns weighted by ``across``."""
+    total = 0.0
+    for column in range(columns):
+        total += across[column] * sums[column * channels + channel]
+    return total
 
 
 @njit(nogil=True, cache=True)
@@ -22,8 +74,8 @@ def averaged(first, last, base, strides, images, rest, levels, grid, out):
     """
     height, width = levels[0, 1], levels[0, 2]
     channels, rows, columns = out.shape[1:]
-    total = np.empty(channels)
-    inner = np.empty(channels)
+    across, down = np.empty(TAPS, out.dtype), np.empty(TAPS, out.dtype)
+    sums = np.empty(TAPS * channels + LANES, out.dtype)
     for line in range(first, last):
         image, row = line // rows, line % rows
         for column in range(columns):
@@ -32,27 +84,17 @@ def averaged(first, last, base, strides, images, rest, levels, grid, out):
             scale = float(1 << level)
             x0, x1 = interval(pixel(grid[image, row, column, 0], width), wide, scale, width)
             y0, y1 = interval(pixel(grid[image, row, column, 1], height), tall, scale, height)
-            start, lines, over = levels[level, 0], levels[level, 2] * channels, channels
-            values, step = rest, 1
-            start += image % images * levels[level, 1] * lines
-            if level == 0:
-                values, start, step = base, image % images * strides[0], strides[3]
-                lines, over = strides[1], strides[2]
-            total[:] = 0.0
-            for i in range(int(y0), math.ceil(y1)):
-                inner[:] = 0.0
-                for j in range(int(x0), math.ceil(x1)):
-                    share = min(x1, j + 1.0) - max(x0, float(j))
-                    at = start + i * lines + j * over
-                    for channel in range(channels):
-                        inner[channel] += share * values[at]
-                        at += step
-                share = min(y1, i + 1.0) - max(y0, float(i))
-                for channel in range(channels):
-                    total[channel] += share * inner[channel]
-            area = (x1 - x0) * (y1 - y0)
+            left, many = cover(x0, x1, across)
+            top, high = cover(y0, y1, down)
+            start, lines, over, step = level_lines(
+                levels, level, image % images, base, strides, rest, channels
+            )
+            start += top * lines + left * over
+            values = base if level == 0 else rest
+            columns_of(values, start, (lines, over, step), down, high, many, channels, sums)
+            share = 1.0 / ((x1 - x0) * (y1 - y0))
             for channel in range(channels):
-                out[image, channel, row, column] = total[channel] / area
+                out[image, channel, row, column] = across_box(sums, across, many, channels, channel) * share
 
 
 @njit(nogil=True, cache=True)
@@ -60,10 +102,16 @@ def averaged_to_grid(first, last, base, strides, images, rest, levels, grid, gra
     """Rows ``first:last`` of the gradient with respect to each sample's place and to its footprint.
 
     out, sides: (B, h, w, 2); the gradient by position (x, y) in [-1, 1], and by width and height in pixels.
-    A side that is clipped by the border, or held at its least length, does not move.
+    An edge that moves outwards adds the mean along it less the mean of the box. An edge that the border clips
+    does not move, nor does a footprint held at its least length.
     """
     height, width = levels[0, 1], levels[0, 2]
     channels, rows, columns = gradient.shape[1:]
+    across, down = np.empty(TAPS, gradient.dtype), np.empty(TAPS, gradient.dtype)
+    one = np.ones(1, gradient.dtype)
+    room = TAPS * channels + LANES
+    sums = np.empty(room, gradient.dtype)
+    first_row, last_row = np.empty(room, gradient.dtype), np.empty(room, gradient.dtype)
     for line in range(first, last):
         image, row = line // rows, line % rows
         for column in range(columns):
@@ -72,39 +120,30 @@ def averaged_to_grid(first, last, base, strides, images, rest, levels, grid, gra
             scale = float(1 << level)
             x0, x1 = interval(pixel(grid[image, row, column, 0], width), wide, scale, width)
             y0, y1 = interval(pixel(grid[image, row, column, 1], height), tall, scale, height)
-            start, lines, over = levels[level, 0], levels[level, 2] * channels, channels
-            values, step = rest, 1
-            start += image % images * levels[level, 1] * lines
-            if level == 0:
-                values, start, step = base, image % images * strides[0], strides[3]
-                lines, over = strides[1], strides[2]
-            top, bottom, left, right = int(y0), math.ceil(y1) - 1, int(x0), math.ceil(x1) - 1
-            total = at_top = at_bottom = at_left = at_right = 0.0
-            for i in range(top, bottom + 1):
-                share = min(y1, i + 1.0) - max(y0, float(i))
-                across = 0.0
-                for j in range(left, right + 1):
-                    at = start + i * lines + j * over
-                    value = 0.0
-                    for channel in range(channels):
-                        value += gradient[image, channel, row, column] * values[at]
-                        at += step
-                    across += (min(x1, j + 1.0) - max(x0, float(j))) * value
-                    if j == left:
-                        at_left += share * value
-                    if j == right:
-                        at_right += share * value
-                total += share * across
-                if i == top:
-                    at_top = across
-                if i == bottom:
-                    at_bottom = across
-            long, high = x1 - x0, y1 - y0
-            mean = total / (long * high)
-            by_left = (mean - at_left / high) / long / scale if x0 > 0.0 else 0.0
-            by_right = (at_right / high - mean) / long / scale if x1 * scale < width else 0.0
-            by_top = (mean - at_top / long) / high / scale if y0 > 0.0 else 0.0
-            by_bottom = (at_bottom / long - mean) / high / scale if y1 * scale < height else 0.0
+            left, many = cover(x0, x1, across)
+            top, high = cover(y0, y1, down)
+            start, lines, over, step = level_lines(
+                levels, level, image % images, base, strides, rest, channels
+            )
+            start += top * lines + left * over
+            values, steps = base if level == 0 else rest, (lines, over, step)
+            columns_of(values, start, steps, down, high, many, channels, sums)
+            columns_of(values, start, steps, one, 1, many, channels, first_row)
+            columns_of(values, start + (high - 1) * lines, steps, one, 1, many, channels, last_row)
+            mean = at_left = at_right = at_top = at_bottom = 0.0
+            for channel in range(channels):
+                share = gradient[image, channel, row, column]
+                mean += share * across_box(sums, across, many, channels, channel)
+                at_left += share * sums[channel]
+                at_right += share * sums[(many - 1) * channels + channel]
+                at_top += share * across_box(first_row, across, many, channels, channel)
+                at_bottom += share * across_box(last_row, across, many, channels, channel)
+            long, deep = x1 - x0, y1 - y0
+            mean /= long * deep
+            by_left = (mean - at_left / deep) / (long * scale) if x0 > 0.0 else 0.0
+            by_right = (at_right / deep - mean) / (long * scale) if x1 * scale < width else 0.0
+            by_top = (mean - at_top / long) / (deep * scale) if y0 > 0.0 else 0.0
+            by_bottom = (at_bottom / long - mean) / (deep * scale) if y1 * scale < height else 0.0
             out[image, row, column, 0] = (by_left + by_right) * 0.5 * (width - 1)
             out[image, row, column, 1] = (by_top + by_bottom) * 0.5 * (height - 1)
             sides[image, row, column, 0] = (by_right - by_left) * 0.5 if wide > scale else 0.0

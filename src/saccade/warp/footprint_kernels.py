@@ -23,19 +23,18 @@ def footprint(grid, image, row, column, height, width):
     rows, columns = grid.shape[1], grid.shape[2]
     up, down = max(row - 1, 0), min(row + 1, rows - 1)
     left, right = max(column - 1, 0), min(column + 1, columns - 1)
-    wide = tall = 0.0
+    across = 0.25 if right - left == 2 else 0.5
+    along = 0.25 if down - up == 2 else 0.5
+    wide = abs(grid[image, row, right, 0] - grid[image, row, left, 0]) * across
+    wide += abs(grid[image, down, column, 0] - grid[image, up, column, 0]) * along
+    tall = abs(grid[image, row, right, 1] - grid[image, row, left, 1]) * across
+    tall += abs(grid[image, down, column, 1] - grid[image, up, column, 1]) * along
+    wide *= width - 1
+    tall *= height - 1
     if columns == 1:
-        wide = float(width)
-    else:
-        step = 0.5 / (right - left)
-        wide = abs(grid[image, row, right, 0] - grid[image, row, left, 0]) * step * (width - 1)
-        tall = abs(grid[image, row, right, 1] - grid[image, row, left, 1]) * step * (height - 1)
+        wide += width
     if rows == 1:
         tall += height
-    else:
-        step = 0.5 / (down - up)
-        wide += abs(grid[image, down, column, 0] - grid[image, up, column, 0]) * step * (width - 1)
-        tall += abs(grid[image, down, column, 1] - grid[image, up, column, 1]) * step * (height - 1)
     return max(wide, 1.0), max(tall, 1.0)
 
 
