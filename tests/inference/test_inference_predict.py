@@ -1,0 +1,192 @@
+"""From files to files: what is predicted, how outputs are called, and that they say what the network said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from saccade import unwarp_labels
+from saccade.data.classes import ClassTable
+from saccade.errors import FileProblem, SaccadeError, UsageError
+from saccade.inference import (
+    Job,
+    answer,
+    list_jobs,
+    make_folder,
+    parse_extras,
+    predict_all,
+    require_predictor,
+    save_labels,
+    save_scores,
+    still_to_do,
+)
+from saccade.samplers import DeformationSampler, OracleSampler, UniformSampler
+from saccade.segmenter import Segmenter
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread: None) -> None:
+    """The images are tiny."""
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("b.png", "a.jpg", "c.TIF"):
+        Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8)).save(folder / name)
+    (folder / "notes.txt").write_text("no image")
+    (folder / "deeper.png").mkdir()
+    return folder
+
+
+class Sides(torch.nn.Module):
+    """Class 1 in the right half of what it sees, else class 0; class 2 never."""
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        scores = torch.zeros(len(pixels), 3, *pixels.shape[2:])
+        half = pixels.shape[3] // 2
+        scores[:, 0, :, :half] = scores[:, 1, :, half:] = 4
+        return scores
+
+
+SEGMENTER = Segmenter(UniformSampler((6, 8)), Sides())
+CLASSES = ClassTable(("left", "right", "none"), (3, 200, 7), ((1, 2, 3), (40, 50, 60), (9, 9, 9)), 255)
+
+
+def test_folders_give_their_images_in_order_and_files_themselves(photos: Path, tmp_path: Path) -> None:
+    jobs = list_jobs([photos], tmp_path / "out")
+    assert [job.image.name for job in jobs] == ["a.jpg", "b.png", "c.TIF"]
+    assert [job.labels for job in jobs] == [tmp_path / "out" / f"{stem}.png" for stem in "abc"]
+    twice = list_jobs([photos / "a.jpg", photos / "a.jpg", photos], tmp_path / "out")
+    assert len(twice) == 3
+
+
+def test_what_cannot_be_predicted_is_refused_before_anything_runs(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "b.webp").write_bytes(b"")
+    cases: list[tuple[list[Path], Path, str]] = [
+        ([tmp_path / "nothing"], tmp_path / "out", "no such file or folder"),
+        ([tmp_path / "empty"], tmp_path / "out", "images"),
+        ([photos], tmp_path / "file", "a folder for the labels, but got a file"),
+        ([photos], photos, "among the images"),
+        ([photos / "b.png"], photos, "would replace an image"),
+        ([photos / "a.jpg", photos / "b.png"], photos, "would replace an image"),
+        ([photos, tmp_path / "b.webp"], tmp_path / "out", "two folders"),
+    ]
+    for inputs, out, words in cases:
+        with pytest.raises(SaccadeError, match=words):
+            list_jobs(inputs, out)
+
+
+def test_an_extra_never_takes_the_name_of_other_labels(photos: Path, tmp_path: Path) -> None:
+    (photos / "a_overlay.png").write_bytes((photos / "b.png").read_bytes())
+    assert len(list_jobs([photos], tmp_path / "out")) == 4
+    with pytest.raises(UsageError, match=r"a_overlay\.png"):
+        list_jobs([photos], tmp_path / "out", ["overlay"])
+
+
+def test_existing_outputs_are_refused_resumed_or_replaced(photos: Path, tmp_path: Path) -> None:
+    jobs = list_jobs([photos], tmp_path, ["overlay"])
+    (tmp_path / "a.png").write_text("labels without their overlay")
+    for path in jobs[1].outputs:
+        path.write_text("done")
+    with pytest.raises(FileProblem, match=r"a\.png: .* \(and 2 more\); use --resume"):
+        still_to_do(jobs, resume=False, overwrite=False)
+    assert still_to_do(jobs, resume=True, overwrite=False) == [jobs[0], jobs[2]]
+    assert still_to_do(jobs, resume=False, overwrite=True) == jobs
+
+
+def test_extras_are_named_and_a_typo_is_refused() -> None:
+    assert parse_extras("labels") == ()
+    assert parse_extras("samples, labels,density") == ("density", "samples")
+    with pytest.raises(UsageError, match="did you mean 'overlay'"):
+        parse_extras("overlays")
+
+
+def test_labels_come_at_full_resolution_with_the_indices_and_colours_of_the_classes(
+    photos: Path, tmp_path: Path
+) -> None:
+    job = Job(photos / "a.jpg", tmp_path / "a.png")
+    save_labels(answer(SEGMENTER, job), job, CLASSES, overwrite=False)
+    with Image.open(tmp_path / "a.png") as written:
+        indices, colours = np.asarray(written), np.asarray(written.convert("RGB"))
+    assert indices.shape == (20, 30)
+    assert set(np.unique(indices)) == {3, 200}
+    assert (indices[:, :15] == 3).all() and (indices[:, 15:] == 200).all()
+    assert tuple(colours[0, 0]) == (1, 2, 3) and tuple(colours[0, -1]) == (40, 50, 60)
+
+
+def test_indices_above_255_are_written_in_16_bits(photos: Path, tmp_path: Path) -> None:
+    wide = ClassTable(("left", "right", "none"), (3, 1200, 7), CLASSES.colours)
+    job = Job(photos / "a.jpg", tmp_path / "a.png")
+    save_labels(answer(SEGMENTER, job), job, wide, overwrite=False)
+    with Image.open(tmp_path / "a.png") as written:
+        assert set(np.unique(np.asarray(written))) == {3, 1200}
+
+
+def test_saved_scores_are_enough_to_make_the_labels_again(photos: Path, tmp_path: Path) -> None:
+    job = Job(photos / "a.jpg", tmp_path / "a.png", ("scores",))
+    said = answer(SEGMENTER, job)
+    save_scores(said, job, overwrite=False)
+    with np.load(tmp_path / "a_scores.npz") as saved:
+        scores, grid = torch.from_numpy(saved["scores"]).float(), torch.from_numpy(saved["grid"])
+        again = unwarp_labels(scores[None], grid[None], saved["size"].tolist())[0]
+    assert np.array_equal(again.numpy(), said.labels)
+
+
+def test_one_bad_image_does_not_stop_the_others(photos: Path, tmp_path: Path) -> None:
+    (photos / "aa.png").write_bytes((photos / "b.png").read_bytes()[:100])
+    jobs = list_jobs([photos], tmp_path / "out")
+    make_folder(tmp_path / "out")
+    done: list[tuple[str, bool]] = []
+    failed = predict_all(
+        SEGMENTER,
+        jobs,
+        lambda said, job: save_labels(said, job, CLASSES, overwrite=False),
+        on_done=lambda job, fault: done.append((job.image.name, fault is None)),
+    )
+    assert done == [("a.jpg", True), ("aa.png", False), ("b.png", True), ("c.TIF", True)]
+    assert [job.image.name for job, _ in failed] == ["aa.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png", "c.png"]
+
+
+@pytest.mark.parametrize("fault", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_an_image_too_large_for_the_memory_is_one_fault_among_others(
+    photos: Path, tmp_path: Path, fault: Exception
+) -> None:
+    def greedy(*_: object) -> None:
+        raise fault
+
+    jobs = [Job(photos / "a.jpg", tmp_path / "a.png")]
+    failed = predict_all(SEGMENTER, jobs, greedy, on_done=lambda *_: None)
+    assert "not enough memory" in str(failed[0][1]) and "a.jpg" in str(failed[0][1])
+
+
+def test_a_defect_is_not_taken_for_a_bad_image(photos: Path, tmp_path: Path) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    with pytest.raises(RuntimeError, match="a defect"):
+        predict_all(SEGMENTER, [Job(photos / "a.jpg", tmp_path / "a.png")], broken, on_done=lambda *_: None)
+
+
+def test_what_a_sampler_cannot_give_is_refused() -> None:
+    require_predictor(SEGMENTER, ("scores", "overlay"))
+    require_predictor(Segmenter(DeformationSampler((4, 4)), Sides()), ("density",))
+    with pytest.raises(UsageError, match="UniformSampler predicts no density; leave density out"):
+        require_predictor(SEGMENTER, ("density",))
+    with pytest.raises(UsageError, match="sees the true labels, so it predicts nothing"):
+        require_predictor(Segmenter(OracleSampler((4, 4)), Sides()))
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(FileProblem, match="a file where a folder should be"):
+        make_folder(tmp_path / "file" / "out")
