@@ -9,18 +9,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from saccade.errors import DataFaults, FileProblem, InvalidInput, SaccadeError, UsageError
-    from saccade.grids import attraction_grid, boundary_grid, edge_density, uniform_grid
-    from saccade.samplers import (
-        BoundarySampler,
-        DeformationSampler,
-        FoveationSampler,
-        OracleSampler,
-        UniformSampler,
-        Views,
-    )
-    from saccade.segmenter import Segmenter
-    from saccade.warp import Pyramid, sample, unwarp, unwarp_labels
+    from saccade.errors import DataFaults as DataFaults
+    from saccade.errors import FileProblem as FileProblem
+    from saccade.errors import InvalidInput as InvalidInput
+    from saccade.errors import SaccadeError as SaccadeError
+    from saccade.errors import UsageError as UsageError
+    from saccade.grids import attraction_grid as attraction_grid
+    from saccade.grids import boundary_grid as boundary_grid
+    from saccade.grids import edge_density as edge_density
+    from saccade.grids import elastic_grid as elastic_grid
+    from saccade.grids import uniform_grid as uniform_grid
+    from saccade.samplers import DeformationSampler as DeformationSampler
+    from saccade.samplers import OracleSampler as OracleSampler
+    from saccade.samplers import UniformSampler as UniformSampler
+    from saccade.samplers import Views as Views
+    from saccade.segmenter import Segmenter as Segmenter
+    from saccade.warp import Pyramid as Pyramid
+    from saccade.warp import sample as sample
+    from saccade.warp import unwarp as unwarp
+    from saccade.warp import unwarp_labels as unwarp_labels
 
 __version__ = "0.1.0"
 
@@ -28,6 +35,7 @@ _HOME = {
     "attraction_grid": "grids",
     "boundary_grid": "grids",
     "edge_density": "grids",
+    "elastic_grid": "grids",
     "uniform_grid": "grids",
     "Pyramid": "warp",
     "sample": "warp",
@@ -45,7 +53,7 @@ _HOME = {
     "UsageError": "errors",
 }
 
-__all__ = [*_HOME, "__version__"]  # noqa: PLE0604
+__all__ = [*_HOME, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""``saccade demo OUT``: the whole road on scenes that the program draws, by the same commands a user types."""
+"""``saccade demo OUT``: the whole road on scenes that the program draws, by the commands a user types."""
 
 from __future__ import annotations
 

@@ -40,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _fill(args: argparse.Namespace, run: Any, source: Path) -> None:
     """Evaluates where that is missing, and draws the examples."""
+    import numpy as np
+
     from saccade.data import SampleCache, open_data
     from saccade.evaluation import evaluate, load_evaluation, save_evaluation
     from saccade.report import draw_examples, save_examples
@@ -60,6 +62,6 @@ def _fill(args: argparse.Namespace, run: Any, source: Path) -> None:
     with Progress("drawing", None, "examples", quiet=args.quiet):
         examples = draw_examples(
             run.segmenter, load_evaluation(file), lambda stem: cache.get(data, items[stem]),
-            own_colours=data.classes.colours, device=device,
+            own_colours=np.asarray(data.classes.colours, np.uint8), device=device,
         )  # fmt: skip
     save_examples(examples, run.path / FIGURES)

@@ -100,7 +100,8 @@ def at_level(stiffness: Tensor, level: tuple[int, int]) -> Tensor:
 def _solve(stiffness: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, h, w, 2) float64 on the CPU by the compiled kernel, images side by side; stiffness as the twin's.
 
-    Also for a density on a GPU: it is small, and thousands of dependent sweeps over a small net leave a GPU idle.
+    Also for a density on a GPU: it is small, and thousands of dependent sweeps over a small net would leave
+    a GPU idle.
     """
     stiffness = stiffness.detach().double().cpu()
     grid = uniform_grid(levels(size)[0][0], len(stiffness)).double()
@@ -200,7 +201,7 @@ def rest_gradient(stiffness: Tensor, grid: Tensor, grad: Tensor) -> Tensor:
     """
     with torch.enable_grad():
         stiffness = stiffness.detach().requires_grad_()
-        across, down = spring_stiffness(at_level(stiffness, grid.shape[1:3]), grid)
+        across, down = spring_stiffness(at_level(stiffness, (grid.shape[1], grid.shape[2])), grid)
     grad_across, grad_down = torch.zeros_like(across), torch.zeros_like(down)
     for axis in (0, 1):
         adjoint = _adjoint(across.detach(), down.detach(), grad[..., axis], axis)

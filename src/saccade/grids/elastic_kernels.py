@@ -70,7 +70,7 @@ def _sweep(x, y, springs, colour, step):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True)
 def relax(density, x, y, rounds, sweeps, step):  # type: ignore[no-untyped-def]
-    """Brings the springs to rest in place: ``rounds`` times new stiffness, then ``sweeps`` sweeps by ``step``.
+    """Brings the springs to rest in place: ``rounds`` times new stiffness, then ``sweeps`` sweeps.
 
     density (h_a, w_a) float64 > 0; x, y (h, w) float64 in [-1, 1], more than one node.
     """

@@ -136,9 +136,10 @@ class SegmentationTask(L.LightningModule):
         pairs = zip(views.image_index.tolist(), grids.detach().split(1), strict=True)
         labels = torch.cat([sample_at(batch[i].labels, grid, mode="nearest") for i, grid in pairs])
         scores = self.segmenter.score(draw.tint(pixels))
+        weights = None if isinstance(options.class_weights, str) else options.class_weights
         return segmentation_loss(
             scores, labels.to(scores.device), options.segmentation,
-            focal_gamma=options.focal_gamma, class_weights=options.class_weights,
+            focal_gamma=options.focal_gamma, class_weights=weights,
         )  # fmt: skip
 
     def _has_density(self, views: Views) -> bool:
