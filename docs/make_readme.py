@@ -1,4 +1,4 @@
-"""The picture of the README: where the samples of a trained run lie on a photograph, and the labels they give.
+"""The picture of the README: where the samples of a trained run lie on a photograph, and the labels.
 
 python docs/make_readme.py RUN IMAGE docs/images/readme.jpg
 """

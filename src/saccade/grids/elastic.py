@@ -109,11 +109,9 @@ def _solve(stiffness: Tensor, size: tuple[int, int]) -> Tensor:
         for level, rounds in levels(size):
             nodes = resize_grid(grid, level).permute(3, 0, 1, 2).contiguous()
             densities = at_level(stiffness, level)[:, 0].contiguous().numpy()
-            step = over_relaxation(*level)
+            settings = (rounds, SWEEPS, over_relaxation(*level))
             images = zip(densities, *nodes.numpy(), strict=True)
-            waiting = [pool.submit(relax, *image, rounds, SWEEPS, step) for image in images]
-            for relaxed in waiting:
-                relaxed.result()
+            list(pool.map(lambda image, settings=settings: relax(*image, *settings), images))
             grid = nodes.permute(1, 2, 3, 0)
     return grid
 

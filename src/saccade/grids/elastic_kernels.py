@@ -10,7 +10,7 @@ Array = NDArray[np.float64]
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
-def _between(density, x, y):  # type: ignore[no-untyped-def]
+def _between(density, x, y):
     """Bilinear value of ``density`` (h_a, w_a) at (x, y) in [-1, 1]."""
     rows, columns = density.shape
     u = min(max((x + 1) * 0.5 * (columns - 1), 0.0), columns - 1.0)
@@ -25,7 +25,7 @@ def _between(density, x, y):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def stiffen(density, x, y, across, down):  # type: ignore[no-untyped-def]
+def stiffen(density, x, y, across, down):
     """Stiffness of every spring: the density at its middle. ``across`` (h, w - 1), ``down`` (h - 1, w)."""
     rows, columns = x.shape
     for i in range(rows):
@@ -37,7 +37,7 @@ def stiffen(density, x, y, across, down):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _springs(across, down, springs):  # type: ignore[no-untyped-def]
+def _springs(across, down, springs):
     """Stiffness to the left, right, upper and lower neighbour of each node, as shares of their sum."""
     rows, columns = springs.shape[:2]
     for i in range(rows):
@@ -52,7 +52,7 @@ def _springs(across, down, springs):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _sweep(x, y, springs, colour, step):  # type: ignore[no-untyped-def]
+def _sweep(x, y, springs, colour, step):
     """Moves every node of one colour towards the weighted mean of its neighbours; borders slide."""
     rows, columns = x.shape
     for i in range(rows):
@@ -69,7 +69,7 @@ def _sweep(x, y, springs, colour, step):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def relax(density, x, y, rounds, sweeps, step):  # type: ignore[no-untyped-def]
+def relax(density, x, y, rounds, sweeps, step):
     """Brings the springs to rest in place: ``rounds`` times new stiffness, then ``sweeps`` sweeps.
 
     density (h_a, w_a) float64 > 0; x, y (h, w) float64 in [-1, 1], more than one node.
