@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numba import njit
 
+from saccade.warp.footprint_kernels import footprint, interval, level_for, pixel
+
 
 @njit(nogil=True, cache=True)
 def box_sums(block, valid, masked, top, left, boxes, out):
@@ -52,6 +54,27 @@ def cell_sums(block, valid, masked, rows, columns, out):
                     for channel in range(channels):
                         out[a, b, channel] += area * block[i, j, channel]
                     out[a, b, channels] += area
+
+
+@njit(nogil=True, cache=True)
+def footprint_boxes(first, last, grid, size, levels, boxes, scales):
+    """Rows ``first:last`` (over batch x grid rows): each sample's box on level 0, as ``saccade.sample`` with
+    ``antialias`` would take it, and the downsampling of the level on which that would average it.
+
+    grid: (B, h, w, 2) float64. boxes: (B, h, w, 4) y0, y1, x0, x1 in pixel edges. scales: (B, h, w).
+    """
+    height, width = size
+    rows, columns = grid.shape[1:3]
+    for line in range(first, last):
+        image, row = line // rows, line % rows
+        for column in range(columns):
+            wide, tall = footprint(grid, image, row, column, height, width)
+            scale = float(1 << level_for(wide, tall, levels))
+            y0, y1 = interval(pixel(grid[image, row, column, 1], height), tall, scale, height)
+            x0, x1 = interval(pixel(grid[image, row, column, 0], width), wide, scale, width)
+            box = boxes[image, row, column]
+            box[0], box[1], box[2], box[3] = y0 * scale, y1 * scale, x0 * scale, x1 * scale
+            scales[image, row, column] = scale
 
 
 def means(sums: np.ndarray, dtype: np.dtype, empty: float) -> np.ndarray:

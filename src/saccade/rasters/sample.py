@@ -8,13 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saccade.grids.checks import footprints
 from saccade.grids.validate import require_grid
-from saccade.rasters.boxes import box_sums, means
+from saccade.rasters.boxes import box_sums, footprint_boxes, means
 from saccade.rasters.pieces import map_windows, validity
 from saccade.rasters.raster import Level, Raster
 from saccade.rasters.window import Window
-from saccade.warp.footprint_kernels import LONGEST, ROUNDING
+from saccade.warp.bands import run_bands
 
 BLOCK = 128
 
@@ -53,17 +52,13 @@ def sample_raster(raster: Raster, grid: Tensor, *, progress: Callable[[float], N
 
 
 def _boxes(grid: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """(n, 4) y0, y1, x0, x1 of each footprint in pixel edges of level 0, and (n,) the downsampling at which
-    its shorter side spans 2 to 4 pixels and its longer at most ``LONGEST``."""
-    sides = np.array([size[1], size[0]], float)
-    lengths = footprints(grid.double(), size).numpy().reshape(-1, 2).clip(min=1.0)
-    short, long = lengths.min(1) * ROUNDING, lengths.max(1)
-    level = np.maximum(np.floor(np.log2(short)) - 1, np.ceil(np.log2(long / LONGEST)))
-    level = level.clip(0, max(size).bit_length() - 1)
-    half = np.maximum(lengths, 2.0 ** level[:, None]) / 2
-    centres = ((grid.double().numpy().reshape(-1, 2) + 1) / 2 * (sides - 1)).clip(0, sides - 1) + 0.5
-    low, high = (centres - half).clip(0), np.minimum(centres + half, sides)
-    return np.stack([low[:, 1], high[:, 1], low[:, 0], high[:, 0]], 1), 2.0**level
+    """(n, 4) y0, y1, x0, x1 of each sample's box in pixel edges of level 0, and (n,) the downsampling of the
+    level that would average it in memory."""
+    places = grid.to(torch.float64).contiguous().numpy()
+    boxes, scales = np.empty((*places.shape[:3], 4)), np.empty(places.shape[:3])
+    lines = places.shape[0] * places.shape[1]
+    run_bands(footprint_boxes, lines, places, size, max(size).bit_length(), boxes, scales)
+    return boxes.reshape(-1, 4), scales.ravel()
 
 
 def _levels(raster: Raster, scale: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ class TileStore:
         self.output, self.size = output, size
         self.dtype = np.dtype(output.dtype)
         self.count = -(-size[0] // output.tile), -(-size[1] // output.tile)
-        self._plain: dict[Any, bytes] = {}
+        self._plain: dict[int, bytes] = {}
         about: dict[str, Any] = {"output": output.as_json(), "size": size, "effort": EFFORT}
         self.spool = Spool(folder, about, self.count[1] * output.channels, resume=resume)
 
@@ -44,8 +44,9 @@ class TileStore:
 
     def pack(self, pixels: np.ndarray) -> bytes:
         """A tile, filled up with zeros at the right and below, deflated."""
-        value = pixels[0, 0]
-        if pixels.shape == (self.output.tile, self.output.tile) and (pixels == value).all():
+        whole = pixels.shape == (self.output.tile, self.output.tile)
+        if whole and self.dtype.kind == "u" and (pixels == pixels[0, 0]).all():
+            value = int(pixels[0, 0])
             if value not in self._plain:
                 self._plain[value] = self._deflated(pixels)
             return self._plain[value]
