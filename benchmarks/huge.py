@@ -174,14 +174,12 @@ def in_own_process(name: str, image: Path, folder: Path) -> dict[str, Any]:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def compare(image: Path, folder: Path, rounds_wanted: int) -> list[dict[str, Any]]:
+def compare(image: Path, folder: Path, rounds: int) -> list[dict[str, Any]]:
     """The fastest of a few rounds, ours and the peer's taken in turn."""
     rows = []
     for pair in PAIRS:
-        rounds = [
-            [in_own_process(work.__name__, image, folder) for work in pair] for _ in range(rounds_wanted)
-        ]
-        ours, peer = (min(runs, key=lambda run: run["seconds"]) for runs in zip(*rounds, strict=True))
+        runs = [[in_own_process(work.__name__, image, folder) for work in pair] for _ in range(rounds)]
+        ours, peer = (min(kind, key=lambda run: run["seconds"]) for kind in zip(*runs, strict=True))
         share = {"image": image.name, "file_share": ours["bytes_read"] / image.stat().st_size}
         rows.append(ours | share | {"peer": peer, **_ratios(ours, peer)})
         print(_line(rows[-1]), flush=True)

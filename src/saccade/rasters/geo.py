@@ -20,7 +20,6 @@ from saccade.rasters.sniff import misnamed
 from saccade.rasters.window import Window
 
 _EXPECTED = "a georeferenced raster"
-_GEO_TAGS = (33550, 33922, 34264, 34735)
 _DRIVERS = {
     b"\0\0\0\x0cjP  ": "JP2OpenJPEG",
     b"\xff\x4f\xff\x51": "JP2OpenJPEG",
@@ -72,7 +71,7 @@ class GeoRaster(Raster):
             return self._rasterio.open(path, driver=self._driver, **options)
 
     def _environment(self) -> Any:
-        return self._rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR")
+        return self._rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES)
 
     def _read(self, window: Window, level: int) -> np.ndarray:
         with self._reading(self.path), self._locks[level], self._environment():
@@ -96,14 +95,6 @@ def gdal_driver(path: Path) -> str | None:
     with reading(path, _EXPECTED), path.open("rb") as file:
         start = file.read(16)
     return next((driver for magic, driver in _DRIVERS.items() if start.startswith(magic)), None)
-
-
-def is_georeferenced(path: Path) -> bool:
-    """Whether the first page of a TIFF carries GeoTIFF tags."""
-    from tifffile import TiffFile
-
-    with reading(path, "a TIFF image"), TiffFile(path) as file:
-        return any(code in file.pages[0].tags for code in _GEO_TAGS)  # type: ignore[union-attr]
 
 
 def _box(window: Window) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -33,13 +33,13 @@ def open_raster(path: Path | str, *, place: bool = True) -> Raster:
 
 
 def _open_tiff(path: Path, place: bool) -> Raster:
-    from saccade.rasters.geo import GeoRaster, is_georeferenced
+    from saccade.rasters.geotiff import is_georeferenced, open_geotiff
     from saccade.rasters.slide import SlideRaster, is_slide
     from saccade.rasters.tiff import TiffRaster
 
     if is_slide(path, tiff=True):
         return SlideRaster(path)
-    return GeoRaster(path) if place and is_georeferenced(path) else TiffRaster(path)
+    return open_geotiff(path) if place and is_georeferenced(path) else TiffRaster(path)
 
 
 def _open_other(path: Path) -> Raster:

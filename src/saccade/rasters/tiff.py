@@ -40,19 +40,19 @@ class TiffRaster(Raster):
                 series, notices = _image_series(self._file)
                 lock = threading.Lock()
                 self._levels, more = _level_readers(series, lock)
-                self._tag = _orientation(self._levels[0][0].frame)
-                info = _info(path, self._levels, self._tag, (*misnamed(path, "tiff"), *notices, *more))
+                self.orientation = _orientation(self._levels[0][0].frame)
+                info = _info(path, self._levels, self.orientation, (*misnamed(path, "tiff"), *notices, *more))
             except BaseException:
                 self._file.close()
                 raise
         super().__init__(info)
 
     def _read(self, window: Window, level: int) -> np.ndarray:
-        stored = stored_window(window, self.levels[level].size, self._tag)
+        stored = stored_window(window, self.levels[level].size, self.orientation)
         with reading(self.path, _EXPECTED):
             planes = [reader.read(stored) for reader in self._levels[level]]
             pixels = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
-        return np.ascontiguousarray(orient(pixels.astype(self.dtype, copy=False), self._tag))
+        return np.ascontiguousarray(orient(pixels.astype(self.dtype, copy=False), self.orientation))
 
     def close(self) -> None:
         self._file.close()
