@@ -51,9 +51,9 @@ class GeoRaster(Raster):
 
     @contextmanager
     def _reading(self, path: Path) -> Iterator[None]:
-        """GDAL's own errors are outside of Python's families."""
+        """GDAL's own errors are outside of Python's families, and its words go to stderr but for ``Env``."""
         try:
-            with reading(path, _EXPECTED):
+            with reading(path, _EXPECTED), self._rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
                 yield
         except (self._rasterio.errors.RasterioError, self._rasterio._err.CPLE_BaseError):
             raise FileProblem(path, _EXPECTED, "a damaged or truncated file") from None
@@ -66,20 +66,17 @@ class GeoRaster(Raster):
         return files
 
     def _handle(self, path: Path, **options: Any) -> Any:
-        with self._environment(), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return self._rasterio.open(path, driver=self._driver, **options)
 
-    def _environment(self) -> Any:
-        return self._rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES)
-
     def _read(self, window: Window, level: int) -> np.ndarray:
-        with self._reading(self.path), self._locks[level], self._environment():
+        with self._reading(self.path), self._locks[level]:
             planes = self._files[level].read(window=_box(window))
         return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
     def _valid(self, window: Window, level: int) -> np.ndarray:
-        with self._reading(self.path), self._locks[level], self._environment():
+        with self._reading(self.path), self._locks[level]:
             return self._files[level].dataset_mask(window=_box(window)) > 0
 
     def close(self) -> None:
