@@ -103,7 +103,8 @@ def write_table(out: Path, table: Path) -> None:
     names = ["size", "variant", "seeds", "lesion IoU", "mIoU", "label recovery (lesion)", "boundary IoU"]
     lines = [[*names, "GFLOPs", "of it sampler", "ms an image"], ["---"] * 10]
     for row in rows:
-        scores = [f"{mean:.3f} ± {spread:.3f}" for mean, spread in (row["lesion"], row["miou"])]
+        several = row["seeds"] > 1
+        scores = [f"{m:.3f}" + f" ± {spread:.3f}" * several for m, spread in (row["lesion"], row["miou"])]
         means = [f"{row[name][0]:.3f}" for name in ("recovery", "boundary")]
         cost = [f"{row['gflops']:.3f}", f"{row['sampler_gflops']:.3f}", f"{row['ms']:.1f}"]
         lines.append([row["size"], row["variant"], str(row["seeds"]), *scores, *means, *cost])
