@@ -22,8 +22,10 @@ TAPS = int(LONGEST) + 2
 def cover(low, high, shares):
     """The pixels that an interval touches, first and count; and into ``shares`` how much of each."""
     first, stop = int(low), math.ceil(high)
-    for place in range(first, stop):
-        shares[place - first] = min(high, place + 1.0) - max(low, float(place))
+    place = float(first)
+    for slot in range(np.uint64(stop - first)):
+        shares[slot] = min(high, place + 1.0) - max(low, place)
+        place += 1.0
     return first, stop - first
 
 
@@ -44,7 +46,7 @@ def columns_of(values, start, steps, down, rows, columns, channels, sums):
     padded = (many + LANES - 1) // LANES * LANES
     if step == 1 and over == channels and start + (rows - 1) * lines + padded <= len(values):
         for at in range(0, many, LANES):
-            sum_rows(values, start + at, lines, down, rows, sums, at)
+            sum_rows(values, start + at, lines, down, rows, sums, at)  # type: ignore[call-arg]
         return
     sums[:many] = 0
     for i in range(rows):
@@ -60,9 +62,10 @@ def columns_of(values, start, steps, down, rows, columns, channels, sums):
 @njit(nogil=True, cache=True, inline="always")
 def across_box(sums, across, columns, channels, channel):
     """One channel of the sums of a box, columns weighted by ``across``."""
-    total = 0.0
-    for column in range(columns):
-        total += across[column] * sums[column * channels + channel]
+    total, at = across[0] * sums[channel], np.uint64(channel)
+    for column in range(np.uint64(1), np.uint64(columns)):
+        at += np.uint64(channels)
+        total += across[column] * sums[at]
     return total
 
 
@@ -90,8 +93,10 @@ def averaged(first, last, base, strides, images, rest, levels, grid, out):
                 levels, level, image % images, base, strides, rest, channels
             )
             start += top * lines + left * over
-            values = base if level == 0 else rest
-            columns_of(values, start, (lines, over, step), down, high, many, channels, sums)
+            if level == 0:
+                columns_of(base, start, (lines, over, step), down, high, many, channels, sums)
+            else:
+                columns_of(rest, start, (lines, over, step), down, high, many, channels, sums)
             share = 1.0 / ((x1 - x0) * (y1 - y0))
             for channel in range(channels):
                 out[image, channel, row, column] = across_box(sums, across, many, channels, channel) * share

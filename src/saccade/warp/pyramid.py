@@ -8,7 +8,9 @@ Nothing is padded and nothing is dropped. With centres at whole numbers, full co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -118,8 +120,13 @@ def as_base(image: Tensor) -> Tensor:
     return kept.permute(0, 2, 3, 1)
 
 
-def level_table(shape: Any) -> np.ndarray:
+def level_table(shape: Sequence[int]) -> np.ndarray:
     """(levels, 3) int64: where each level starts in ``Pyramid.rest``, its rows, its columns."""
+    return _level_table(tuple(shape))
+
+
+@lru_cache(maxsize=256)
+def _level_table(shape: tuple[int, int, int, int]) -> np.ndarray:
     batch, height, width, channels = shape
     table, at = [(0, height, width)], 0
     for level in range(1, max(height, width).bit_length()):
@@ -129,7 +136,15 @@ def level_table(shape: Any) -> np.ndarray:
     return np.array(table, np.int64)
 
 
-def _values_above(shape: Any) -> int:
+def _rounding(dtype: torch.dtype, level: int) -> tuple[np.generic, np.ndarray]:
+    """What ``halve`` adds to a sum of four before it cuts, and the type of its sums of two."""
+    if dtype == torch.uint8:
+        return np.uint16(2 if level % 2 == 0 else 1), np.empty(0, np.uint16)
+    kind = np.float64 if dtype == torch.float64 else np.float32
+    return kind(0), np.empty(0, kind)
+
+
+def _values_above(shape: Sequence[int]) -> int:
     batch, _, _, channels = shape
     table = level_table(shape)
     return int((table[1:, 1] * table[1:, 2]).sum()) * batch * channels
@@ -148,11 +163,9 @@ class _Halvings(torch.autograd.Function):
         for level in range(1, len(levels)):
             at, rows, columns = (int(number) for number in levels[level])
             out = rest.detach().numpy()[at:]
-            rounding = (0.5 if level % 2 == 0 else 0.25) if base.dtype == torch.uint8 else 0.0
+            arguments = (below, strides, out, full, level, *_rounding(base.dtype, level))
             smallest = max(1, SMALLEST_BAND // (columns * full[2]))
-            run_bands(
-                halve, base.shape[0] * rows, below, strides, out, full, level, rounding, smallest=smallest
-            )
+            run_bands(halve, base.shape[0] * rows, *arguments, smallest=smallest)
             row = columns * full[2]
             below, strides = out, np.array([rows * row, row, full[2], 1], np.int64)
         return rest

@@ -6,7 +6,9 @@ is that number, and a mean over children weighs each by what it covers.
 
 from __future__ import annotations
 
-from numba import njit
+import numpy as np
+from numba import njit, types
+from numba.extending import overload
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -15,17 +17,71 @@ def cover(index, level, full):
     return max(0, min(full, (index + 1) << level) - (index << level))
 
 
+def quarter(total, rounding):
+    """A fourth of the sum of four values; integers are rounded, up where ``rounding`` is 2, down where 1."""
+    raise NotImplementedError("compiled kernels only")
+
+
+@overload(quarter)
+def _quarter(total, rounding):
+    if isinstance(total, types.Integer):
+        return lambda total, rounding: (total + rounding) >> np.uint16(2)
+    return lambda total, rounding: total * 0.25
+
+
+@njit(nogil=True, cache=True, inline="always")
+def join_pairs(row, out, to, columns, channels, gap, rounding):
+    """Writes the mean of each two neighbouring pixels of ``row``, which holds sums of two rows of pixels.
+
+    With ``channels`` a constant the compiler turns this into vector instructions.
+    """
+    for column in range(np.uint64(columns)):
+        left, target = column * np.uint64(2 * channels), np.uint64(to) + column * np.uint64(gap)
+        for channel in range(np.uint64(channels)):
+            total = row[left + channel] + row[left + np.uint64(channels) + channel]
+            out[target + channel] = quarter(total, rounding)
+
+
 @njit(nogil=True, cache=True)
-def halve(first, last, below, strides, out, full, level, rounding):
+def halve_whole(below, at, down, strides, out, to, columns, channels, row, rounding):
+    """``columns`` pixels of a level, each the mean of four pixels, from places ``at`` and ``at + down``."""
+    over, step = strides[2], strides[3]
+    upper, lower = np.uint64(at), np.uint64(at + down)
+    if step == 1 and over == channels:
+        for place in range(np.uint64(2 * columns * channels)):
+            row[place] = row.dtype.type(below[upper + place]) + row.dtype.type(below[lower + place])
+        if channels == 3:
+            join_pairs(row, out, to, columns, 3, 3, rounding)
+        elif channels == 1:
+            join_pairs(row, out, to, columns, 1, 1, rounding)
+        else:
+            join_pairs(row, out, to, columns, channels, channels, rounding)
+        return
+    for channel in range(channels):
+        first, second = upper + np.uint64(channel * step), lower + np.uint64(channel * step)
+        if over == 1:
+            for place in range(np.uint64(2 * columns)):
+                row[place] = row.dtype.type(below[first + place]) + row.dtype.type(below[second + place])
+        else:
+            for place in range(np.uint64(2 * columns)):
+                shift = place * np.uint64(over)
+                row[place] = row.dtype.type(below[first + shift]) + row.dtype.type(below[second + shift])
+        join_pairs(row, out, to + channel, columns, 1, channels, rounding)
+
+
+@njit(nogil=True, cache=True)
+def halve(first, last, below, strides, out, full, level, rounding, wide):
     """Rows ``first:last`` (over batch x rows) of ``level`` from the level below.
 
     below: flat, with ``strides`` of (batch, row, column, channel). out: flat, channels last. full: (H, W, C).
-    rounding: added before an integer type cuts the fraction off; 0 for floating types.
+    wide: an empty array of the type that holds the sum of two values.
     """
     height, width, channels = full
     rows = ((height - 1) >> level) + 1
     columns = ((width - 1) >> level) + 1
     over, step = strides[2], strides[3]
+    sums = np.empty(2 * columns * channels, wide.dtype)
+    half = rounding * 0.25
     for line in range(first, last):
         image, row = line // rows, line % rows
         upper = cover(2 * row, level - 1, height)
@@ -34,13 +90,8 @@ def halve(first, last, below, strides, out, full, level, rounding):
         down = strides[1] if lower else 0
         whole = width >> level if lower == upper else 0
         to = line * columns * channels
-        for column in range(whole):
-            at = top + over * 2 * column
-            for _ in range(channels):
-                total = below[at] + below[at + over] + below[at + down] + below[at + down + over]
-                out[to] = total * 0.25 + rounding
-                at += step
-                to += 1
+        halve_whole(below, top, down, strides, out, to, whole, channels, sums, rounding)
+        to += whole * channels
         for column in range(whole, columns):
             left = cover(2 * column, level - 1, width)
             right = cover(2 * column + 1, level - 1, width)
@@ -50,7 +101,7 @@ def halve(first, last, below, strides, out, full, level, rounding):
             for _ in range(channels):
                 above = below[at] * left + below[at + across] * right
                 under = below[at + down] * left + below[at + down + across] * right
-                out[to] = (above * upper + under * lower) / area + rounding
+                out[to] = (above * upper + under * lower) / area + half
                 at += step
                 to += 1
 

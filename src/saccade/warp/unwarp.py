@@ -141,10 +141,10 @@ def _label(out: np.ndarray, scores: Tensor, mesh: Mesh, place: Window, linear: b
     if not linear:
         _by_rows(labels.labelled_nearest, place, out, place, nodes, mesh.bins())
         return
-    cells = (best.shape[0] - 1, best.shape[1] - 1)
-    kinds, spans = np.empty((*cells, 2), np.uint8), np.empty((cells[0], -(-cells[1] // BLOCK), 3))
+    rows, columns = len(mesh.x) - 1, mesh.x.shape[1] - 1
+    kinds, spans = np.empty((rows, columns, 2), np.uint8), np.empty((rows, -(-columns // BLOCK), 3))
     folded = np.zeros(mesh.size[0], np.uint8)
-    run_bands(survey, cells[0], nodes, readable, kinds, spans, folded, smallest=smallest)
+    run_bands(survey, rows, nodes, readable, kinds, spans, folded, smallest=smallest)
     if mesh.covers() and (kinds == MANY).mean() < MOST_TRACED:
         _by_rows(labels.labelled_covering, place, out, place, nodes, readable, kinds, spans, folded)
     else:
