@@ -1,4 +1,4 @@
-"""Measures cases against named peers: warm-up, alternating runs, medians and spread, distance from the limit."""
+"""Measures cases against named peers: warm-up, alternating runs, medians, spread, distance from the limit."""
 
 from __future__ import annotations
 

@@ -178,19 +178,35 @@ def _samples() -> list[Case]:
         found.append(
             Case(f"{name}, anti-aliased, pyramid given", averaged, "grid_sample", plain, written, target)
         )
-        if cells == (64, 128):
-            found += [
-                Case(f"{name}, bilinear", lambda: sample(floats, grid), "grid_sample", plain, written, None),
-                Case(
-                    f"{name}, anti-aliased, forward and backward to the grid",
-                    _backward(grid, lambda leaf: sample(pyramid, leaf, antialias=True)),
-                    "grid_sample, forward and backward to the grid",
-                    _backward(grid, lambda leaf: grid_sample(floats, leaf, align_corners=True)),
-                    written,
-                    None,
-                ),
-            ]
-    return [*found, _pyramid(image)]
+    return [*found, *_other_samples(floats, pyramid), _pyramid(image)]
+
+
+def _other_samples(floats: Tensor, pyramid: Pyramid) -> list[Case]:
+    grid, written = deformed((64, 128)), "0.0983 MB written"
+    name = "sample 2048x1024 -> 64x128"
+
+    def plain() -> Tensor:
+        return grid_sample(floats, grid, align_corners=True, padding_mode="border")
+
+    return [
+        Case(f"{name}, bilinear", lambda: sample(floats, grid), "grid_sample", plain, written, None),
+        Case(
+            f"{name}, anti-aliased, no pyramid given",
+            lambda: sample(floats, grid, antialias=True),
+            "grid_sample",
+            plain,
+            written,
+            None,
+        ),
+        Case(
+            f"{name}, anti-aliased, forward and backward to the grid",
+            _backward(grid, lambda leaf: sample(pyramid, leaf, antialias=True)),
+            "grid_sample, forward and backward to the grid",
+            _backward(grid, lambda leaf: grid_sample(floats, leaf, align_corners=True)),
+            written,
+            None,
+        ),
+    ]
 
 
 def _pyramid(image: Tensor) -> Case:
