@@ -109,7 +109,7 @@ class Segmenter(nn.Module):
         return self.normalise(torch.cat(pixels), images)
 
     def normalise(self, pixels: Tensor, images: Sequence[Pyramid]) -> Tensor:
-        """Pixels in the units of the images to zero mean and unit variance, float32, where the weights are."""
+        """Pixels in the images' units to zero mean and unit variance, float32, where the weights are."""
         scale = 1 / 255 if images[0].dtype == torch.uint8 else 1.0
         pixels = (pixels.to(self.mean.device, torch.float32) * scale - self.mean) / self.std
         return pixels.contiguous(memory_format=self._layout)
@@ -140,7 +140,7 @@ class Segmenter(nn.Module):
             InvalidInput: for images of another shape or type, or of different sizes.
         """
         single = isinstance(images, Tensor) and images.ndim == 3
-        pyramids = as_pyramids(images[None] if single else images)  # type: ignore[index]
+        pyramids = as_pyramids(images[None] if single else images)  # type: ignore[index,call-overload]
         if len({pyramid.size for pyramid in pyramids}) > 1:
             sizes = sorted({pyramid.size for pyramid in pyramids})
             raise InvalidInput("images", "of one size in one call", sizes, "predict them one by one")
@@ -163,8 +163,8 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def _fast_layout(module: nn.Module) -> torch.memory_format:
-    """Channels last, which makes convolutions up to twice as fast on CPU and GPU; not with dilated ones: their
-    weight gradient in bfloat16 on the CPU is NaN in that layout (seen with PyTorch 2.15)."""
+    """Channels last, which makes convolutions up to twice as fast on CPU and GPU; not with dilated ones:
+    their weight gradient in bfloat16 on the CPU is NaN in that layout (seen with PyTorch 2.15)."""
     dilated = any(max(m.dilation) > 1 for m in module.modules() if isinstance(m, nn.Conv2d))
     return torch.contiguous_format if dilated else torch.channels_last
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,8 @@ def _train(args: argparse.Namespace, config: Any, data: Any, cache: Any) -> int:
                 device=args.device, on_epoch=tell,
             )  # fmt: skip
         except Interrupted as stop:
-            args.hint = str(stop)
-            raise KeyboardInterrupt from stop
+            print(f"saccade: {stop}", file=sys.stderr)
+            return 1
     say(f"{trained.path}: best weights after epoch {trained.epoch} of {epochs}", args)
     return 0
 

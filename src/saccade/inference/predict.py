@@ -67,7 +67,7 @@ def answer(segmenter: Segmenter, job: Job) -> Answer:
 def save_labels(given: Answer, job: Job, classes: ClassTable, *, overwrite: bool) -> None:
     """The labels as a PNG of the indices that masks of the data set hold, with its colours."""
     values = classes.decode(given.labels)
-    palette = classes.palette if max(classes.indices) <= 255 else None
+    palette = classes.palette.tolist() if max(classes.indices) <= 255 else None
     write_label_png(job.labels, values, palette, overwrite=overwrite)
 
 
