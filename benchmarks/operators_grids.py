@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from harness import Case
 from scipy import ndimage, sparse
 from scipy.sparse.linalg import splu, spsolve
 from torch import Tensor
 
+from harness import Case
 from saccade.grids import (
     attraction_grid,
     attraction_grid_reference,
