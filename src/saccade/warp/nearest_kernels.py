@@ -2,8 +2,8 @@
 
 In a tile only nodes that beat the one nearest to its centre, ``m``, somewhere in the tile can be nearest
 anywhere in it. |p - n|^2 - |p - m|^2 is linear in p, so the corners decide. Nodes are found through square
-bins. The same pruning is done again on blocks of the tile, and the few that are left compete for each pixel;
-of equally near nodes the lowest number wins.
+bins. The same pruning is done again on blocks of the tile, and the few that are left compete for each pixel,
+all pixels of a block at once in vector registers; of equally near nodes the lowest number wins.
 """
 
 from __future__ import annotations
@@ -96,37 +96,43 @@ def candidates(top, left, rows, columns, x, y, starts, order, side, across):
 def nearest_tile(tile, top, left, rows, columns, x, y, starts, order, side, across):
     """Writes the nearest node of every pixel of a tile into ``tile[:rows, :columns]``."""
     nodes = candidates(top, left, rows, columns, x, y, starts, order, side, across)
-    some = np.empty(len(nodes), np.int32)
+    xs, ys, far = np.empty(len(nodes)), np.empty(len(nodes)), np.empty(len(nodes))
+    for slot in range(len(nodes)):
+        xs[slot], ys[slot] = x[nodes[slot]], y[nodes[slot]]
+    least, winners = np.empty(BLOCK * BLOCK), np.empty(BLOCK * BLOCK, np.int32)
+    across_block, down_block = np.empty(BLOCK * BLOCK), np.empty(BLOCK * BLOCK)
     for i in range(0, rows, BLOCK):
         for j in range(0, columns, BLOCK):
             high, wide = min(BLOCK, rows - i), min(BLOCK, columns - j)
+            for pixel in range(BLOCK * BLOCK):
+                across_block[pixel] = left + j + pixel % BLOCK
+                down_block[pixel] = top + i + pixel // BLOCK
             hx, hy = (wide - 1) * 0.5, (high - 1) * 0.5
             cx, cy = left + j + hx, top + i + hy
-            best, rival = np.inf, nodes[0]
-            for node in nodes:
-                distance = (x[node] - cx) ** 2 + (y[node] - cy) ** 2
-                if distance < best or (distance == best and node < rival):
-                    best, rival = distance, node
-            count = 0
-            for node in nodes:
-                if not hopeless(node, rival, cx, cy, hx, hy, x, y):
-                    some[count] = node
-                    count += 1
-            for row in range(i, i + high):
-                for column in range(j, j + wide):
-                    tile[row, column] = _closest(top + row, left + column, x, y, some, count)
+            for slot in range(np.uint64(len(nodes))):
+                far[slot] = (xs[slot] - cx) ** 2 + (ys[slot] - cy) ** 2
+            rival = far.argmin()
+            bound = (math.sqrt(far[rival]) + 2.0 * math.sqrt(hx * hx + hy * hy)) ** 2 * (1.0 + 1e-9) + 1e-9
+            least[:] = np.inf
+            winners[:] = nodes[rival]
+            for slot in range(len(nodes)):
+                if far[slot] > bound or hopeless(nodes[slot], nodes[rival], cx, cy, hx, hy, x, y):
+                    continue
+                compete(xs[slot], ys[slot], nodes[slot], across_block, down_block, least, winners)
+            for row in range(high):
+                for column in range(wide):
+                    tile[i + row, j + column] = winners[row * BLOCK + column]
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _closest(row, column, x, y, some, count):
-    winner = some[0]
-    best = (x[winner] - column) ** 2 + (y[winner] - row) ** 2
-    for slot in range(1, count):
-        node = some[slot]
-        distance = (x[node] - column) ** 2 + (y[node] - row) ** 2
-        if distance < best or (distance == best and node < winner):
-            best, winner = distance, node
-    return winner
+@njit(nogil=True, cache=True)
+def compete(x, y, node, across, down, least, winners):
+    """Gives ``node`` at (x, y) the pixels (across, down) of a block to which it is nearer than any before."""
+    for pixel in range(np.uint64(BLOCK * BLOCK)):
+        distance = (x - across[pixel]) ** 2 + (y - down[pixel]) ** 2
+        level = (distance == least[pixel]) & (node < winners[pixel])
+        closer = (distance < least[pixel]) | level
+        least[pixel] = distance if closer else least[pixel]
+        winners[pixel] = node if closer else winners[pixel]
 
 
 @njit(nogil=True, cache=True)
