@@ -1,6 +1,8 @@
 """Segmentation networks; any module from (B, 3, h, w) to scores (B, K, h', w') is one."""
 
-from saccade.networks.build import Padded, build_network, require_network
+from saccade.networks.adapters import Scores
+from saccade.networks.build import build_network, require_network
+from saccade.networks.padded import Padded
 from saccade.networks.small import SmallUNet
 
-__all__ = ["Padded", "SmallUNet", "build_network", "require_network"]
+__all__ = ["Padded", "Scores", "SmallUNet", "build_network", "require_network"]

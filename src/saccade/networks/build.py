@@ -1,22 +1,34 @@
-"""Segmentation networks by name: ``small``, or ``architecture:encoder`` of segmentation-models-pytorch."""
+"""Segmentation networks by name."""
 
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Callable
 from typing import Any
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from saccade.errors import InvalidInput, SaccadeError, nearest_name
+from saccade.networks import adapters
+from saccade.networks.deeplab import DeepLabV3Plus
+from saccade.networks.encoders import require_encoder, weights_for
+from saccade.networks.hrnet import WIDTHS, HRNetV2
+from saccade.networks.padded import Padded
+from saccade.networks.pspnet import PSPNet
 from saccade.networks.small import SmallUNet
+from saccade.networks.unet import OriginalUNet
+from saccade.networks.upernet import UPerNet
 
 _SMALL = re.compile(r"small(?::([1-9][0-9]{0,4}))?")
-STRIDE = 32
-"""What both sides of an image must be a multiple of, for any encoder of five halvings."""
+ORIGINAL = "original"
+PUBLISHED: dict[str, Any] = {"pspnet": PSPNet, "upernet": UPerNet, "deeplabv3plus": DeepLabV3Plus}
+"""Architectures made here as their papers describe them; an encoder and, after a slash, its stride."""
+STRIDES = (8, 16, 32)
+ADAPTED = ("transformers", "monai", "python")
 
 
-def require_network(name: str) -> None:
+def require_network(name: str, *, pretrained: bool = False) -> None:
     """Checks a name without building anything.
 
     Raises:
@@ -24,53 +36,106 @@ def require_network(name: str) -> None:
     """
     if _SMALL.fullmatch(name):
         return
-    architecture, colon, encoder = name.partition(":")
-    if not colon or not encoder:
+    architecture, colon, rest = name.partition(":")
+    if not colon or not rest:
         expected = '"small", "small:WIDTH" or "ARCHITECTURE:ENCODER"'
         near = nearest_name(name, ["small"])
         fix = near if near.startswith("did") else 'for example "unet:resnet18"'
         raise InvalidInput("network", expected, repr(name), fix)
-    from segmentation_models_pytorch.encoders import encoders
-
-    known = _architectures()
-    if architecture not in known:
-        fix = nearest_name(architecture, [*known, "small"])
-        raise InvalidInput("architecture", "one of segmentation-models-pytorch's", repr(architecture), fix)
-    timm = encoder.startswith("tu-")
-    names = [f"tu-{model}" for model in _timm_models()] if timm else list(encoders)
-    if (encoder.partition(".")[0] if timm else encoder) not in names:
-        expected = 'a known encoder, or "tu-" and one of timm\'s'
-        raise InvalidInput("encoder", expected, repr(encoder), _nearest(encoder, names))
+    if architecture in ADAPTED:
+        _require_adapted(architecture, rest, pretrained)
+    elif architecture == "hrnetv2":
+        if rest not in WIDTHS:
+            raise InvalidInput("HRNetV2", "of a known width", repr(rest), nearest_name(rest, WIDTHS))
+    elif architecture in PUBLISHED:
+        require_encoder(_encoder_and_stride(architecture, rest)[0])
+    elif (architecture, rest) != ("unet", ORIGINAL):
+        known = _architectures()
+        if architecture not in known:
+            fix = nearest_name(architecture, [*known, *PUBLISHED, *ADAPTED, "hrnetv2", "small"])
+            raise InvalidInput("architecture", "one that there is", repr(architecture), fix)
+        require_encoder(rest)
 
 
 def build_network(name: str, classes: int, *, pretrained: bool = False) -> nn.Module:
     """A network that maps (B, 3, h, w) to scores (B, classes, h, w), for any h and w.
 
     Args:
-        name: "small" or "small:WIDTH", our small U-Net; or "ARCHITECTURE:ENCODER" with any architecture of
-            segmentation-models-pytorch (unet, pspnet, upernet, deeplabv3plus, ...) and any of its encoders
-            or, with the prefix "tu-", of timm's: "unet:resnet18", "upernet:tu-hrnet_w48".
+        name: one of
+
+            - ``small`` or ``small:WIDTH``, our small U-Net;
+            - ``hrnetv2:w48`` and the other widths: HRNetV2 with its own head;
+            - ``unet:original``, the U-Net of 2015;
+            - ``pspnet:ENCODER``, ``upernet:ENCODER``, ``deeplabv3plus:ENCODER``, as their papers have them;
+              ``pspnet:resnet50/16`` is one whose encoder ends at 1/16 of the image instead of the paper's;
+            - ``ARCHITECTURE:ENCODER`` of segmentation-models-pytorch (unet, fpn, segformer, ...);
+            - ``transformers:NAME``, ``monai:CLASS``, ``python:PACKAGE.MODULE.FUNCTION``: see
+              :mod:`saccade.networks.adapters`.
+
+            Encoders are those of segmentation-models-pytorch (``resnet50``) or, with the prefix ``tu-``, of
+            timm (``tu-xception65``).
         classes: K.
         pretrained: ImageNet weights for the encoder; they are fetched by name, so this needs a connection or
             a filled cache.
 
     Raises:
         InvalidInput: for a name that is none of these, with the nearest that is.
-        SaccadeError: when pretrained weights cannot be had.
+        SaccadeError: when pretrained weights cannot be had, or the parts of a name do not go together.
     """
-    require_network(name)
+    require_network(name, pretrained=pretrained)
     small = _SMALL.fullmatch(name)
     if small:
         return SmallUNet(classes, width=int(small[1] or 16))
-    architecture, _, encoder = name.partition(":")
-    weights = "imagenet" if pretrained else None
     try:
-        network = _architectures()[architecture](encoder, encoder_weights=weights, classes=classes)
-    except (ImportError, MemoryError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return Padded(_maker(name)(classes, pretrained))
+    except (ImportError, MemoryError, SaccadeError):
         raise
     except Exception as error:
         raise SaccadeError(_refusal(name, pretrained, error)) from error
-    return Padded(network)
+
+
+def _maker(name: str) -> Callable[[int, bool], nn.Module]:
+    """A function of K and whether weights are wanted, for a name that is known to be right."""
+    architecture, _, rest = name.partition(":")
+    if architecture == "transformers":
+        return lambda classes, pretrained: adapters.from_transformers(rest, classes, pretrained=pretrained)
+    if architecture == "monai":
+        return lambda classes, _: adapters.from_monai(rest, classes)
+    if architecture == "python":
+        return lambda classes, _: adapters.from_python(rest, classes)
+    if architecture == "hrnetv2":
+        return lambda classes, pretrained: HRNetV2(rest, classes, pretrained=pretrained)
+    if architecture in PUBLISHED:
+        encoder, stride = _encoder_and_stride(architecture, rest)
+        made = PUBLISHED[architecture]
+        return lambda classes, pretrained: made(encoder, classes, stride=stride, pretrained=pretrained)
+    if (architecture, rest) == ("unet", ORIGINAL):
+        return lambda classes, _: OriginalUNet(classes)
+    made = _architectures()[architecture]
+    return lambda classes, pretrained: made(
+        rest, encoder_weights=weights_for(rest, pretrained), classes=classes
+    )
+
+
+def _require_adapted(library: str, name: str, pretrained: bool) -> None:
+    if library == "transformers":
+        adapters.require_transformers(name, pretrained=pretrained)
+    elif library == "monai":
+        adapters.require_monai(name)
+    else:
+        adapters.require_python(name)
+
+
+def _encoder_and_stride(architecture: str, text: str) -> tuple[str, int]:
+    """``resnet50/16`` as a name and a stride; without one, the architecture's own."""
+    encoder, slash, stride = text.partition("/")
+    if not slash:
+        return encoder, PUBLISHED[architecture].stride
+    if stride not in map(str, STRIDES):
+        raise InvalidInput("stride of the encoder", "8, 16 or 32", repr(stride), f"for example {encoder}/16")
+    return encoder, int(stride)
 
 
 def _architectures() -> dict[str, Any]:
@@ -81,43 +146,9 @@ def _architectures() -> dict[str, Any]:
     return {made.__name__.lower(): made for made in found}
 
 
-def _timm_models() -> list[str]:
-    import timm
-
-    models: list[str] = timm.list_models()
-    return models
-
-
-def _nearest(encoder: str, names: list[str]) -> str:
-    """The way out of a typo; the whole list would be too long here."""
-    fix = nearest_name(encoder, names)
-    return fix if fix.startswith("did you mean") else "look at the encoders of segmentation-models-pytorch"
-
-
 def _refusal(name: str, pretrained: bool, error: Exception) -> str:
     reason = " ".join(str(error).split())[:300]
     if pretrained:
         way_out = "go online, or train without them"
         return f"the pretrained weights of {name!r} could not be had ({reason}); {way_out}"
     return f"the network {name!r} could not be made ({reason}); choose another encoder or architecture"
-
-
-class Padded(nn.Module):
-    """Lets a network that wants sides of a multiple of 32 take any size: repeats the border, then crops.
-
-    Args:
-        network: maps (B, C, h, w) to scores (B, K, h, w).
-        stride: what the sides must be a multiple of.
-    """
-
-    def __init__(self, network: nn.Module, stride: int = STRIDE) -> None:
-        super().__init__()
-        self.network = network
-        self.stride = stride
-
-    def forward(self, image: Tensor) -> Tensor:
-        rows, columns = image.shape[2:]
-        below, right = -rows % self.stride, -columns % self.stride
-        if below or right:
-            image = F.pad(image, (0, right, 0, below), mode="replicate")
-        return self.network(image)[:, :, :rows, :columns]

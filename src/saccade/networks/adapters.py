@@ -1,0 +1,165 @@
+"""Networks of other libraries, and of the user's own: loaded when named."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor, nn
+
+from saccade.errors import InvalidInput, nearest_name
+
+MONAI_DEFAULTS: dict[str, dict[str, Any]] = {
+    name: {"channels": (16, 32, 64, 128, 256), "strides": (2, 2, 2, 2)} for name in ("UNet", "AttentionUnet")
+}
+"""Of the networks that need more than dimensions and channels: the values of MONAI's tutorials."""
+
+
+class Scores(nn.Module):
+    """Takes the scores out of whatever a network answers: ``.logits``, ``["out"]``, or the first of several.
+
+    Args:
+        network: maps (B, 3, h, w) to a tensor, a list, a mapping, or an object with ``logits``.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, h, w) to scores (B, K, h', w')."""
+        return scores_of(self.network(image))
+
+
+def scores_of(answer: Any) -> Tensor:
+    """The scores in a network's answer.
+
+    Raises:
+        InvalidInput: when there are none, with what there is instead.
+    """
+    found = answer
+    if hasattr(answer, "logits"):
+        found = answer.logits
+    elif isinstance(answer, dict):
+        found = next((answer[key] for key in ("logits", "out") if key in answer), None)
+    elif isinstance(answer, list | tuple) and answer:
+        found = answer[0]
+    if not isinstance(found, Tensor) or found.ndim != 4:
+        got = (
+            f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(answer).__name__
+        )
+        expected = "scores (B, K, h, w), or something whose logits, out or first part they are"
+        raise InvalidInput("the network's answer", expected, got, "wrap it in a module that returns scores")
+    return found
+
+
+def from_transformers(name: str, classes: int, *, pretrained: bool = False) -> nn.Module:
+    """A semantic segmentation model of Hugging Face ``transformers``.
+
+    Args:
+        name: a model type ("segformer"), of its default shape; or a folder or a name on the hub, such as
+            "nvidia/mit-b0".
+        classes: K.
+        pretrained: the weights that the folder or the hub has; a head of another K starts fresh.
+    """
+    library = _library("transformers", "transformers")
+    if name in transformers_types():
+        options = library.AutoConfig.for_model(name, num_labels=classes)
+    else:
+        options = library.AutoConfig.from_pretrained(name, num_labels=classes)
+    maker = library.AutoModelForSemanticSegmentation
+    if pretrained:
+        return Scores(maker.from_pretrained(name, config=options, ignore_mismatched_sizes=True))
+    return Scores(maker.from_config(options))
+
+
+def from_monai(name: str, classes: int) -> nn.Module:
+    """A network of MONAI by its class, in two dimensions: ``SegResNet``, ``BasicUNet``, ``UNet``, ..."""
+    options = {"spatial_dims": 2, "in_channels": 3, "out_channels": classes, **MONAI_DEFAULTS.get(name, {})}
+    made: nn.Module = _monai_networks()[name](**options)
+    return Scores(made)
+
+
+def from_python(name: str, classes: int) -> nn.Module:
+    """What a function of an importable module makes: ``package.module.function``, called with K."""
+    made = _function(name)(classes)
+    if not isinstance(made, nn.Module):
+        raise InvalidInput(f"what {name} returns", "a torch.nn.Module", type(made).__name__)
+    return Scores(made)
+
+
+def require_transformers(name: str, *, pretrained: bool = False) -> None:
+    """Refuses a model type that there is not; a folder or a name on the hub is only known when it is read."""
+    _library("transformers", "transformers")
+    if "/" in name or Path(name).is_dir():
+        return
+    known = transformers_types()
+    if name not in known:
+        fix = nearest_name(name, known)
+        raise InvalidInput("model of transformers", "a type, a folder, or ORGANISATION/NAME", repr(name), fix)
+    if pretrained:
+        fix = "name the weights: transformers:nvidia/mit-b0, for example"
+        raise InvalidInput("model of transformers", "a folder or ORGANISATION/NAME", repr(name), fix)
+
+
+def require_monai(name: str) -> None:
+    """Refuses a class that MONAI lacks, or that needs more than dimensions and channels."""
+    known = _monai_networks()
+    if name not in known:
+        raise InvalidInput(
+            "network of MONAI", "a class with known options", repr(name), nearest_name(name, known)
+        )
+
+
+def require_python(name: str) -> None:
+    """Refuses what cannot be imported."""
+    _function(name)
+
+
+def transformers_types() -> list[str]:
+    """Model types that segment."""
+    auto = _library("transformers.models.auto.modeling_auto", "transformers")
+    return sorted(auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES)
+
+
+def _monai_networks() -> dict[str, Any]:
+    """The classes that can be made from dimensions and channels alone."""
+    nets = _library("monai.networks.nets", "monai")
+    found = {}
+    for name, made in vars(nets).items():
+        if isinstance(made, type) and issubclass(made, nn.Module) and name[:1].isupper():
+            given = inspect.signature(made).parameters
+            needed = {
+                key
+                for key, one in given.items()
+                if one.default is one.empty and one.kind < one.VAR_POSITIONAL
+            }
+            offered = {"spatial_dims", "in_channels", "out_channels"}
+            if offered <= given.keys() and needed <= offered | MONAI_DEFAULTS.get(name, {}).keys():
+                found[name] = made
+    return found
+
+
+def _library(module: str, package: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        fix = f"install it: pip install {package}"
+        raise InvalidInput("network", "one whose library is installed", f"one of {package}", fix) from error
+
+
+def _function(name: str) -> Any:
+    module, _, function = name.rpartition(".")
+    expected = "PACKAGE.MODULE.FUNCTION, a function of K that returns a torch.nn.Module"
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        fix = "install its package, or put its folder into PYTHONPATH"
+        raise InvalidInput("network", expected, f"{name!r} ({reason})", fix) from error
+    if not callable(found):
+        raise InvalidInput("network", expected, f"{name!r}, which is no function")
+    return found
