@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -27,11 +29,12 @@ class HRNetV2(nn.Module):
         super().__init__()
         import timm
 
-        self.encoder = timm.create_model(
+        encoder: Any = timm.create_model(
             f"hrnet_{width}", pretrained=pretrained, features_only=True, feature_location="",
             out_indices=(1, 2, 3, 4),
         )  # fmt: skip
-        channels = sum(self.encoder.feature_info.channels())
+        self.encoder = encoder
+        channels = sum(encoder.feature_info.channels())
         self.mix = ConvNorm(channels, channels)
         self.head = nn.Conv2d(channels, classes, 1)
 
