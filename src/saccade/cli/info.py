@@ -49,7 +49,7 @@ def _image(args: argparse.Namespace) -> int:
 
 def _data(args: argparse.Namespace) -> int:
     from saccade.cli import info_data
-    from saccade.data.folder import open_data
+    from saccade.data import open_data
 
     try:
         with Progress("checking", None, "images", quiet=args.quiet) as progress:

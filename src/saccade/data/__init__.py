@@ -9,12 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 from saccade.data.classes import ClassTable
 from saccade.data.dataset import DataSet, Decoded, Item
-from saccade.data.folder import DataFolder, open_data
+from saccade.data.formats import FORMATS
+from saccade.data.open import open_data
+from saccade.data.opened import DataFolder
+from saccade.data.options import DataOptions
 
 if TYPE_CHECKING:
     from saccade.data.cache import Sample, SampleCache
 
-__all__ = ["ClassTable", "DataFolder", "DataSet", "Decoded", "Item", "Sample", "SampleCache", "open_data"]
+__all__ = [
+    "FORMATS",
+    "ClassTable",
+    "DataFolder",
+    "DataOptions",
+    "DataSet",
+    "Decoded",
+    "Item",
+    "Sample",
+    "SampleCache",
+    "open_data",
+]
 
 
 def __getattr__(name: str) -> Any:

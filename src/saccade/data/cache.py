@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 from saccade.data.dataset import DataSet, Decoded, Item
 from saccade.data.memory import available_memory
 from saccade.errors import InvalidInput
+from saccade.rasters import Window
 from saccade.warp import Pyramid
 
 
@@ -27,23 +28,43 @@ class Sample:
         stem: the item's name.
         pyramid: of the image, uint8 (1, 3, H, W), red, green, blue.
         labels: (1, H, W) uint8 ids 0..K-1, ignored pixels 255.
+        read_instances: as :attr:`saccade.data.Decoded.read_instances`.
+        varied: a part of the image that was chosen by chance: what is computed of it holds only once.
     """
 
     stem: str
     pyramid: Pyramid
     labels: Tensor
+    read_instances: Callable[[], NDArray[np.integer]] | None = field(default=None, compare=False)
+    varied: bool = False
 
     @classmethod
     def of(cls, item: Item, decoded: Decoded) -> Sample:
         """From decoded pixels (H, W, 3) and (H, W)."""
         image = torch.from_numpy(_own(decoded.image)).permute(2, 0, 1)
         labels = torch.from_numpy(_own(decoded.labels))
-        return cls(item.stem, Pyramid.of(image[None]), labels[None])
+        return cls(item.stem, Pyramid.of(image[None]), labels[None], decoded.read_instances)
 
     @property
     def size(self) -> tuple[int, int]:
         """(H, W)."""
         return self.labels.shape[1], self.labels.shape[2]
+
+    @property
+    def instances(self) -> Tensor | None:
+        """(1, H, W) int32 ids of single objects, 0 where there is none; None where nobody drew any.
+
+        Read from the disk at each call. Raises FileProblem where it cannot be.
+        """
+        if self.read_instances is None:
+            return None
+        return torch.from_numpy(np.ascontiguousarray(self.read_instances(), np.int32))[None]
+
+    def part(self, window: Window) -> Sample:
+        """A part of the image that was chosen by chance, as a sample of its own, without instances."""
+        rows, columns = window.slices
+        image = self.pyramid.level(0)[:, :, rows, columns]
+        return Sample(self.stem, Pyramid.of(image), self.labels[:, rows, columns], None, True)
 
     @property
     def nbytes(self) -> int:

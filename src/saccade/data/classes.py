@@ -31,6 +31,7 @@ class ClassTable:
         colours: K colours (red, green, blue), each in [0, 255].
         file_ignore_index: the value of ignored pixels in mask files; None where none is ignored. A class
             that is listed under this value is not scored and stands in no table.
+        void: further values in mask files that are ignored, as official label sets have several.
         ignore_index: the id of ignored pixels after :meth:`encode`: 255, whatever the files use.
 
     Raises:
@@ -41,6 +42,7 @@ class ClassTable:
     indices: tuple[int, ...]
     colours: tuple[Colour, ...]
     file_ignore_index: int | None = None
+    void: tuple[int, ...] = ()
 
     ignore_index: ClassVar[int] = 255
 
@@ -56,8 +58,8 @@ class ClassTable:
                 raise InvalidInput(what, "different from each other", values)
         if any(not 0 <= index <= MAX_INDEX for index in self.indices):
             raise InvalidInput("class indices", f"in 0..{MAX_INDEX}", self.indices)
-        if self.file_ignore_index in self.indices:
-            raise InvalidInput("file_ignore_index", "no scored class", self.file_ignore_index)
+        if both := set(self.ignored_values) & set(self.indices):
+            raise InvalidInput("ignored values", "of no scored class", both)
 
     def __len__(self) -> int:
         """K, the number of scored classes."""
@@ -65,9 +67,14 @@ class ClassTable:
 
     @property
     def allowed_values(self) -> tuple[int, ...]:
-        """The values that a mask file may hold: the classes' indices and the ignored value."""
-        ignored = () if self.file_ignore_index is None else (self.file_ignore_index,)
-        return (*self.indices, *ignored)
+        """The values that a mask file may hold: the classes' indices and the ignored values."""
+        return (*self.indices, *self.ignored_values)
+
+    @property
+    def ignored_values(self) -> tuple[int, ...]:
+        """The values of mask files that count nowhere, each once."""
+        first = () if self.file_ignore_index is None else (self.file_ignore_index,)
+        return tuple(dict.fromkeys((*first, *self.void)))
 
     @cached_property
     def palette(self) -> NDArray[np.uint8]:
@@ -109,21 +116,20 @@ class ClassTable:
         return np.take(table, ids)
 
     def as_dict(self) -> dict[str, Any]:
-        """What a ``classes.json`` of these classes holds."""
+        """What a ``classes.json`` of label files that we write holds: ``void`` is of the originals only."""
         rows = zip(self.indices, self.names, self.colours, strict=True)
         classes = [{"index": index, "name": name, "colour": list(colour)} for index, name, colour in rows]
         return {"ignore_index": self.file_ignore_index, "classes": classes}
 
     @property
     def _is_identity(self) -> bool:
-        return self.indices == tuple(range(len(self))) and self.file_ignore_index in (None, 255)
+        return self.indices == tuple(range(len(self))) and set(self.ignored_values) <= {255}
 
     @cached_property
     def _id_of_value(self) -> NDArray[np.int16]:
         table = np.full(max(255, *self.allowed_values) + 1, -1, np.int16)
         table[list(self.indices)] = range(len(self))
-        if self.file_ignore_index is not None:
-            table[self.file_ignore_index] = self.ignore_index
+        table[list(self.ignored_values)] = self.ignore_index
         return table
 
 

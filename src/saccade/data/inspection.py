@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,27 +13,13 @@ from PIL import Image
 
 from saccade.data.classes import ClassTable
 from saccade.data.dataset import Decoded, Item
+from saccade.data.format import Format
+from saccade.data.opened import ItemFacts, decoded
 from saccade.data.parallel import in_order
 from saccade.errors import Fault, FileProblem
-from saccade.rasters import read_label_map, read_rgb
 
 OnDecoded = Callable[[Item, Decoded], None]
 OnProgress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class ItemFacts:
-    """What was seen of an item.
-
-    Attributes:
-        size: (H, W) of the upright image.
-        counts: K numbers of pixels, one a class.
-        ignored: the number of ignored pixels.
-    """
-
-    size: tuple[int, int]
-    counts: tuple[int, ...]
-    ignored: int
 
 
 @dataclass(frozen=True)
@@ -46,18 +33,21 @@ class Inspection:
 
 
 def inspect_items(
-    items: Sequence[Item],
+    items: Sequence[tuple[Item, bool]],
     classes: ClassTable | None,
+    format: Format,
     on_decoded: OnDecoded | None = None,
     on_progress: OnProgress | None = None,
 ) -> list[Inspection]:
     """Inspects items, in a few threads, and returns what was seen in their order.
 
-    ``on_decoded`` is called in those threads with each item that has no fault, so that decoded pixels need
-    not wait for each other. Without a class table (its file is broken) only files and sizes are checked.
+    ``items`` come with whether they are trained on. ``on_decoded`` is called in those threads with each that
+    has no fault, so that decoded pixels need not wait for each other. Without a class table (its file is
+    broken) only files and sizes are checked.
     """
     inspections: list[Inspection] = []
-    with closing(in_order(lambda item: _inspect(item, classes, on_decoded), items)) as results:
+    work = partial(_inspect, classes=classes, format=format, on_decoded=on_decoded)
+    with closing(in_order(lambda pair: work(*pair), items)) as results:
         for inspection in results:
             inspections.append(inspection)
             if on_progress is not None:
@@ -65,15 +55,17 @@ def inspect_items(
     return inspections
 
 
-def _inspect(item: Item, classes: ClassTable | None, on_decoded: OnDecoded | None) -> Inspection:
+def _inspect(
+    item: Item, trained_on: bool, classes: ClassTable | None, format: Format, on_decoded: OnDecoded | None
+) -> Inspection:
     faults: list[Fault] = []
     image, values = None, None
     try:
-        image = read_rgb(item.image)
+        image = format.image(item)
     except FileProblem as problem:
         faults.append(_as_fault(problem))
     try:
-        values = read_label_map(item.mask)
+        values = format.values(item)
     except FileProblem as problem:
         faults.append(_as_fault(problem))
     notices = () if image is None else _general(image.notices, item)
@@ -81,13 +73,13 @@ def _inspect(item: Item, classes: ClassTable | None, on_decoded: OnDecoded | Non
         faults.append(_size_fault(item, image.array.shape, values.shape))
     if values is None or classes is None:
         return Inspection(item, None, tuple(faults), notices)
-    counts = value_counts(values)
-    faults += _range_faults(item, counts, classes)
+    faults += _range_faults(item, value_counts(values), classes)
     if faults or image is None:
         return Inspection(item, None, tuple(faults), notices)
+    found = decoded(format, item, image.array, classes.encode_valid(values), notices, trained_on)
     if on_decoded is not None:
-        on_decoded(item, Decoded(image.array, classes.encode_valid(values), notices))
-    return Inspection(item, _facts(values.shape, counts, classes), (), notices)
+        on_decoded(item, found)
+    return Inspection(item, _facts(found.labels, classes), (), notices)
 
 
 def value_counts(values: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -98,11 +90,10 @@ def value_counts(values: NDArray[np.integer]) -> NDArray[np.int64]:
     return np.bincount(values.ravel(), minlength=256)
 
 
-def _facts(shape: tuple[int, ...], counts: NDArray[np.int64], classes: ClassTable) -> ItemFacts:
-    ignored = classes.file_ignore_index
-    padded = np.pad(counts, (0, max(0, max(classes.allowed_values) + 1 - len(counts))))
-    per_class = tuple(int(padded[index]) for index in classes.indices)
-    return ItemFacts((shape[0], shape[1]), per_class, 0 if ignored is None else int(padded[ignored]))
+def _facts(labels: NDArray[np.uint8], classes: ClassTable) -> ItemFacts:
+    counts = value_counts(labels)
+    size = (labels.shape[0], labels.shape[1])
+    return ItemFacts(size, tuple(counts[: len(classes)].tolist()), int(counts[classes.ignore_index]))
 
 
 def _general(notices: Sequence[str], item: Item) -> tuple[str, ...]:
@@ -129,8 +120,8 @@ def _range_faults(item: Item, counts: NDArray[np.int64], classes: ClassTable) ->
     shown = ", ".join(f"{value} ({counts[value]} pixels)" for value in strange[:5])
     more = f" and {len(strange) - 5} other values" if len(strange) > 5 else ""
     expected = "only the class indices " + _spelled(classes.indices)
-    if classes.file_ignore_index is not None:
-        expected += f" and {classes.file_ignore_index} (ignored)"
+    if classes.ignored_values:
+        expected += f" and {_spelled(tuple(sorted(classes.ignored_values)))} (ignored)"
     return [Fault(item.mask, expected, shown + more)]
 
 

@@ -68,14 +68,13 @@ def _leftovers(images: FilesByStem, wanted: Iterable[str]) -> list[str]:
     return [f"{unused} image{'s are' if unused > 1 else ' is'} in no split"] if unused else []
 
 
-def shared_contents(items: Mapping[str, Item], splits: Splits) -> list[Fault]:
+def shared_contents(splits: Mapping[str, Iterable[Item]]) -> list[Fault]:
     """Images of different splits whose files are byte for byte the same: a test image that was trained on."""
     by_length: dict[int, list[tuple[str, Item]]] = {}
-    for split, stems in splits.items():
-        for stem in stems:
-            if stem in items:
-                size = items[stem].image.stat().st_size
-                by_length.setdefault(size, []).append((split, items[stem]))
+    for split, items in splits.items():
+        for item in items:
+            if item.image.is_file():
+                by_length.setdefault(item.image.stat().st_size, []).append((split, item))
     faults = []
     for length, group in by_length.items():
         if length and len({split for split, _ in group}) > 1 and len({item.stem for _, item in group}) > 1:

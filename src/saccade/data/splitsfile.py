@@ -61,3 +61,11 @@ def _shared_stems(splits: Splits, path: Path) -> list[Fault]:
         for stem, names in homes.items()
         if len(names) > 1
     ]
+
+
+def wanted_splits(splits: Splits, names: tuple[str, ...], path: Path) -> tuple[Splits, list[Fault]]:
+    """The splits of these names, and a fault for each that is not there."""
+    missing = [name for name in names if name not in splits]
+    has = ", ".join(splits) or "none"
+    faults = [Fault(path, f"a split named {name!r}", f"only {has}") for name in missing]
+    return {name: splits[name] for name in names if name in splits}, faults

@@ -1,0 +1,58 @@
+"""The layouts that are known, and which of them a folder has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from saccade.data.folder import FolderFormat
+from saccade.data.format import Format
+from saccade.data.options import DataOptions
+from saccade.errors import FileProblem, InvalidInput, nearest_name
+
+FORMATS: dict[str, type[Format]] = {kind.name: kind for kind in (FolderFormat,)}
+
+
+def choose_format(root: Path, options: DataOptions) -> Format:
+    """The layout that the options name, or the one that the folder has.
+
+    Raises:
+        InvalidInput: for a name that there is not.
+        FileProblem: ``root`` is no folder, of no known layout, or of several.
+    """
+    kind = FORMATS.get(options.format)
+    if kind is None and options.format != "auto":
+        names = ("auto", *FORMATS)
+        fix = nearest_name(options.format, names)
+        raise InvalidInput("data.format", "one of " + ", ".join(names), repr(options.format), fix)
+    if not root.is_dir():
+        found = "a file" if root.exists() else "no such folder"
+        raise FileProblem(root, "a data set, which is a folder", found)
+    return kind(options) if kind is not None else _recognise(root)(options)
+
+
+def recognised(root: Path) -> list[type[Format]]:
+    """The layouts that ``root`` has; our own only where it has no other."""
+    if not root.is_dir():
+        return []
+    others = [kind for kind in FORMATS.values() if kind is not FolderFormat and kind.recognises(root)]
+    return others or ([FolderFormat] if FolderFormat.recognises(root) else [])
+
+
+def _recognise(root: Path) -> type[Format]:
+    kinds = recognised(root)
+    if len(kinds) == 1:
+        return kinds[0]
+    if kinds:
+        found = "several: " + ", ".join(f"{kind.title} ({kind.looks_for})" for kind in kinds)
+        fix = "say which: " + " or ".join(f"data.format={kind.name}" for kind in kinds)
+        raise FileProblem(root, "one data set", found, fix)
+    expected = "a data set: " + "; ".join(f"{kind.title} ({kind.looks_for})" for kind in FORMATS.values())
+    found = "an empty folder" if not any(root.iterdir()) else "none of these in it"
+    raise FileProblem(root, expected, found, _inside(root))
+
+
+def _inside(root: Path) -> str:
+    """Where a folder inside is one: an archive that was unpacked into a folder of its own."""
+    inside = [(sub, recognised(sub)) for sub in sorted(root.iterdir()) if sub.is_dir()]
+    named = [f"{sub} ({kinds[0].title})" for sub, kinds in inside if kinds]
+    return f"did you mean {' or '.join(named[:3])}?" if named else ""

@@ -1,0 +1,96 @@
+"""``open_data``: any data set that Saccade knows, checked before any work starts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from saccade.data.classes import ClassTable
+from saccade.data.dataset import SPLITS, Item
+from saccade.data.format import Found
+from saccade.data.formats import choose_format
+from saccade.data.inspection import OnDecoded, OnProgress, inspect_items
+from saccade.data.opened import DataFolder
+from saccade.data.options import DataOptions
+from saccade.data.pairs import shared_contents
+from saccade.errors import DataFaults, Fault, InvalidInput
+
+
+def open_data(
+    path: Path | str,
+    options: DataOptions | None = None,
+    *,
+    splits: Iterable[str] | None = None,
+    on_decoded: OnDecoded | None = None,
+    on_progress: OnProgress | None = None,
+    **changes: Any,
+) -> DataFolder:
+    """Opens a data set and checks everything in it, files and pixels, before any work starts.
+
+    Args:
+        path: its folder; what lies in it decides which data set it is.
+        options: its layout, crop and resolution; default the layout that is recognised, whole images.
+        splits: the splits whose files are needed ("train", "val", "test"); None for all that are there.
+        on_decoded: called, from a few threads, once with each item and its pixels, which the check decodes
+            anyway: hand in :meth:`saccade.data.cache.SampleCache.keep`.
+        on_progress: called with how many items of how many are checked.
+        changes: single options by name: ``crop="square"``.
+
+    Raises:
+        FileProblem: where ``path`` is not a folder, or no data set that is known.
+        InvalidInput: for an option that there is not, or a value that is not allowed.
+        DataFaults: with every fault that was found: file, what was expected, what was found.
+    """
+    root = Path(path)
+    options = replace((options or DataOptions()).changed(changes), path=str(root))
+    wanted = None if splits is None else tuple(splits)
+    for name in wanted or ():
+        if name not in SPLITS:
+            raise InvalidInput("split", f"one of {', '.join(SPLITS)}", repr(name))
+    format = choose_format(root, options)
+    found = format.find(root, wanted)
+    pairs = [(item, name == "train") for item, name in _each(found)]
+    inspections = inspect_items(pairs, found.classes, format, on_decoded, on_progress)
+    faults = [*found.faults, *shared_contents(found.splits)]
+    faults += [fault for inspection in inspections for fault in inspection.faults]
+    if faults or found.classes is None:
+        raise DataFaults(faults)
+    facts = {i.item.stem: i.facts for i in inspections if i.facts is not None}
+    items = {name: tuple(some) for name, some in found.splits.items()}
+    data = DataFolder(root, found.classes, items, facts, format=format)
+    if wanted is not None and (empty := _unlabelled(data, wanted)):
+        raise DataFaults(empty)
+    counted = Counter(notice for inspection in inspections for notice in inspection.notices)
+    lines = [f"{notice}: {n} image{'s' if n > 1 else ''}" for notice, n in sorted(counted.items())]
+    return replace(data, notices=(*found.notices, *lines, *_unseen_classes(data, data.classes)))
+
+
+def _each(found: Found) -> list[tuple[Item, str]]:
+    """Every item once, with its split; one that stands in two splits, which is a fault, with the first."""
+    pairs: dict[Item, str] = {}
+    for name, items in found.splits.items():
+        for item in items:
+            pairs.setdefault(item, name)
+    return list(pairs.items())
+
+
+def _unlabelled(data: DataFolder, splits: Sequence[str]) -> list[Fault]:
+    """The splits in which every pixel is ignored: there is nothing to learn or to score."""
+    return [
+        Fault(data.path, f"labels in {name}", "only ignored pixels; choose another split")
+        for name in splits
+        if data.class_counts(name).sum() == 0
+    ]
+
+
+def _unseen_classes(data: DataFolder, classes: ClassTable) -> list[str]:
+    lines = []
+    for split in data.splits:
+        counts = data.class_counts(split)
+        absent = [name for name, count in zip(classes.names, counts, strict=True) if count == 0]
+        if absent:
+            lines.append(f"no pixel of {', '.join(absent)} in {split}")
+    return lines
