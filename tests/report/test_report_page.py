@@ -18,7 +18,9 @@ from saccade.report.history import read_history
 from saccade.report.palette import class_palette
 
 VOID = {"meta", "img", "br", "circle", "line", "path", "polyline", "polygon"}
-METRICS = "epoch,step,train_loss,train_segmentation_loss,train_edge_loss,val_miou,val_iou_leaf,lr,seconds\n"
+METRICS = (
+    "epoch,step,train_loss,train_segmentation_loss,train_sampler_loss,val_miou,val_iou_leaf,lr,seconds\n"
+)
 
 
 class Checked(HTMLParser):

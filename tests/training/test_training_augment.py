@@ -76,8 +76,8 @@ def test_a_mirrored_step_is_the_step_on_the_mirrored_image(
         one = Sample("a", Pyramid.of(flipped(image, x, y).contiguous()), flipped(labels, x, y).contiguous())
         views = task._look([one], draw)
         parts = [task._segmentation([one], views, draw)]
-        if task._has_density(views):
-            parts.append(task._edge([one], views, draw))
+        if task.lesson is not None:
+            parts.append(task.lesson([one], views, draw))
         losses.append(torch.stack(parts))
     torch.testing.assert_close(losses[0], losses[1], rtol=2e-4, atol=1e-5)
 

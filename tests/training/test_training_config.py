@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from saccade.errors import FileProblem, InvalidInput, SaccadeError, UsageError
 from saccade.training import Config, read_config, save_config
-from saccade.training.config import OptimizerConfig, SamplerConfig, ScheduleConfig
+from saccade.training.config import OptimizerConfig, ScheduleConfig
 from saccade.training.configfile import from_dict, to_dict
+from saccade.training.sampler_options import SamplerConfig
 from saccade.training.sizes import parse_size
 
 
@@ -49,7 +50,7 @@ def test_what_is_saved_reads_back_the_same(tmp_path: Path) -> None:
             "optimizer.learning_rate=1e-05",
             "training.early_stopping=3",
             "network.name=unet:resnet18",
-            "data=/some/where",
+            "data.path=/some/where",
             "classes={ignore_index: null, classes: [{index: 0, name: blätter, colour: [1, 2, 3]}]}",
         ]
     )

@@ -12,6 +12,7 @@ from saccade.data import DataFolder, SampleCache
 from saccade.errors import InvalidInput, SaccadeError
 from saccade.training import Config, Run, load_run
 from saccade.training.build import build_segmenter
+from saccade.training.lessons import EdgeLesson
 from saccade.training.loading import Samples
 from saccade.training.loop import resolve
 from saccade.training.task import SegmentationTask
@@ -87,7 +88,7 @@ def test_the_single_variant_teaches_the_density_net_by_the_segmentation_loss_alo
     def forbidden(*_: object) -> None:
         raise AssertionError("the edge loss was asked for")
 
-    monkeypatch.setattr(SegmentationTask, "_edge", forbidden)
+    monkeypatch.setattr(EdgeLesson, "__call__", forbidden)
     assert sampler_gradient(opened, cache, tiny_config("training.variant=single")) > 0
 
 
@@ -163,9 +164,7 @@ def test_metrics_csv_has_a_row_an_epoch_with_losses_scores_and_rate(
     assert [row["epoch"] for row in found] == ["0", "1"]
     assert [row["step"] for row in found] == ["2", "4"]
     for row in found:
-        parts = float(row["train_segmentation_loss"]) + run.config.loss.edge_weight * float(
-            row["train_edge_loss"]
-        )
+        parts = float(row["train_segmentation_loss"]) + float(row["train_sampler_loss"])
         assert float(row["train_loss"]) == pytest.approx(parts, rel=1e-4)
         ious = [float(row[f"val_iou_{name}"]) for name in opened.classes.names]
         assert float(row["val_miou"]) == pytest.approx(sum(ious) / len(ious), abs=1e-5)

@@ -15,7 +15,7 @@ SCORE = "val_iou_"
 LOSSES = {
     "train_loss": "loss",
     "train_segmentation_loss": "segmentation",
-    "train_edge_loss": "edge",
+    "train_sampler_loss": "sampler",
 }
 
 

@@ -13,7 +13,8 @@ from saccade.samplers import (
     UniformSampler,
 )
 from saccade.segmenter import Segmenter
-from saccade.training.config import Config, SamplerConfig
+from saccade.training.config import Config
+from saccade.training.sampler_options import SamplerConfig
 
 
 def build_segmenter(config: Config, classes: int) -> Segmenter:

@@ -2,89 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from saccade.errors import InvalidInput, nearest_name
+from saccade.data.options import DataOptions
+from saccade.errors import InvalidInput
+from saccade.training.checks import all_at_least, at_least, one_of
+from saccade.training.sampler_options import BoundaryConfig, FoveationConfig, SamplerConfig
 
-SAMPLERS = ("deformation", "uniform", "oracle")
 SCHEDULES = ("cosine", "poly", "step", "constant")
 VARIANTS = ("joint", "single", "staged", "staged_joint")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-
-
-def one_of(what: str, value: object, allowed: tuple[str, ...]) -> None:
-    """Refuses a value that is none of the names allowed."""
-    if value not in allowed:
-        fix = nearest_name(str(value), allowed)
-        raise InvalidInput(what, "one of " + ", ".join(allowed), repr(value), fix)
-
-
-def at_least(what: str, value: float | None, least: float) -> None:
-    """Refuses a number that is too small or not finite; None passes."""
-    if value is not None and not least <= value < math.inf:
-        raise InvalidInput(what, f"a finite number of at least {least:g}", value)
-
-
-def all_at_least(what: str, values: Sequence[float] | None, least: float) -> None:
-    """Refuses a list that is empty or has a number that is too small; None passes."""
-    if values is not None and len(values) == 0:
-        raise InvalidInput(what, "a list of one number or more", "an empty list")
-    for value in values or ():
-        at_least(what, value, least)
-
-
-@dataclass(frozen=True)
-class SamplerConfig:
-    """Where to look.
-
-    Attributes:
-        name: deformation (learned), uniform, or oracle (sees the true labels: for study only).
-        size: (rows, columns) that the segmentation network sees: the budget.
-        overview: (rows, columns) of the overview; default ``size``.
-        density: (rows, columns) of the density; default that of the overview.
-        grid: elastic, or attraction (as published).
-        floor: smallest share of attention that any place gets, 0 to 1; smaller gathers more.
-        radius: of the attraction, in pixels of the density; default a quarter of its short axis.
-        cover: the attraction's outermost samples stay on the border; false as published.
-        channels: of the density net's 3x3 layers.
-        dilations: of the same layers.
-        blur: of the edges that the density is taught, in pixels of the density.
-        edge_weights: how much edges count by class: "rarity" (1 / sqrt of the share of pixels), "equal" (as
-            published), or one number a class.
-    """
-
-    name: str = "deformation"
-    size: tuple[int, int] = (64, 128)
-    overview: tuple[int, int] | None = None
-    density: tuple[int, int] | None = None
-    grid: str = "elastic"
-    floor: float = 0.1
-    radius: int | None = None
-    cover: bool = True
-    channels: tuple[int, ...] = (24, 24, 3)
-    dilations: tuple[int, ...] = (1, 1, 1)
-    blur: float = 1.0
-    edge_weights: str | tuple[float, ...] = "rarity"
-
-    def __post_init__(self) -> None:
-        one_of("sampler.name", self.name, SAMPLERS)
-        one_of("sampler.grid", self.grid, ("elastic", "attraction"))
-        for name in ("size", "overview", "density", "channels", "dilations"):
-            all_at_least(f"sampler.{name}", getattr(self, name), 1)
-        at_least("sampler.radius", self.radius, 1)
-        at_least("sampler.blur", self.blur, 0)
-        if not 0 <= self.floor <= 1 or (self.floor == 0 and self.grid == "elastic"):
-            allowed = "in (0, 1]" if self.grid == "elastic" else "in [0, 1]"
-            raise InvalidInput("sampler.floor", f"{allowed} for the {self.grid} grid", self.floor)
-        if isinstance(self.edge_weights, str):
-            one_of("sampler.edge_weights", self.edge_weights, ("rarity", "equal"))
-        else:
-            all_at_least("sampler.edge_weights", self.edge_weights, 0)
-        if len(self.channels) != len(self.dilations):
-            got = f"{len(self.channels)} channels and {len(self.dilations)} dilations"
-            raise InvalidInput("sampler.dilations", "as many as sampler.channels", got)
 
 
 @dataclass(frozen=True)
@@ -226,20 +153,22 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """All options of a run; ``data`` and ``classes`` are filled in when it starts.
+    """All options of a run; ``data.path`` and ``classes`` are filled in when it starts.
 
     Attributes:
-        data: the data folder that it was trained on.
+        data: what it was trained on, and how that was read.
         classes: of the data, as in its classes.json.
     """
 
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    boundary: BoundaryConfig = field(default_factory=BoundaryConfig)
+    foveation: FoveationConfig = field(default_factory=FoveationConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     training: ScheduleConfig = field(default_factory=ScheduleConfig)
-    data: str | None = None
+    data: DataOptions = field(default_factory=DataOptions)
     classes: dict | None = None
 
     def __post_init__(self) -> None:

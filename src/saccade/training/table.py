@@ -26,7 +26,7 @@ class MetricsTable(L.Callback):
             "step",
             "train_loss",
             "train_segmentation_loss",
-            "train_edge_loss",
+            "train_sampler_loss",
             "val_miou",
         ]
         self.columns += [*(f"val_iou_{name}" for name in class_names), "lr", "seconds"]

@@ -11,14 +11,15 @@ from torch import Tensor
 
 from saccade.data.cache import Sample
 from saccade.errors import SaccadeError
-from saccade.losses import edge_loss, segmentation_loss
+from saccade.losses import segmentation_loss
 from saccade.metrics import iou, miou
 from saccade.metrics.pooled import ConfusionMatrix
 from saccade.samplers import Views
 from saccade.segmenter import Segmenter
 from saccade.training.augment import Augmentation
-from saccade.training.build import edge_target
 from saccade.training.config import Config
+from saccade.training.lessons import build_lesson
+from saccade.training.parts import PARTS, random_parts
 from saccade.training.schedule import build_optimizer, rate_factor
 from saccade.training.seeds import seed_of
 from saccade.warp import sample as sample_at
@@ -50,9 +51,8 @@ class SegmentationTask(L.LightningModule):
         self.training_images = list(training_images)
         self.segmenter, self.config, self.class_names = segmenter, config, class_names
         self.steps_an_epoch = steps_an_epoch
-        self.edge_target = edge_target(config.sampler)
+        self.lesson = build_lesson(config)
         self.confusion = ConfusionMatrix(len(class_names))
-        self._targets: dict[str, Tensor] = {}
 
     def configure_optimizers(self) -> Any:
         options = self.config.optimizer
@@ -93,18 +93,18 @@ class SegmentationTask(L.LightningModule):
         return options.variant == "staged_joint", True
 
     def training_step(self, batch: list[Sample], batch_index: int) -> Tensor:
+        batch = random_parts(batch, self.config.data.cropping, self._seed(batch_index, PARTS))
         draw = self._draw(len(batch), batch_index)
         views = self._look(batch, draw)
         sampler_learns, network_learns = self.stage()
         zero = views.grids.new_zeros(())
         segmentation = self._segmentation(batch, views, draw) if network_learns else zero
-        teaches = sampler_learns and self.config.training.variant != "single" and self._has_density(views)
-        edge = self._edge(batch, views, draw) if teaches else zero
-        loss = segmentation + self.config.loss.edge_weight * edge
+        taught = self.lesson(batch, views, draw) if sampler_learns and self.lesson is not None else zero
+        loss = segmentation + taught
         if not torch.isfinite(loss):
             where = f"epoch {self.current_epoch + 1}, step {batch_index + 1}"
             raise SaccadeError(f"the loss became {loss.item()} in {where}; lower optimizer.learning_rate")
-        parts = {"train_loss": loss, "train_segmentation_loss": segmentation, "train_edge_loss": edge}
+        parts = {"train_loss": loss, "train_segmentation_loss": segmentation, "train_sampler_loss": taught}
         self.log_dict(
             {name: part.detach() for name, part in parts.items()},
             on_step=False, on_epoch=True, batch_size=len(batch),
@@ -112,9 +112,12 @@ class SegmentationTask(L.LightningModule):
         return loss
 
     def _draw(self, batch: int, batch_index: int) -> Augmentation:
-        seed = seed_of(self.config.training.seed, self.current_epoch, batch_index, self.global_rank)
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(self._seed(batch_index))
         return Augmentation.draw(batch, self.config.augment, generator)
+
+    def _seed(self, batch_index: int, *purpose: int) -> int:
+        options = self.config.training
+        return seed_of(options.seed, self.current_epoch, batch_index, self.global_rank, *purpose)
 
     def _look(self, batch: list[Sample], draw: Augmentation) -> Views:
         """Views of the mirrored, tinted images."""
@@ -141,21 +144,6 @@ class SegmentationTask(L.LightningModule):
             scores, labels.to(scores.device), options.segmentation,
             focal_gamma=options.focal_gamma, class_weights=weights,
         )  # fmt: skip
-
-    def _has_density(self, views: Views) -> bool:
-        return views.density is not None and not self.segmenter.sampler.sees_labels
-
-    def _edge(self, batch: list[Sample], views: Views, draw: Augmentation) -> Tensor:
-        assert views.density is not None  # _has_density
-        size = (views.density.shape[2], views.density.shape[3])
-        target = draw.mirror(torch.cat([self._target(one, size) for one in batch]))
-        return edge_loss(views.density, target.to(views.density.device), self.config.loss.edge)
-
-    def _target(self, one: Sample, size: tuple[int, int]) -> Tensor:
-        """The edge density of an image, made once and kept: it is small."""
-        if one.stem not in self._targets:
-            self._targets[one.stem] = self.edge_target([one.labels], size)
-        return self._targets[one.stem]
 
     def validation_step(self, batch: list[Sample], batch_index: int) -> None:
         for one in batch:
