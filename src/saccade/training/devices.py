@@ -2,38 +2,75 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
 from saccade.errors import InvalidInput, SaccadeError
 
+_SEVERAL_CPU = re.compile(r"cpu:([1-9][0-9]{0,2})")
+_CUDA = re.compile(r"cuda(?::([0-9]{1,3}(?:,[0-9]{1,3})*))?")
 
-def lightning_device(device: str) -> tuple[str, Any]:
-    """Accelerator and devices for Lightning.
+
+@dataclass(frozen=True)
+class Place:
+    """Where one process of a training runs.
+
+    Attributes:
+        accelerator: "cpu" or "cuda".
+        gpus: numbers of the GPUs of all processes; empty on the CPU.
+        rank: of this process, in [0, count).
+        count: of processes.
+        port: on which process 0 awaits the others.
+    """
+
+    accelerator: str
+    gpus: tuple[int, ...] = ()
+    rank: int = 0
+    count: int = 1
+    port: int = 0
+
+    def __str__(self) -> str:
+        return self.accelerator if self.count == 1 else f"{self.count} processes on {self.accelerator}"
+
+
+def lightning_device(device: str) -> Place:
+    """Where a training runs.
+
+    Args:
+        device: auto, cpu, cuda, cuda:1; or several processes: cpu:2 (two on the CPU), cuda:0,1 (two GPUs).
 
     Raises:
         InvalidInput: for a device that there is not.
     """
-    kind, colon, index = device.partition(":")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if kind == "auto" and not colon:
-        kind = "cuda" if count else "cpu"
-    if kind == "cpu" and not colon:
-        return "cpu", 1
-    number = index if colon else "0"
-    if kind == "cuda" and number.isdecimal() and int(number) < count:
-        return "cuda", [int(number)]
-    there = ["auto", "cpu", *(f"cuda:{k}" for k in range(count))]
-    raise InvalidInput("device", f"one that this machine has ({', '.join(there)})", repr(device))
+    name = ("cuda" if count else "cpu") if device == "auto" else device
+    several = _SEVERAL_CPU.fullmatch(name)
+    if name == "cpu" or several:
+        return Place("cpu", count=int(several[1]) if several else 1)
+    wanted = _CUDA.fullmatch(name)
+    gpus = [int(number) for number in (wanted[1] or "0").split(",")] if wanted else []
+    if not gpus or max(gpus) >= count or len(set(gpus)) < len(gpus):
+        there = ", ".join(["auto", "cpu", *(f"cuda:{k}" for k in range(count))])
+        fix = "cpu:2 means two processes, cuda:0,1 two GPUs"
+        raise InvalidInput("device", f"one that this machine has ({there})", repr(device), fix)
+    return Place("cuda", tuple(gpus), count=len(gpus))
 
 
 def torch_device(device: str) -> torch.device:
-    """The same names for a torch device; raises InvalidInput for one that there is not."""
-    kind, devices = lightning_device(device)
-    return torch.device(kind, devices[0]) if isinstance(devices, list) else torch.device(kind)
+    """The same names for a single torch device.
+
+    Raises:
+        InvalidInput: for one that there is not, and for several.
+    """
+    place = lightning_device(device)
+    if place.count > 1:
+        fix = "only training runs in several processes"
+        raise InvalidInput("device", "a single one", repr(device), fix)
+    return torch.device(place.accelerator, *place.gpus)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from torch.utils.data import Sampler as OrderSampler
 
 from saccade.data import DataSet, Item, SampleCache
 from saccade.data.cache import Sample
+from saccade.errors import InvalidInput
 from saccade.training.seeds import seed_of
 
 
@@ -26,31 +27,60 @@ class Samples(Dataset):
         return self.cache.get(self.data, self.items[index])
 
 
-class Shuffle(OrderSampler[int]):
-    """Another order in every epoch, the same for the same seed."""
+class Shuffle(OrderSampler[list[int]]):
+    """Batches in another order every epoch, the same for the same seed; an incomplete last one is left out.
 
-    def __init__(self, count: int, seed: int) -> None:
-        self.count, self.seed, self.epoch = count, seed, 0
+    Several processes share each batch: together they see what one process alone would.
+
+    Args:
+        samples: how many there are.
+        batch_size: images of all processes together.
+        seed: of the run.
+        rank, count: which of how many processes this is.
+    """
+
+    def __init__(self, samples: int, batch_size: int, seed: int, rank: int = 0, count: int = 1) -> None:
+        self.samples, self.batch_size, self.seed = samples, batch_size, seed
+        self.rank, self.count, self.epoch = rank, count, 0
+        self.sampler = self  # where Lightning looks for set_epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.count
+        return self.samples // self.batch_size
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[list[int]]:
         generator = torch.Generator().manual_seed(seed_of(self.seed, self.epoch))
-        return iter(torch.randperm(self.count, generator=generator).tolist())
+        order = torch.randperm(self.samples, generator=generator).tolist()
+        for batch in range(len(self)):
+            start = batch * self.batch_size
+            yield order[start + self.rank : start + self.batch_size : self.count]
 
 
-def training_batches(samples: Samples, batch_size: int, seed: int) -> DataLoader:
-    """Shuffled; an incomplete last batch is left out where there is a complete one."""
-    batch_size = min(batch_size, len(samples))
-    order = Shuffle(len(samples), seed)
-    return DataLoader(samples, batch_size, sampler=order, drop_last=True, collate_fn=list)
+def training_batches(
+    samples: Samples, batch_size: int, seed: int, *, rank: int = 0, count: int = 1
+) -> DataLoader:
+    """Shuffled batches, or this process's share of them.
+
+    Raises:
+        InvalidInput: when a batch cannot be shared equally.
+    """
+    size = min(batch_size, len(samples))
+    if size % count:
+        named = f"{size}, all training images" if size < batch_size else str(size)
+        fix = "change training.batch_size, or the number of processes"
+        raise InvalidInput("training.batch_size", f"a multiple of the {count} processes", named, fix)
+    order = Shuffle(len(samples), size, seed, rank, count)
+    return DataLoader(samples, batch_sampler=order, collate_fn=list)
 
 
-def validation_batches(samples: Samples) -> DataLoader:
-    """One image at a time, in order."""
-    return DataLoader(samples, 1, shuffle=False, collate_fn=list)
+def validation_batches(samples: Samples, *, rank: int = 0, count: int = 1) -> DataLoader:
+    """One image at a time, in order; of several processes each has every ``count``-th.
+
+    All have as many batches, for they wait for each other after each: some end with an empty one.
+    """
+    own: list[list[int]] = [[index] for index in range(rank, len(samples), count)]
+    own += [[]] * (-(-len(samples) // count) - len(own))
+    return DataLoader(samples, batch_sampler=own, collate_fn=list)

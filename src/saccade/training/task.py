@@ -76,7 +76,7 @@ class SegmentationTask(L.LightningModule):
         """Puts the stage in force: which half learns in this epoch. The last one is always validated."""
         if self.current_epoch + 1 == self.config.training.epochs:
             self.trainer.check_val_every_n_epoch = 1
-        torch.manual_seed(seed_of(self.config.training.seed, self.current_epoch))
+        torch.manual_seed(seed_of(self.config.training.seed, self.current_epoch, self.global_rank))
         sampler_learns, network_learns = self.stage()
         self.segmenter.sampler.requires_grad_(sampler_learns)
         self.segmenter.network.requires_grad_(network_learns)
@@ -93,7 +93,8 @@ class SegmentationTask(L.LightningModule):
         return options.variant == "staged_joint", True
 
     def training_step(self, batch: list[Sample], batch_index: int) -> Tensor:
-        batch = random_parts(batch, self.config.data.cropping, self._seed(batch_index, PARTS))
+        if self.config.data.cropping.random:
+            batch = random_parts(batch, self.config.data.cropping, self._seed(batch_index, PARTS))
         draw = self._draw(len(batch), batch_index)
         views = self._look(batch, draw)
         sampler_learns, network_learns = self.stage()
@@ -107,7 +108,7 @@ class SegmentationTask(L.LightningModule):
         parts = {"train_loss": loss, "train_segmentation_loss": segmentation, "train_sampler_loss": taught}
         self.log_dict(
             {name: part.detach() for name, part in parts.items()},
-            on_step=False, on_epoch=True, batch_size=len(batch),
+            on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True,
         )  # fmt: skip
         return loss
 
@@ -155,4 +156,4 @@ class SegmentationTask(L.LightningModule):
         self.confusion.reset()
         by_class = zip(self.class_names, iou(counts).tolist(), strict=True)
         scores = {"val_miou": float(miou(counts)), **{f"val_iou_{name}": value for name, value in by_class}}
-        self.log_dict(scores, batch_size=1)
+        self.log_dict(scores, batch_size=1, sync_dist=True)

@@ -9,13 +9,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 
 from saccade.errors import InvalidInput
 from saccade.training.callbacks import Keep, OnEpoch, StopEarly, Tell
+from saccade.training.cluster import strategy
 from saccade.training.config import Config
+from saccade.training.devices import Place
 from saccade.training.run import CHECKPOINTS, METRICS
 from saccade.training.table import MetricsTable
 
@@ -33,27 +34,31 @@ def build_trainer(
     root: Path,
     config: Config,
     names: tuple[str, ...],
-    accelerator: str,
-    devices: Any,
+    place: Place,
     on_epoch: OnEpoch | None,
 ) -> L.Trainer:
     """A trainer that writes metrics and checkpoints into ``root`` and nothing else anywhere.
+
+    Of several processes only the first writes and tells; all keep count of the best score.
 
     Raises:
         InvalidInput: for a precision that the device does not have.
     """
     options = config.training
-    if options.precision == "16-mixed" and accelerator == "cpu":
+    if options.precision == "16-mixed" and place.accelerator == "cpu":
         raise InvalidInput("training.precision", "32-true or bf16-mixed on a CPU", "'16-mixed'")
     keep = Keep(root / CHECKPOINTS, options.first_stage_epochs if options.variant.startswith("staged") else 0)
-    callbacks: list[L.Callback] = [MetricsTable(root / METRICS, names), keep]
+    callbacks: list[L.Callback] = [MetricsTable(root / METRICS, names)] if place.rank == 0 else []
+    callbacks.append(keep)
     if options.early_stopping is not None:
         callbacks.append(StopEarly(keep, options.early_stopping))
-    if on_epoch is not None:
+    if on_epoch is not None and place.rank == 0:
         callbacks.append(Tell(on_epoch))
     with quiet():
         return L.Trainer(
-            accelerator=accelerator, devices=devices, callbacks=callbacks,
+            accelerator=place.accelerator, devices=list(place.gpus) or place.count, callbacks=callbacks,
+            strategy=strategy(place, config), use_distributed_sampler=False,
+            sync_batchnorm=place.count > 1 and place.accelerator == "cuda",
             precision=options.precision,  # type: ignore[arg-type]
             max_epochs=options.epochs, check_val_every_n_epoch=options.validate_every, logger=False,
             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,

@@ -1,0 +1,97 @@
+"""What Lightning asks about the processes of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.environments import ClusterEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+
+from saccade.networks.build import ADAPTED
+from saccade.training.config import Config
+from saccade.training.devices import Place
+
+PATIENCE = timedelta(hours=2)
+"""A process may decode and validate so long while the others wait for it."""
+
+
+class Cluster(ClusterEnvironment):
+    """Processes on one machine that somebody else has started.
+
+    Args:
+        place: of this one.
+    """
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        self.place = place
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    @property
+    def main_address(self) -> str:
+        return "127.0.0.1"
+
+    @property
+    def main_port(self) -> int:
+        return self.place.port
+
+    @staticmethod
+    def detect() -> bool:
+        return False
+
+    def world_size(self) -> int:
+        return self.place.count
+
+    def set_world_size(self, size: int) -> None:
+        """It is known."""
+
+    def global_rank(self) -> int:
+        return self.place.rank
+
+    def set_global_rank(self, rank: int) -> None:
+        """It is known."""
+
+    def local_rank(self) -> int:
+        return self.place.rank
+
+    def node_rank(self) -> int:
+        return 0
+
+
+def strategy(place: Place, config: Config) -> Any:
+    """Lightning's strategy: "auto" for one process, else gradients averaged over all (DDP).
+
+    The running statistics of batch norm are those of the first process; on GPUs its means are taken over all.
+    """
+    if place.count == 1:
+        return "auto"
+    backend = "gloo" if place.accelerator == "cpu" else "nccl"
+    return DDPStrategy(
+        cluster_environment=Cluster(place), process_group_backend=backend, timeout=PATIENCE,
+        find_unused_parameters=_may_idle(config),
+    )  # fmt: skip
+
+
+def _may_idle(config: Config) -> bool:
+    """Whether a step may leave parameters without a gradient, which costs a search for them in every step."""
+    foreign = config.network.name.partition(":")[0] in ADAPTED
+    staged = config.training.variant.startswith("staged")
+    return foreign or staged or config.sampler.name == "foveation"
+
+
+@contextmanager
+def no_group_left() -> Iterator[None]:
+    """Ends the group of processes, which Lightning keeps until the program ends: the next training needs
+    another."""
+    try:
+        yield
+    finally:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()

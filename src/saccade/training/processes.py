@@ -1,0 +1,169 @@
+"""Several processes that train one run together: how they start, find each other, fail and end.
+
+The process that called is the first one; it starts the others, each a fresh interpreter that is told its
+:class:`Job` through its standard input. So nothing is forked, and no command is run twice.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING, Any
+
+import torch
+
+from saccade.errors import SaccadeError
+from saccade.training.devices import Place
+
+if TYPE_CHECKING:
+    from saccade.training.fitting import Job
+
+_MAIN = "from saccade.training.processes import main; main()"
+_REFUSED = 3
+"""Exit code of a process that ended with an error of ours, its message on the last line."""
+_PATIENCE = 10.0
+"""Seconds in which a process that failed has ended, once another noticed."""
+
+
+@dataclass(frozen=True)
+class Other:
+    """A process that was started, and the file with what it said."""
+
+    rank: int
+    process: subprocess.Popen[bytes]
+    said: IO[bytes]
+
+    def last_line(self) -> str:
+        self.said.seek(0)
+        lines = self.said.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"exit code {self.process.returncode}"
+
+
+@contextmanager
+def others(job: Job, place: Place, cache_bytes: int) -> Iterator[None]:
+    """The other processes of a training live as long as this block; does nothing where there are none.
+
+    Args:
+        job: what they are told.
+        place: of this process; only the first of several starts the others.
+        cache_bytes: memory for decoded images of each.
+
+    Raises:
+        SaccadeError: what another process failed with, where that ended the training.
+    """
+    if place.count == 1 or place.rank > 0:
+        yield
+        return
+    started: list[Other] = []
+    with _fewer_threads(place) as threads:
+        try:
+            for rank in range(1, place.count):
+                told = (threads, job, replace(place, rank=rank), cache_bytes)
+                started.append(_start(rank, told))
+            yield
+            _await(started)
+        except Exception as error:
+            failed = None if isinstance(error, SaccadeError) else _first_failure(started)
+            if failed is None:
+                raise
+            line = failed.last_line()
+            if failed.process.returncode == _REFUSED:
+                raise SaccadeError(line) from error
+            raise SaccadeError(f"process {failed.rank} of the training failed ({line})") from error
+        finally:
+            _end(started)
+
+
+def meeting_place(place: Place) -> Place:
+    """The same, with a port that nobody listens on where there are several processes."""
+    if place.count == 1:
+        return place
+    with socket.socket() as given:
+        given.bind(("127.0.0.1", 0))
+        return replace(place, port=given.getsockname()[1])
+
+
+@contextmanager
+def _fewer_threads(place: Place) -> Iterator[int]:
+    """On the CPU all processes together have as many threads as this one had."""
+    before = torch.get_num_threads()
+    each = max(1, before // place.count) if place.accelerator == "cpu" else before
+    torch.set_num_threads(each)
+    try:
+        yield each
+    finally:
+        torch.set_num_threads(before)
+
+
+def _start(rank: int, told: Any) -> Other:
+    """A process of its own session, which Ctrl-C on the terminal does not reach."""
+    said = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", _MAIN], stdin=subprocess.PIPE, stdout=said, stderr=said,
+        env=environment, start_new_session=True,
+    )  # fmt: skip
+    other = Other(rank, process, said)
+    with suppress(BrokenPipeError):  # it ended at once; its last line will say why
+        assert process.stdin is not None
+        process.stdin.write(pickle.dumps(told))
+        process.stdin.close()
+    return other
+
+
+def _await(started: list[Other]) -> None:
+    """Waits until all have ended well; they have nothing left to do."""
+    for other in started:
+        if other.process.wait() != 0:
+            raise SaccadeError(f"process {other.rank} of the training failed ({other.last_line()})")
+
+
+def _first_failure(started: list[Other]) -> Other | None:
+    """The process whose end made this one fail: one that says why, before one that lost the others."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        ended = [other for other in started if other.process.poll() not in (None, 0)]
+        if ended:
+            return min(ended, key=lambda other: other.process.returncode != _REFUSED)
+        time.sleep(0.05)
+    return None
+
+
+def _end(started: list[Other]) -> None:
+    for other in started:
+        if other.process.poll() is None:
+            other.process.kill()
+        other.process.wait()
+        other.said.close()
+
+
+def main() -> None:
+    """What every process but the first runs."""
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threads, job, place, cache_bytes = pickle.load(sys.stdin.buffer)
+    torch.set_num_threads(threads)
+    from saccade.data import SampleCache
+    from saccade.training.fitting import fit
+
+    try:
+        fit(job, place, SampleCache(cache_bytes))
+    except SaccadeError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        sys.exit(_REFUSED)
+
+
+def _die_with_parent() -> None:
+    """Where the system can (Linux): a first process that is killed leaves no other behind."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
