@@ -1,0 +1,32 @@
+"""The studies of the papers, each a page: ``saccade compare DATA OUT --study NAME``.
+
+A new study is one module with a :class:`Study`, and one line in :data:`STUDIES`.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from saccade.errors import UsageError, nearest_name
+from saccade.evaluation.studies.blocks import Block, Chart, Curve, Table, Text
+from saccade.evaluation.studies.study import Study
+
+STUDIES: dict[str, str] = {
+    "variants": "variants:VARIANTS",
+}
+"""Name to ``module:object``, in the order of ``--study list``."""
+
+__all__ = ["STUDIES", "Block", "Chart", "Curve", "Study", "Table", "Text", "load_study"]
+
+
+def load_study(name: str) -> Study:
+    """A study by its name.
+
+    Raises:
+        UsageError: for a name that there is not, with the nearest that there is.
+    """
+    if name not in STUDIES:
+        raise UsageError(f"unknown study {name!r}; {nearest_name(name, STUDIES)}")
+    module, _, thing = STUDIES[name].partition(":")
+    study: Study = getattr(importlib.import_module(f"saccade.evaluation.studies.{module}"), thing)
+    return study

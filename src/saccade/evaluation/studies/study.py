@@ -1,0 +1,52 @@
+"""What a study is: a question of the papers, the arms that answer it, and what is measured besides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from saccade.evaluation.comparison.arms import Arm, Outcome, Setting
+from saccade.evaluation.studies.blocks import Block
+
+Arms = Callable[[Setting], Sequence[Arm]]
+Measure = Callable[[Setting, Sequence[Outcome]], Sequence[Block]]
+
+
+def no_arms(setting: Setting) -> Sequence[Arm]:
+    """For a study that trains nothing."""
+    return ()
+
+
+def no_measure(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+    """For a study whose arms say it all."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question, and how it is answered.
+
+    Every arm is trained at every size and seed of the setting and evaluated; the page compares each with the
+    first, with bootstrap intervals, and draws the scores over :attr:`Arm.value` where arms have one. What a
+    study finds besides, it says in the blocks of ``measure``; :meth:`Setting.samples` hands it the images,
+    and :func:`saccade.training.load_run` of an :attr:`Outcome.folder` a trained segmenter.
+
+    Attributes:
+        name: on the command line.
+        title: of its page.
+        question: one sentence.
+        source: the paper and section it is from.
+        arms: of a setting; the first is what the others are compared with.
+        measure: blocks for the page, from the setting and the outcomes of the arms.
+        value_name: what :attr:`Arm.value` is.
+        log_value: whether doubling steps of it are equally wide.
+    """
+
+    name: str
+    title: str
+    question: str
+    source: str
+    arms: Arms = no_arms
+    measure: Measure = no_measure
+    value_name: str = ""
+    log_value: bool = False
