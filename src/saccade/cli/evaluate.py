@@ -20,8 +20,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "pooled over the split; ignored pixels count nowhere.",
     )
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="a trained run")
-    parser.add_argument("data", metavar="DATA", type=Path, help="a data folder")
+    parser.add_argument("data", metavar="DATA", type=Path, help="the folder of a data set")
     parser.add_argument("--split", default="test", choices=("train", "val", "test"), help="default: test")
+    options.data(parser)
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which weights")
     return parser
 
@@ -40,8 +41,11 @@ def run(args: argparse.Namespace) -> int:
 
     device = torch_device(args.device)
     cache = SampleCache()
+    how = options.data_options(args, run.config.data.evaluated())
     with Progress("checking", None, "images", quiet=args.quiet) as progress:
-        data = open_data(args.data, splits=(args.split,), on_decoded=cache.keep, on_progress=progress.update)
+        data = open_data(
+            args.data, how, splits=(args.split,), on_decoded=cache.keep, on_progress=progress.update
+        )
     require_classes(run, data.classes, args.data)
     items = data.split(args.split)
     with Progress("evaluating", len(items), "images", quiet=args.quiet) as progress:

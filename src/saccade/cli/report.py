@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from saccade.training.run import load_run
 
     run = load_run(args.run_folder)
-    source = args.data or Path(run.config.data or "")
+    source = args.data or Path(run.config.data.path or "")
     if source.is_dir():
         _fill(args, run, source)
     else:
@@ -50,7 +50,7 @@ def _fill(args: argparse.Namespace, run: Any, source: Path) -> None:
     from saccade.training.run import require_classes
 
     cache, device = SampleCache(), torch_device(args.device)
-    data = open_data(source, splits=(args.split,), on_decoded=cache.keep)
+    data = open_data(source, run.config.data.evaluated(), splits=(args.split,), on_decoded=cache.keep)
     require_classes(run, data.classes, source)
     items = {item.stem: item for item in data.split(args.split)}
     file = evaluation_file(run.path, args.split)

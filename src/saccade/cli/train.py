@@ -17,6 +17,8 @@ SHORT = {
     "epochs": "training.epochs",
     "batch_size": "training.batch_size",
     "seed": "training.seed",
+    "data_format": "data.format",
+    "crop": "data.crop",
 }
 
 
@@ -29,7 +31,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "best weights by mIoU at full resolution on its validation images. Any option of a configuration "
         "can be given as section.key=value, for example sampler.floor=0.05 or training.variant=staged.",
     )
-    parser.add_argument("data", metavar="DATA", type=Path, help="a data folder")
+    parser.add_argument("data", metavar="DATA", type=Path, help="the folder of a data set")
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="the run folder to make")
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="options, as section.key=value")
     parser.add_argument("--config", metavar="FILE", type=Path, help="a YAML file of options")
@@ -39,6 +41,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--epochs", help="passes over the training images")
     parser.add_argument("--batch-size", dest="batch_size", help="images a step")
     parser.add_argument("--seed", help="of everything random")
+    options.data_short(parser)
     return parser
 
 
@@ -57,7 +60,9 @@ def run(args: argparse.Namespace) -> int:
     cache = SampleCache(None if limit is None else round(limit * 1e9))
     keep = None if args.dry_run else cache.keep
     with Progress("checking", None, "images", quiet=args.quiet) as progress:
-        data = open_data(args.data, splits=("train", "val"), on_decoded=keep, on_progress=progress.update)
+        data = open_data(
+            args.data, config.data, splits=("train", "val"), on_decoded=keep, on_progress=progress.update
+        )
     for notice in data.notices:
         say(f"note: {notice}", args)
     return _describe(args, config, data) if args.dry_run else _train(args, config, data, cache)

@@ -52,7 +52,8 @@ def _head(run: RunReport) -> str:
         str(part.get("name")) for part in (sampler, network) if isinstance(part, Mapping) and part.get("name")
     ]
     line = " · ".join([*what, *([f"{size} samples an image"] if size else [])])
-    data = run.config.get("data")
+    options = run.config.get("data")
+    data = options.get("path") if isinstance(options, Mapping) else options
     return f'<h1>{text(run.name)}</h1><p class="soft">{text(line)}{f"<br>{text(data)}" if data else ""}</p>'
 
 

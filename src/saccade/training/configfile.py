@@ -10,6 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
+from saccade.data.options import DataOptions
 from saccade.errors import FileProblem, InvalidInput, UsageError, nearest_name
 from saccade.training.config import Config
 from saccade.training.sizes import looks_like_size, parse_size
@@ -78,6 +79,8 @@ def from_dict(cls: type, options: Any, where: str = "") -> Any:
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
+    if hint is DataOptions and isinstance(value, str):
+        value = {"path": value}
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return from_dict(hint, {} if value is None else value, where)
     if get_origin(hint) in (Union, types.UnionType):

@@ -24,7 +24,7 @@ def require_same_options(root: Path, asked: Config) -> None:
     differing = [
         f"{key}={_text(value)} (the run has {_text(of_run[key])})"
         for key, value in _flat(to_dict(asked)).items()
-        if value != of_run[key] and key not in ("data", "classes")
+        if value != of_run[key] and key not in ("data.path", "classes")
     ]
     if differing:
         way_out = "leave them out to go on, or train a new run"
