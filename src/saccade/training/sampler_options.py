@@ -88,37 +88,46 @@ class BoundaryConfig:
 
 @dataclass(frozen=True)
 class FoveationConfig:
-    """The foveation sampler (MICCAI 2020); used where ``sampler.name`` is foveation.
+    """The foveation sampler (arXiv / MICCAI 2020); used where ``sampler.name`` is foveation.
 
-    ``sampler.size`` is the patch that the network sees, ``sampler.overview`` what the foveation net sees.
+    ``sampler.size`` is the patch that the network sees.
 
     Attributes:
-        bank: sides of the fields of view in pixels of the image, increasing; default five, from the patch
-            to as much as the image holds.
+        bank: widths of the fields of view in pixels of the image, increasing; their heights are in proportion
+            to the patch. Default five, from the patch to as much as the smallest training image holds.
+        shrink: pixels of the image that a pixel of the overview stands for, along an axis.
         estimator: mean, mode, gumbel or reinforce; or a baseline: fixed, random, average or ensemble.
         field: which field of view the fixed baseline takes, from 0.
+        members: run folders of the fixed baselines, one for each field of view: what an ensemble is put
+            together from, without training.
         reading: aligned (the output stands for the patch that was fed), or published (always for the
             smallest field of view).
         border: reflect, zero or edge: what a patch sees beyond the image.
         locations: drawn from each image of a batch in a step.
-        stride: between the locations of a prediction, in pixels of the overview.
+        visits: how often an epoch comes to each image; no location is drawn twice in an epoch.
+        stride: between the locations of a prediction, in pixels of the overview; default half the smallest
+            field of view.
         window: uniform or smooth: weights of a prediction inside its patch, where predictions overlap.
         channels: of the foveation net's 3x3 layers, before its D outputs.
         temperature: (first, last) of the Gumbel-softmax over the training.
-        draw: "rarity" draws locations near rare classes more often; default all alike.
+        draw: "rarity" draws locations near rare classes more often (1 / sqrt of the share of pixels), or one
+            weight a class; default all alike.
     """
 
     bank: tuple[int, ...] | None = None
+    shrink: int = 16
     estimator: str = "mean"
     field: int = 0
+    members: tuple[str, ...] | None = None
     reading: str = "aligned"
     border: str = "reflect"
     locations: int = 4
-    stride: int = 1
+    visits: int = 8
+    stride: int | None = None
     window: str = "smooth"
     channels: tuple[int, ...] = (40, 40)
     temperature: tuple[float, float] = (1.0, 0.1)
-    draw: str | None = None
+    draw: str | tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         all_at_least("foveation.bank", self.bank, 1)
@@ -129,8 +138,20 @@ class FoveationConfig:
         one_of("foveation.border", self.border, ("reflect", "zero", "edge"))
         one_of("foveation.window", self.window, ("uniform", "smooth"))
         all_at_least("foveation.channels", self.channels, 1)
-        for name in ("locations", "stride"):
+        for name in ("locations", "visits", "shrink", "stride"):
             at_least(f"foveation.{name}", getattr(self, name), 1)
         at_least("foveation.field", self.field, 0)
-        if self.draw is not None:
+        self._require_members()
+        if not 0 < self.temperature[1] <= self.temperature[0]:
+            raise InvalidInput("foveation.temperature", "two numbers above 0 that fall", self.temperature)
+        if isinstance(self.draw, str):
             one_of("foveation.draw", self.draw, ("rarity",))
+        else:
+            all_at_least("foveation.draw", self.draw, 0)
+
+    def _require_members(self) -> None:
+        if (self.estimator == "ensemble") == (self.members is not None):
+            return
+        fix = "train one run for each foveation.field with foveation.estimator=fixed, then list them"
+        got = f"foveation.estimator={self.estimator}, {'none' if self.members is None else 'some'} given"
+        raise InvalidInput("foveation.members", "run folders, for an ensemble and nothing else", got, fix)
