@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from saccade.grids import edge_density as edge_density
     from saccade.grids import elastic_grid as elastic_grid
     from saccade.grids import uniform_grid as uniform_grid
+    from saccade.samplers import BoundarySampler as BoundarySampler
     from saccade.samplers import DeformationSampler as DeformationSampler
     from saccade.samplers import OracleSampler as OracleSampler
     from saccade.samplers import UniformSampler as UniformSampler
@@ -41,6 +42,7 @@ _HOME = {
     "sample": "warp",
     "unwarp": "warp",
     "unwarp_labels": "warp",
+    "BoundarySampler": "samplers",
     "DeformationSampler": "samplers",
     "OracleSampler": "samplers",
     "UniformSampler": "samplers",

@@ -1,6 +1,9 @@
 """Modules that decide where to look, one file an idea."""
 
 from saccade.samplers.base import Sampler
+from saccade.samplers.boundary import BoundarySampler
+from saccade.samplers.boundary_target import BoundaryTarget
+from saccade.samplers.boundarynet import BoundaryNet
 from saccade.samplers.deformation import DeformationSampler
 from saccade.samplers.densitynet import DensityNet
 from saccade.samplers.gather import Gather
@@ -10,6 +13,9 @@ from saccade.samplers.uniform import UniformSampler
 from saccade.samplers.views import Views
 
 __all__ = [
+    "BoundaryNet",
+    "BoundarySampler",
+    "BoundaryTarget",
     "DeformationSampler",
     "DensityNet",
     "EdgeTarget",

@@ -70,6 +70,8 @@ class Sampler(nn.Module, ABC):
         return self.propose(overview, labels, wanted, batch)
 
 
-def one_view_an_image(grids: Tensor, density: Tensor | None = None) -> Views:
+def one_view_an_image(
+    grids: Tensor, density: Tensor | None = None, *, tensor: Tensor | None = None
+) -> Views:
     """Views of a downsampler: grid b, (B, h, w, 2), belongs to image b."""
-    return Views(grids, torch.arange(len(grids), device=grids.device), density)
+    return Views(grids, torch.arange(len(grids), device=grids.device), density, tensor)

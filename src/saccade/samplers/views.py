@@ -18,6 +18,8 @@ class Views:
         image_index: (V,) int64 in [0, B): the image that each view belongs to.
         density: (B, 1, h_a, w_a) float32 >= 0, sums to 1 over each image: what the sampler predicts of how
             densely to look, on its own raster; None where a sampler predicts none.
+        tensor: (B, 2, h_t, w_t) float32, x and y: the few nodes that a boundary net predicts, before they
+            are projected and resized to the grids; None for other samplers.
 
     Raises:
         InvalidInput: when the shapes do not fit together.
@@ -26,6 +28,7 @@ class Views:
     grids: Tensor
     image_index: Tensor
     density: Tensor | None = None
+    tensor: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.grids.ndim != 4 or self.grids.shape[-1] != 2:
