@@ -4,12 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from saccade.data.apolloscape import ApolloScape
+from saccade.data.cityscapes import Cityscapes
+from saccade.data.deepglobe import DeepGlobe
 from saccade.data.folder import FolderFormat
 from saccade.data.format import Format
+from saccade.data.gleason import Gleason2019
+from saccade.data.inria import InriaAerial
 from saccade.data.options import DataOptions
+from saccade.data.slides import Slides
+from saccade.data.supervisely import SuperviselyPerson
+from saccade.data.synthia import Synthia
 from saccade.errors import FileProblem, InvalidInput, nearest_name
 
-FORMATS: dict[str, type[Format]] = {kind.name: kind for kind in (FolderFormat,)}
+_KINDS: tuple[type[Format], ...] = (
+    FolderFormat,
+    Cityscapes,
+    DeepGlobe,
+    Gleason2019,
+    ApolloScape,
+    Synthia,
+    SuperviselyPerson,
+    InriaAerial,
+    Slides,
+)
+FORMATS: dict[str, type[Format]] = {kind.name: kind for kind in _KINDS}
+"""By the names that ``data.format`` takes."""
 
 
 def choose_format(root: Path, options: DataOptions) -> Format:

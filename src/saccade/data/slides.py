@@ -1,0 +1,144 @@
+"""Whole slides with polygons or label rasters, as the PCa-Histo set of ICLR 2022."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saccade.data.classes import ClassTable
+from saccade.data.classesfile import read_classes
+from saccade.data.dataset import Item
+from saccade.data.format import Format, Found
+from saccade.data.matching import files, match
+from saccade.data.outlines import draw_outlines
+from saccade.data.seeded import seeded_splits
+from saccade.data.slide_labels import nearest_labels
+from saccade.data.splitsfile import read_splits, wanted_splits
+from saccade.errors import Fault, FileProblem
+from saccade.rasters import RGB, Raster, as_rgb, open_raster, overview
+
+_POLYGONS = (".geojson", ".json")
+_RASTERS = (".png", ".tif", ".tiff")
+_WHOLE = {"train": 200, "val": 27, "test": 39}
+
+
+class Slides(Format):
+    """``slides/NAME.*`` of any format that Saccade reads, ``annotations/NAME.geojson`` (QuPath's or any other
+    polygons, in pixels of the full resolution or in the slide's map coordinates) or ``annotations/NAME.png``
+    or ``.tif`` (class indices, of the slide's proportions), ``classes.json``, and ``splits.json``.
+
+    Slides do not fit in memory: each is read reduced so far that it has at most ``max_pixels`` pixels, or at
+    ``mpp`` microns a pixel where that is coarser, by area averaging; labels are those at the centres of the
+    reduced pixels. What no polygon covers has index 0; where several do, the last in the file counts. Without
+    ``splits.json`` slides are split by seed 0 in the shares of ICLR 2022: 200 train, 27 val, 39 test.
+    """
+
+    name = "slides"
+    title = "a folder of whole slides"
+    looks_for = "slides/, annotations/, classes.json"
+
+    _classes: ClassTable | None = None
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        return any((root / name).is_dir() for name in ("slides", "annotations"))
+
+    def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
+        classes, faults = read_classes(root / "classes.json")
+        self._classes = classes
+        if classes is not None and 0 not in classes.allowed_values:
+            faults.append(
+                Fault(root / "classes.json", "a class or ignore_index 0, for what is not annotated", "none")
+            )
+        items, unmatched = self._pairs(root)
+        stems, missing = self._splits(root, list(items), splits)
+        faults += [*unmatched, *missing]
+        found = {n: [items[s] for s in some if s in items] for n, some in stems.items()}
+        return Found(classes, found, faults)
+
+    def _pairs(self, root: Path) -> tuple[dict[str, Item], list[Fault]]:
+        folders = root / "slides", root / "annotations"
+        if absent := [self.missing(folder, "a folder") for folder in folders if not folder.is_dir()]:
+            return {}, absent
+        zarr = [path for path in sorted(folders[0].glob("*.zarr")) if path.is_dir()]
+        slides = {path.stem: path for path in [*files(folders[0], "*"), *zarr]}
+        notes: dict[str, list[Path]] = {}
+        for path in files(folders[1], "*"):
+            notes.setdefault(path.stem, []).append(path)
+        kinds = (*_POLYGONS, *_RASTERS)
+        faults = [
+            Fault(
+                path,
+                "one of the formats " + ", ".join(k[1:] for k in kinds),
+                f"a {path.suffix or 'bare'} file",
+            )
+            for some in notes.values()
+            for path in some
+            if path.suffix.lower() not in kinds
+        ]
+        faults += [
+            Fault(some[0], "one annotation of a slide", " and ".join(path.name for path in some))
+            for some in notes.values()
+            if len(some) > 1
+        ]
+        annotations = {stem: some[0] for stem, some in notes.items()}
+        items, unmatched = match(
+            self, slides, annotations, lambda s: f"annotations/{s}.geojson (or .png, .tif)",
+            lambda s: f"slides/{s}.*",
+        )  # fmt: skip
+        return items, [*faults, *unmatched]
+
+    def _splits(
+        self, root: Path, stems: list[str], wanted: tuple[str, ...] | None
+    ) -> tuple[dict[str, tuple[str, ...]], list[Fault]]:
+        path = root / "splits.json"
+        if not path.exists():
+            splits = {name: tuple(some) for name, some in seeded_splits(stems, _WHOLE).items()}
+            faults: list[Fault] = []
+        else:
+            splits, faults = read_splits(path)
+            unknown = [s for some in splits.values() for s in some if s not in stems]
+            faults += [Fault(path, f"a slide {s!r} in slides/", "no such file") for s in unknown]
+        if wanted is None:
+            return splits, faults
+        splits, missing = wanted_splits(splits, wanted, path)
+        return splits, faults or missing
+
+    def missing(self, path: Path, expected: str, found: str = "nothing there") -> Fault:
+        return Fault(path, expected, found)
+
+    def image(self, item: Item) -> RGB:
+        with as_rgb(open_raster(item.image)) as raster:
+            size = self.reduced(raster)
+            if size == raster.size:
+                return RGB(raster.read(), raster.notices)
+            times = raster.size[0] / size[0]
+            notice = f"slide read at 1/{times:.3g} of its rows and columns"
+            return RGB(overview(raster, size), (*raster.notices, notice))
+
+    def values(self, item: Item) -> NDArray[np.integer]:
+        with open_raster(item.image) as raster:
+            size = self.reduced(raster)
+            if item.mask.suffix.lower() in _RASTERS:
+                return nearest_labels(item.mask, raster.size, size)
+            if self._classes is None:
+                return np.zeros(size, np.uint8)
+            return draw_outlines(item.mask, raster, size, self._classes)
+
+    def reduced(self, raster: Raster) -> tuple[int, int]:
+        """(H, W) that a slide is read at.
+
+        Raises:
+            FileProblem: ``mpp`` is asked of a slide that does not say how large its pixels are.
+        """
+        height, width = raster.size
+        times = max(1.0, math.sqrt(height * width / self.options.max_pixels))
+        if self.options.mpp is not None:
+            if raster.pixel_size is None:
+                fix = "leave out data.mpp, or set the file's resolution"
+                raise FileProblem(raster.path, "microns a pixel, for data.mpp", "none", fix)
+            times = max(times, self.options.mpp / max(raster.pixel_size.microns))
+        return max(1, math.floor(height / times)), max(1, math.floor(width / times))
