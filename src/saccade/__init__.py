@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from saccade.grids import uniform_grid as uniform_grid
     from saccade.samplers import BoundarySampler as BoundarySampler
     from saccade.samplers import DeformationSampler as DeformationSampler
+    from saccade.samplers import FoveationSampler as FoveationSampler
     from saccade.samplers import OracleSampler as OracleSampler
     from saccade.samplers import UniformSampler as UniformSampler
     from saccade.samplers import Views as Views
@@ -44,6 +45,7 @@ _HOME = {
     "unwarp_labels": "warp",
     "BoundarySampler": "samplers",
     "DeformationSampler": "samplers",
+    "FoveationSampler": "samplers",
     "OracleSampler": "samplers",
     "UniformSampler": "samplers",
     "Views": "samplers",

@@ -6,14 +6,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saccade.errors import InvalidInput
 from saccade.grids import uniform_grid
-from saccade.samplers import Sampler, Views
+from saccade.samplers import FoveatedImage, FoveationSampler, Sampler, Views
 from saccade.warp import Pyramid, sample, unwarp_labels
+
+ROWS_AT_ONCE = 512
+"""Rows of labels at a time, where an image has many views."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -79,6 +83,8 @@ class Segmenter(nn.Module):
             InvalidInput: for images of another shape or type.
         """
         pyramids = as_pyramids(images)
+        if isinstance(self.sampler, FoveationSampler):
+            return self._foveated(pyramids, self.sampler)
         views = self.look(pyramids, labels, size=size)
         return Prediction(self.score(self.read(pyramids, views.grids, views.image_index)), views)
 
@@ -90,14 +96,17 @@ class Segmenter(nn.Module):
         size: Sequence[int] | None = None,
     ) -> Views:
         """Where the sampler looks in each image."""
+        if isinstance(self.sampler, FoveationSampler):
+            return _joined([self.sampler.views(self.foveate(one).found, one.size) for one in pyramids])
         overview = self.overview(pyramids)
         return self.sampler(overview, labels, size=size, batch=len(pyramids))
 
     def overview(self, pyramids: Sequence[Pyramid]) -> Tensor | None:
         """(B, 3, h_o, w_o) normalised, each pixel the mean of its share; None where none is wanted."""
-        if self.sampler.overview_size is None:
+        wanted = self.sampler.overview_of(pyramids[0].size)
+        if wanted is None:
             return None
-        grid = uniform_grid(self.sampler.overview_size, device=pyramids[0].device)
+        grid = uniform_grid(wanted, device=pyramids[0].device)
         pixels = torch.cat([sample(one, grid, antialias=True) for one in pyramids])
         return self.normalise(pixels, pyramids)
 
@@ -144,10 +153,48 @@ class Segmenter(nn.Module):
         if len({pyramid.size for pyramid in pyramids}) > 1:
             sizes = sorted({pyramid.size for pyramid in pyramids})
             raise InvalidInput("images", "of one size in one call", sizes, "predict them one by one")
+        if isinstance(self.sampler, FoveationSampler):
+            full = torch.stack([self._in_bands(one) for one in pyramids])
+            return full[0] if single else full
         with evaluating(self):
             found = self(pyramids, labels, size=size)
         full = unwarp_labels(found.scores, found.views.grids, pyramids[0].size)
         return full[0] if single else full
+
+
+    def foveate(self, pyramid: Pyramid) -> FoveatedImage:
+        """One image as a foveation sampler sees it."""
+        assert isinstance(self.sampler, FoveationSampler)
+        found = self.sampler.look(self.overview([pyramid]), pyramid.size)
+
+        def read(grids: Tensor) -> Tensor:
+            pixels = sample(pyramid, grids.to(pyramid.device), antialias=self.antialias)
+            return self.normalise(pixels, [pyramid])
+
+        return FoveatedImage(self.sampler, pyramid.size, found, read, self.score)
+
+    def _in_bands(self, pyramid: Pyramid) -> Tensor:
+        """(H, W) labels of an image with many views, whose scores are never all in memory."""
+        with evaluating(self):
+            bands = [band.labels for band in self.foveate(pyramid).bands(ROWS_AT_ONCE)]
+        return torch.from_numpy(np.concatenate(bands))
+
+    def _foveated(self, pyramids: Sequence[Pyramid], sampler: FoveationSampler) -> Prediction:
+        """Scores of every location, as shares of the classes."""
+        images = [self.foveate(one) for one in pyramids]
+        rows = [image.row(n) for image in images for n in range(image.found.lattice.shape[0])]
+        views = _joined([sampler.views(image.found, image.size) for image in images])
+        return Prediction(torch.cat(rows).permute(0, 3, 1, 2), views)
+
+
+def _joined(views: Sequence[Views]) -> Views:
+    """The views of several images as those of one batch."""
+    index = torch.cat([torch.full((len(one.grids),), n) for n, one in enumerate(views)])
+    grids = torch.cat([one.grids for one in views])
+    densities = [one.density for one in views if one.density is not None]
+    alike = len({density.shape for density in densities}) == 1
+    samples = sum(one.samples_read for one in views)
+    return Views(grids, index, torch.cat(densities) if alike else None, samples=samples)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saccade.segmenter import evaluating
 from saccade.warp import Pyramid
 
 
@@ -38,10 +39,16 @@ def look(segmenter: nn.Module, pyramid: Pyramid, labels: Tensor | None = None) -
     """
     seen: list[Any] = []
     hook = segmenter.register_forward_hook(lambda _module, _given, found: seen.append(found))
+    scored: list[int] = []
+    network: Any = segmenter.network
+    counter = network.register_forward_hook(lambda _module, _given, found: scored.append(found.shape[1]))
     try:
         said = segmenter.predict(pyramid, labels=labels)  # type: ignore[operator]
     finally:
         hook.remove()
+        counter.remove()
+    if not seen:
+        return _of_bands(segmenter, pyramid, said, scored[0])
     density = seen[0].views.density
     return Look(
         labels=said.cpu(),
@@ -49,3 +56,11 @@ def look(segmenter: nn.Module, pyramid: Pyramid, labels: Tensor | None = None) -
         density=None if density is None else density.detach().cpu(),
         classes=seen[0].scores.shape[1],
     )
+
+
+def _of_bands(segmenter: Any, pyramid: Pyramid, labels: Tensor, classes: int) -> Look:
+    """A segmenter that predicts band by band never has all its scores: its views are proposed again."""
+    with torch.no_grad(), evaluating(segmenter):
+        views = segmenter.look([pyramid])
+    density = None if views.density is None else views.density.cpu()
+    return Look(labels.cpu(), views.grids.cpu(), density, classes)

@@ -25,7 +25,7 @@ class Cost:
     """The cost of one image, from decoded pixels in memory to full-resolution labels.
 
     Attributes:
-        pixels: that the segmentation network sees.
+        pixels: that are read of the image for the segmentation network.
         gflops: 10^9 operations of sampler, reading, network and unwarping together; see
             :class:`saccade.metrics.flops.PipelineFlops`.
         sampler_gflops: of these, those of deciding where to look.
@@ -62,7 +62,7 @@ def measure_cost(segmenter: nn.Module, image: Tensor, labels: Tensor | None = No
     seconds = seconds_of(predict, device)
     grids = prediction.views.grids
     return Cost(
-        pixels=grids.shape[0] * grids.shape[1] * grids.shape[2],
+        pixels=getattr(prediction.views, "samples_read", grids[..., 0].numel()),
         gflops=flops.total / 1e9,
         sampler_gflops=flops.sampler / 1e9,
         seconds_per_image=seconds,

@@ -79,13 +79,13 @@ def pipeline_flops(segmenter: nn.Module, image: Any, labels: Any = None) -> tupl
     everything, network, prediction = _counted(segmenter, image, labels)
     channels, size = _channels_and_size(image)
     antialias = bool(getattr(segmenter, "antialias", True))
-    overview = getattr(segmenter.sampler, "overview_size", None)
+    overview = _overview(segmenter.sampler, size)
     looked = sampling_flops(overview[0] * overview[1], channels, True) if overview else 0
     grids = prediction.views.grids
     if getattr(getattr(segmenter.sampler, "gather", None), "rule", None) == "elastic":
         looked += len(grids) * elastic_flops((grids.shape[1], grids.shape[2]))
     halved = pyramid_flops(size, channels) if antialias or overview else 0
-    samples = grids[..., 0].numel()
+    samples = getattr(prediction.views, "samples_read", grids[..., 0].numel())
     flops = PipelineFlops(
         sampler=everything - network + looked,
         reading=halved + sampling_flops(samples, channels, antialias),
@@ -111,6 +111,13 @@ def _counted(segmenter: nn.Module, image: Any, labels: Any) -> tuple[int, int, A
             for hook in hooks:
                 hook.remove()
     return counter.get_total_flops(), sum(spent), prediction
+
+
+def _overview(sampler: Any, size: tuple[int, int]) -> tuple[int, int] | None:
+    """(h, w) of what a sampler looks at first in an image of ``size``."""
+    asked = getattr(sampler, "overview_of", None)
+    found: tuple[int, int] | None = asked(size) if asked else getattr(sampler, "overview_size", None)
+    return found
 
 
 def elastic_flops(size: tuple[int, int]) -> int:

@@ -6,6 +6,8 @@ from saccade.samplers.boundary_target import BoundaryTarget
 from saccade.samplers.boundarynet import BoundaryNet
 from saccade.samplers.deformation import DeformationSampler
 from saccade.samplers.densitynet import DensityNet
+from saccade.samplers.foveation import Foveation, FoveationSampler
+from saccade.samplers.foveation_image import FoveatedImage
 from saccade.samplers.gather import Gather
 from saccade.samplers.oracle import OracleSampler
 from saccade.samplers.target import EdgeTarget, rarity_weights
@@ -19,6 +21,9 @@ __all__ = [
     "DeformationSampler",
     "DensityNet",
     "EdgeTarget",
+    "FoveatedImage",
+    "Foveation",
+    "FoveationSampler",
     "Gather",
     "OracleSampler",
     "Sampler",

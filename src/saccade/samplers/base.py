@@ -29,6 +29,10 @@ class Sampler(nn.Module, ABC):
         super().__init__()
         self.size = require_size(size)
 
+    def overview_of(self, size: tuple[int, int]) -> tuple[int, int] | None:
+        """(h_o, w_o) of the overview of an image (H, W); None where the sampler looks blindly."""
+        return self.overview_size
+
     @abstractmethod
     def propose(
         self, overview: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int

@@ -20,6 +20,8 @@ class Views:
             densely to look, on its own raster; None where a sampler predicts none.
         tensor: (B, 2, h_t, w_t) float32, x and y: the few nodes that a boundary net predicts, before they
             are projected and resized to the grids; None for other samplers.
+        samples: read for these views; None where that is one a node of the grids, which it is not where a
+            view is blended from several fields.
 
     Raises:
         InvalidInput: when the shapes do not fit together.
@@ -29,12 +31,18 @@ class Views:
     image_index: Tensor
     density: Tensor | None = None
     tensor: Tensor | None = None
+    samples: int | None = None
 
     def __post_init__(self) -> None:
         if self.grids.ndim != 4 or self.grids.shape[-1] != 2:
             raise InvalidInput("grids", "of shape (V, h, w, 2)", tuple(self.grids.shape))
         if self.image_index.shape != self.grids.shape[:1]:
             raise InvalidInput("image_index", f"of shape ({len(self.grids)},)", tuple(self.image_index.shape))
+
+    @property
+    def samples_read(self) -> int:
+        """How many samples of the images are read for all views."""
+        return self.grids[..., 0].numel() if self.samples is None else self.samples
 
     @property
     def size(self) -> tuple[int, int]:

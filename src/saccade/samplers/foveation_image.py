@@ -1,0 +1,108 @@
+"""One image seen through a foveation sampler: its patches are read, scored and put together as needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from saccade.samplers.foveation import Foveation, FoveationSampler
+from saccade.warp.patchwork import patchwork
+
+TOGETHER = 16
+"""Patches that go through the network together."""
+
+
+@dataclass(frozen=True)
+class LabelBand:
+    """Rows of an answer.
+
+    Attributes:
+        top: the first row.
+        labels: (rows, W) uint8 class ids.
+        shares: (rows, W, K) uint8, of 255; None where not asked for.
+    """
+
+    top: int
+    labels: NDArray[np.uint8]
+    shares: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True)
+class FoveatedImage:
+    """Scores and labels of one image.
+
+    Attributes:
+        sampler: in evaluation mode.
+        size: (H, W).
+        found: where the sampler looks in it.
+        read: grids (V, h, w, 2) to normalised pixels (V, 3, h, w).
+        score: normalised pixels to scores (V, K, h, w).
+    """
+
+    sampler: FoveationSampler
+    size: tuple[int, int]
+    found: Foveation
+    read: Callable[[Tensor], Tensor]
+    score: Callable[[Tensor], Tensor]
+
+    def row(self, number: int) -> Tensor:
+        """(C, h, w, K) float32 shares of the classes in the smallest fields of a row of locations, on the CPU.
+
+        What goes through the network together depends on the row alone.
+        """
+        columns = self.found.lattice.shape[1]
+        weights = self.found.weights[number * columns : (number + 1) * columns]
+        pairs = zip(self.found.lattice.places[number].split(TOGETHER), weights.split(TOGETHER), strict=True)
+        return torch.cat([self.scores(some, weight).permute(0, 2, 3, 1) for some, weight in pairs])
+
+    @torch.no_grad()
+    def scores(self, places: Tensor, weights: Tensor) -> Tensor:
+        """(N, K, h, w) shares around places (N, 2), fed with weights (N, D)."""
+        sampler = self.sampler
+        grids, inside = sampler.patches(places, self.size, sampler.fed(weights))
+        pixels = self.read(grids.flatten(0, 1))
+        if sampler.border == "zero":
+            pixels = pixels * inside.flatten(0, 1)[:, None].to(pixels.device)
+        return shares_of(sampler, pixels.unflatten(0, grids.shape[:2]), weights, self.score).cpu()
+
+    def bands(self, rows: int, *, start: int = 0, shares: bool = False) -> Iterator[LabelBand]:
+        """The answer from row ``start`` on, in bands of ``rows`` rows; in memory are the patches of one band."""
+        lattice = self.found.lattice
+        first, last = lattice.covered(0)
+        down, across = lattice.centres(0), lattice.centres(1)
+        held: dict[int, Tensor] = {}
+        for top in range(start, self.size[0], rows):
+            bottom = min(top + rows, self.size[0])
+            wanted = np.flatnonzero((first < bottom) & (last >= top)).tolist()
+            held = {n: held[n] if n in held else self.row(n) for n in wanted}
+            labels, mean = patchwork(
+                torch.stack([held[n] for n in wanted]), down[wanted], across, lattice.field,
+                (top, bottom), self.size[1], window=self.sampler.window, shares=shares,
+            )  # fmt: skip
+            yield LabelBand(top, labels, mean)
+
+
+def blend(pixels: Tensor, weights: Tensor) -> Tensor:
+    """The patches that are fed, (N, c, h, w): the weighted sum of (N, D, c, h, w); of one alone, that."""
+    if pixels.shape[1] == 1:
+        return pixels[:, 0]
+    return torch.einsum("ndchw,nd->nchw", pixels, weights.to(pixels))
+
+
+def shares_of(
+    sampler: FoveationSampler, pixels: Tensor, weights: Tensor, score: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """(N, K, h, w) shares of the classes in the smallest field, of patches (N, D, 3, h, w) or the one chosen."""
+    weights = weights.to(pixels.device)
+    if sampler.estimator != "ensemble":
+        scores = score(blend(pixels, weights)).float()
+        return sampler.reading(scores, weights).softmax(1)
+    count, fields = pixels.shape[:2]
+    scores = score(pixels.flatten(0, 1)).float()
+    each = torch.eye(fields, device=pixels.device).repeat(count, 1)
+    return sampler.reading(scores, each).softmax(1).unflatten(0, (count, fields)).mean(1)

@@ -1,0 +1,88 @@
+"""Where the locations of an image lie, and which pixels the prediction of each covers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil, floor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from saccade.errors import InvalidInput
+
+
+def overview_size(size: Sequence[int], shrink: int) -> tuple[int, int]:
+    """(h, w) of the overview of an image of ``size`` (H, W): one pixel for ``shrink`` of them along an axis."""
+    return ceil(size[0] / shrink), ceil(size[1] / shrink)
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Every ``stride``-th pixel of the overview, the first and the last of each axis always among them.
+
+    Attributes:
+        size: (H, W) of the image.
+        overview: (h, w) of the overview; its border pixels lie on the border pixels of the image.
+        stride: in pixels of the overview.
+        field: (rows, columns) in pixels of the smallest field of view, which a prediction covers.
+
+    Raises:
+        InvalidInput: where a pixel of the image would be covered by no prediction.
+    """
+
+    size: tuple[int, int]
+    overview: tuple[int, int]
+    stride: int
+    field: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        for axis in (0, 1):
+            first, last = self.covered(axis)
+            if first[0] > 0 or last[-1] < self.size[axis] - 1 or (first[1:] > last[:-1] + 1).any():
+                most = floor(self.field[axis] * max(1, self.overview[axis] - 1) / self.size[axis])
+                fix = "lower foveation.stride or foveation.shrink, or widen the smallest field of view"
+                expected = f"at most {max(most, 1)} pixels of the overview for a field of {self.field[axis]:g}"
+                raise InvalidInput("foveation.stride", f"{expected}, or gaps are left", self.stride, fix)
+
+    def numbers(self, axis: int) -> NDArray[np.int64]:
+        """The pixels of the overview along an axis (0 down, 1 across) that are locations."""
+        count = self.overview[axis]
+        return np.unique(np.append(np.arange(0, count, self.stride), count - 1))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) of locations."""
+        return len(self.numbers(0)), len(self.numbers(1))
+
+    def centres(self, axis: int) -> NDArray[np.float64]:
+        """Pixel coordinates of the locations along an axis."""
+        return centres_of(self.numbers(axis), self.overview[axis], self.size[axis])
+
+    def covered(self, axis: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The first and the last pixel that lie within half a field of each location, cut to the image."""
+        middle, half = self.centres(axis), self.field[axis] / 2
+        first = np.ceil(middle - half - 1e-9).astype(np.int64)
+        last = np.floor(middle + half + 1e-9).astype(np.int64)
+        return first.clip(0), last.clip(max=self.size[axis] - 1)
+
+    @cached_property
+    def places(self) -> Tensor:
+        """(rows, columns, 2) float64 (x, y) in [-1, 1] of the locations."""
+        y, x = (to_unit(self.centres(axis), self.size[axis]) for axis in (0, 1))
+        return torch.from_numpy(np.stack(np.broadcast_arrays(x[None], y[:, None]), -1).copy())
+
+
+def centres_of(numbers: NDArray[np.int64], count: int, pixels: int) -> NDArray[np.float64]:
+    """Pixel coordinates of pixels of an overview of ``count``, along an axis of ``pixels``."""
+    if count == 1:
+        return np.full(len(numbers), (pixels - 1) / 2)
+    return numbers * (pixels - 1) / (count - 1)
+
+
+def to_unit(places: NDArray[np.float64], pixels: int) -> NDArray[np.float64]:
+    """Pixel coordinates to [-1, 1]."""
+    return (places * 2 / max(pixels - 1, 1) - 1).clip(-1, 1) if pixels > 1 else np.zeros(len(places))

@@ -1,0 +1,94 @@
+"""Adds up the scores of overlapping patches row by row of the image. Kernels of ``patchwork``."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+NOTHING = 255
+
+
+@njit(nogil=True, cache=True)
+def added(first, last, top, patches, middles, field, flat, labels, shares):
+    """Rows ``first:last`` of labels, which begin at row ``top`` of the image, and of shares where it has any.
+
+    patches (R, C, h, w, K); middles: two arrays of pixel coordinates; flat: whether weights are uniform.
+    """
+    down, across = middles
+    line = np.empty(patches.shape[3:], np.float32)
+    total = np.empty((labels.shape[1], patches.shape[4]), np.float32)
+    weights = np.empty(labels.shape[1], np.float32)
+    for row in range(first, last):
+        total[:] = 0
+        weights[:] = 0
+        for i in range(len(down)):
+            offset = (top + row - down[i]) / field[0]
+            if abs(offset) > 0.5 + 1e-12:
+                continue
+            above, share = _between(offset, patches.shape[2])
+            weight = _weight(offset, flat)
+            for j in range(len(across)):
+                _mix(patches[i, j], above, share, line)
+                _add(line, across[j], field[1], weight, flat, total, weights)
+        _decide(total, weights, labels[row])
+        if len(shares):
+            _share(total, weights, shares[row])
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _between(offset, count):
+    """The cell whose centre is at or before an offset in [-1/2, 1/2] of a patch, and the share of the next."""
+    place = min(max((offset + 0.5) * count - 0.5, 0.0), count - 1.0)
+    below = min(int(place), max(count - 2, 0))
+    return below, np.float32(place - below)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _weight(offset, flat):
+    """1, or cos^2 from the middle of a patch to its edge, at least a thousandth."""
+    if flat:
+        return np.float32(1)
+    return np.float32(max(np.cos(np.pi * offset) ** 2, 1e-3))
+
+
+@njit(nogil=True, cache=True)
+def _mix(patch, above, share, line):
+    below = min(above + 1, patch.shape[0] - 1)
+    for column in range(patch.shape[1]):
+        for k in range(patch.shape[2]):
+            here = patch[above, column, k]
+            line[column, k] = here + share * (patch[below, column, k] - here)
+
+
+@njit(nogil=True, cache=True)
+def _add(line, middle, width, weight, flat, total, weights):
+    count, classes = line.shape
+    low = max(int(np.ceil(middle - width / 2 - 1e-9)), 0)
+    high = min(int(np.floor(middle + width / 2 + 1e-9)), len(weights) - 1)
+    for x in range(low, high + 1):
+        offset = (x - middle) / width
+        left, share = _between(offset, count)
+        right = min(left + 1, count - 1)
+        here = weight * _weight(offset, flat)
+        weights[x] += here
+        for k in range(classes):
+            value = line[left, k]
+            total[x, k] += here * (value + share * (line[right, k] - value))
+
+
+@njit(nogil=True, cache=True)
+def _decide(total, weights, labels):
+    for x in range(len(labels)):
+        best = 0
+        for k in range(1, total.shape[1]):
+            if total[x, k] > total[x, best]:
+                best = k
+        labels[x] = best if weights[x] > 0 else NOTHING
+
+
+@njit(nogil=True, cache=True)
+def _share(total, weights, shares):
+    for x in range(len(shares)):
+        for k in range(shares.shape[1]):
+            value = total[x, k] / weights[x] if weights[x] > 0 else np.float32(0)
+            shares[x, k] = np.uint8(min(max(value, 0.0), 1.0) * 255 + 0.5)
