@@ -1,4 +1,4 @@
-"""ApolloScape scene parsing (Huang et al., 2018): streets in China, 22 classes, 8 of them the paper's target."""
+"""ApolloScape scene parsing (Huang et al., 2018): streets in China, 22 classes, 8 of them targets."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def make_fake(
 def _save(path: Path, image: Image.Image | NDArray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    picture.save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
+    picture.save(path, quality=95)
 
 
 def _folder(order: _Order) -> None:

@@ -27,10 +27,7 @@ def nearest_labels(path: Path, full: tuple[int, int], size: tuple[int, int]) -> 
         if raster.channels != 1 or raster.dtype.name not in ("uint8", "uint16"):
             got = f"{raster.channels} channels of {raster.dtype}"
             raise FileProblem(path, "one channel of class indices, uint8 or uint16", got)
-        if (
-            abs(raster.size[0] / full[0] - raster.size[1] / full[1]) * min(full)
-            > 1.5 * full[0] / raster.size[0]
-        ):
+        if not _same_proportions(raster.size, full):
             expected = f"the proportions of its slide, {full[1]} x {full[0]} (width x height)"
             raise FileProblem(path, expected, f"{raster.size[1]} x {raster.size[0]}")
         if size[0] <= raster.size[0] and size[1] <= raster.size[1]:
@@ -41,6 +38,12 @@ def nearest_labels(path: Path, full: tuple[int, int], size: tuple[int, int]) -> 
         for wanted, has in zip(size, pixels.shape, strict=True)
     )
     return pixels[np.ix_(rows, columns)]
+
+
+def _same_proportions(size: tuple[int, int], full: tuple[int, int]) -> bool:
+    """Whether ``size`` may be ``full`` reduced by one factor, each side rounded by up to a pixel."""
+    times = full[0] / size[0]
+    return abs(full[1] / times - size[1]) <= 1 + full[1] / full[0]
 
 
 class _Indices(Raster):

@@ -33,8 +33,8 @@ class SuperviselyPerson(Format):
     """``DS/img/NAME.EXT`` with ``DS/ann/NAME.EXT.json`` (older: ``DS/ann/NAME.json``), ``meta.json`` above.
 
     Two classes, background and person; "neutral", which marks what nobody could tell, is ignored. Each object
-    is an instance. ICCV 2019 splits the 5,711 images at random into 5,140 and 571 without naming them; here by
-    seed 0, a tenth of the 5,140 being held back as val.
+    is an instance. ICCV 2019 splits the 5,711 images at random into 5,140 and 571 without naming them; here
+    by seed 0, a tenth of the 5,140 being held back as val.
     """
 
     name = "supervisely"
