@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from saccade.data import DataFolder
+from saccade.data import FORMATS, DataFolder
 from saccade.errors import DataFaults
 
 
@@ -17,6 +17,7 @@ def facts(folder: DataFolder) -> dict[str, Any]:
     rows = zip(folder.classes.indices, folder.classes.names, folder.classes.colours, total, strict=True)
     return {
         "kind": "data folder",
+        "format": folder.format.name,
         "path": str(folder.path),
         "splits": {name: _split_facts(folder, name) for name in folder.splits},
         "classes": [
@@ -52,7 +53,7 @@ def _split_facts(folder: DataFolder, name: str) -> dict[str, Any]:
 def lines(facts: dict[str, Any]) -> Iterator[str]:
     """The same for people; sizes are width x height."""
     splits = facts["splits"]
-    yield f"{facts['path']}: a data folder without faults"
+    yield f"{facts['path']}: {FORMATS[facts['format']].title}, without faults"
     parts = ", ".join(f"{split['images']} {name}" for name, split in splits.items())
     yield f"  images   {sum(split['images'] for split in splits.values())}: {parts}"
     yield f"  sizes    {_sizes(splits)}"
