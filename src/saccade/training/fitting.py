@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from saccade.training.cluster import no_group_left
 from saccade.training.config import Config
 from saccade.training.devices import Place, enough_memory
 from saccade.training.loading import Samples, training_batches, validation_batches
-from saccade.training.processes import others
 from saccade.training.resume import training_images
 from saccade.training.task import SegmentationTask
 from saccade.training.trainer import build_trainer, quiet
@@ -46,10 +45,23 @@ class Job:
     goes_on: bool
 
 
-def fit(job: Job, place: Place, cache: SampleCache, on_epoch: OnEpoch | None = None) -> None:
-    """Trains in this process; the first of several starts the others, and alone touches the run folder.
+def fit(
+    job: Job,
+    place: Place,
+    cache: SampleCache,
+    together: AbstractContextManager[None],
+    on_epoch: OnEpoch | None = None,
+) -> None:
+    """Trains in this process; the first of several alone touches the run folder.
 
     Everything that may be refused is made before anything on the disk is touched.
+
+    Args:
+        job: what is trained.
+        place: where, and which of how many processes this is.
+        cache: decoded images of this process.
+        together: entered when everything is made, before the processes meet.
+        on_epoch: called after each epoch, in the first process.
     """
     config, names = job.config, job.data.classes.names
     trainer = build_trainer(job.root, config, names, place, on_epoch)
@@ -64,13 +76,7 @@ def fit(job: Job, place: Place, cache: SampleCache, on_epoch: OnEpoch | None = N
         folder.prepare(job.root, config, job.goes_on, str(place))
     start = job.root / folder.CHECKPOINTS / folder.LAST if job.goes_on else None
     way_out = "lower training.batch_size or sampler.size"
-    with (
-        quiet(),
-        interruptible(job),
-        others(job, place, cache.limit_bytes // place.count),
-        no_group_left(),
-        enough_memory(way_out),
-    ):
+    with quiet(), interruptible(job), together, no_group_left(), enough_memory(way_out):
         trainer.fit(task, batches, validation_batches(samples["val"], **share), ckpt_path=start)
 
 

@@ -15,7 +15,7 @@ from saccade.training.callbacks import OnEpoch
 from saccade.training.config import Config
 from saccade.training.devices import lightning_device, torch_device
 from saccade.training.fitting import Interrupted, Job, fit
-from saccade.training.processes import meeting_place
+from saccade.training.processes import meeting_place, others
 from saccade.training.resume import is_finished, require_same_images, require_same_options
 
 __all__ = ["Interrupted", "lightning_device", "resolve", "torch_device", "train"]
@@ -63,9 +63,13 @@ def train(
         if is_finished(saved, config):
             return folder.load_run(root)
     with writing(root):
-        job = Job(data, root, config, goes_on)
-        fit(job, meeting_place(lightning_device(device)), _cache_for(config, cache), on_epoch)
+        _fit(Job(data, root, config, goes_on), _cache_for(config, cache), device, on_epoch)
     return folder.load_run(root)
+
+
+def _fit(job: Job, cache: SampleCache, device: str, on_epoch: OnEpoch | None) -> None:
+    place = meeting_place(lightning_device(device))
+    fit(job, place, cache, others(job, place, cache.limit_bytes // place.count), on_epoch)
 
 
 def resolve(config: Config, data: DataFolder) -> Config:

@@ -33,6 +33,7 @@ _REFUSED = 3
 """Exit code of a process that ended with an error of ours, its message on the last line."""
 _PATIENCE = 10.0
 """Seconds in which a process that failed has ended, once another noticed."""
+_READY = b"ready\n"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,16 @@ class Other:
     rank: int
     process: subprocess.Popen[bytes]
     said: IO[bytes]
+
+    def await_ready(self) -> None:
+        """Returns when the process has made everything and is about to meet the others.
+
+        Raises:
+            ChildProcessError: when it ended before.
+        """
+        assert self.process.stdout is not None
+        if not self.process.stdout.readline():
+            raise ChildProcessError
 
     def last_line(self) -> str:
         self.said.seek(0)
@@ -53,15 +64,17 @@ class Other:
 def others(job: Job, place: Place, cache_bytes: int) -> Iterator[None]:
     """The other processes of a training live as long as this block; does nothing where there are none.
 
+    They are waited for until they have made everything: whoever fails before would be waited for in vain.
+
     Args:
         job: what they are told.
-        place: of this process; only the first of several starts the others.
+        place: of this process, the first.
         cache_bytes: memory for decoded images of each.
 
     Raises:
         SaccadeError: what another process failed with, where that ended the training.
     """
-    if place.count == 1 or place.rank > 0:
+    if place.count == 1:
         yield
         return
     started: list[Other] = []
@@ -70,6 +83,8 @@ def others(job: Job, place: Place, cache_bytes: int) -> Iterator[None]:
             for rank in range(1, place.count):
                 told = (threads, job, replace(place, rank=rank), cache_bytes)
                 started.append(_start(rank, told))
+            for other in started:
+                other.await_ready()
             yield
             _await(started)
         except Exception as error:
@@ -110,7 +125,7 @@ def _start(rank: int, told: Any) -> Other:
     said = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
     process = subprocess.Popen(
-        [sys.executable, "-c", _MAIN], stdin=subprocess.PIPE, stdout=said, stderr=said,
+        [sys.executable, "-c", _MAIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
         env=environment, start_new_session=True,
     )  # fmt: skip
     other = Other(rank, process, said)
@@ -144,23 +159,34 @@ def _end(started: list[Other]) -> None:
         if other.process.poll() is None:
             other.process.kill()
         other.process.wait()
-        other.said.close()
+        for file in (other.process.stdout, other.said):
+            assert file is not None
+            file.close()
 
 
 def main() -> None:
     """What every process but the first runs."""
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.dup(1)
+    os.dup2(2, 1)
     threads, job, place, cache_bytes = pickle.load(sys.stdin.buffer)
     torch.set_num_threads(threads)
     from saccade.data import SampleCache
     from saccade.training.fitting import fit
 
     try:
-        fit(job, place, SampleCache(cache_bytes))
+        fit(job, place, SampleCache(cache_bytes), _tell_ready(answers))
     except SaccadeError as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         sys.exit(_REFUSED)
+
+
+@contextmanager
+def _tell_ready(answers: int) -> Iterator[None]:
+    """Tells the first process, through the file ``answers``, that this one is about to meet the others."""
+    os.write(answers, _READY)
+    yield
 
 
 def _die_with_parent() -> None:
