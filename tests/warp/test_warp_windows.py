@@ -28,7 +28,7 @@ def cut(whole: torch.Tensor, window: tuple[int, int, int, int]) -> torch.Tensor:
 def test_a_window_equals_the_part_of_the_whole(window, name, mode):
     grid = GRIDS[name]()
     generator = torch.Generator().manual_seed(7)
-    scores = torch.randn(len(grid), 5, *grid.shape[1:3], generator=generator)
+    scores = torch.randn(len(grid), 5, *grid.shape[1:3], generator=generator, dtype=torch.float64)
     for function in (unwarp, unwarp_labels):
         whole = function(scores, grid, SIZE, mode=mode)
         assert torch.equal(function(scores, grid, SIZE, mode=mode, window=window), cut(whole, window))
@@ -37,7 +37,7 @@ def test_a_window_equals_the_part_of_the_whole(window, name, mode):
 @pytest.mark.parametrize("tile", [(16, 16), (7, 50), (97, 1), (1, 131)])
 def test_tiles_put_together_are_the_whole(tile):
     grid = shaken(14, 15, 0.9)
-    scores = torch.randn(1, 6, 14, 15).round()
+    scores = torch.randn(1, 6, 14, 15, dtype=torch.float64).round()
     for function in (unwarp, unwarp_labels):
         whole = function(scores, grid, SIZE)
         for top in range(0, SIZE[0], tile[0]):

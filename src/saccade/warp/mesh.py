@@ -44,6 +44,10 @@ class Mesh:
         """Whether the triangles cover the image: borders reached, and an area to cover."""
         return min(self.size) > 1 and self.reaches_borders()
 
+    def with_heights(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """x, y and (2, h) the least and the greatest y of each row of nodes."""
+        return self.x, self.y, np.stack([self.y.min(1), self.y.max(1)])
+
     def bins(self) -> tuple[np.ndarray, np.ndarray, float, int]:
         """Nodes by square bins, as ``nearest_kernels`` search them."""
         height, width = self.size

@@ -5,9 +5,8 @@ Cell (i, j) of the mesh is cut from its top right to its bottom left node into t
     2 (i (w - 1) + j)      nodes (i, j), (i, j + 1), (i + 1, j)
     2 (i (w - 1) + j) + 1  nodes (i + 1, j + 1), (i + 1, j), (i, j + 1)
 
-Triangles are closed sets of pixel centres; where several hold a pixel, the one of lowest number has it. To
-that end they are painted from the last to the first. The two triangles at an edge compute its crossing with a
-row by the same operations on the same numbers, so no pixel falls between them.
+Triangles are closed sets of pixel centres. The two triangles at an edge compute its crossing with a row by
+the same operations on the same numbers, so no pixel falls between them.
 """
 
 from __future__ import annotations
@@ -18,6 +17,9 @@ from numba import njit
 
 THINNEST = 1e-12
 """A triangle whose area is below this share of its squared sides has none: its neighbours hold its pixels."""
+
+EDGE = 1e-9
+"""A pixel so close to an edge lies on it: rounding must not put it outside the mesh."""
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -70,7 +72,7 @@ def reach(y, xa, ya, xb, yb, xc, yc, ac, ab, bc):
         other = xb
     else:
         other = crossing(y, xb, yb, xc, yc, bc)
-    return math.ceil(min(one, other)), math.floor(max(one, other))
+    return math.ceil(min(one, other) - EDGE), math.floor(max(one, other) + EDGE)
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -84,34 +86,3 @@ def weights(x0, y0, x1, y1, x2, y2):
     if abs(twice) <= THINNEST * (ux * ux + uy * uy + vx * vx + vy * vy):
         return 0.0, 0.0, 0.0, 0.0, True
     return vy / twice, -vx / twice, -uy / twice, ux / twice, False
-
-
-@njit(nogil=True, cache=True)
-def paint_numbers(numbers, top, left, x, y):
-    """Writes into ``numbers`` (rows, columns) the triangle of each pixel; the rest stays.
-
-    numbers[0, 0] is pixel (top, left) of the image. x, y: (h, w) nodes in pixels.
-    """
-    bottom, right = top + numbers.shape[0] - 1, left + numbers.shape[1] - 1
-    cells = x.shape[1] - 1
-    for row in range(x.shape[0] - 2, -1, -1):
-        for column in range(cells - 1, -1, -1):
-            high = min(
-                min(y[row, column], y[row, column + 1]), min(y[row + 1, column], y[row + 1, column + 1])
-            )
-            low = max(
-                max(y[row, column], y[row, column + 1]), max(y[row + 1, column], y[row + 1, column + 1])
-            )
-            if high > bottom or low < top:
-                continue
-            for half in range(1, -1, -1):
-                x0, y0, x1, y1, x2, y2 = corners(x, y, row, column, half)
-                if weights(x0, y0, x1, y1, x2, y2)[4]:
-                    continue
-                xa, ya, xb, yb, xc, yc = by_height(x0, y0, x1, y1, x2, y2)
-                ac, ab, bc = slope(xa, ya, xc, yc), slope(xa, ya, xb, yb), slope(xb, yb, xc, yc)
-                number = 2 * (row * cells + column) + half
-                for line in range(max(math.ceil(ya), top), min(math.floor(yc), bottom) + 1):
-                    start, stop = reach(line, xa, ya, xb, yb, xc, yc, ac, ab, bc)
-                    for place in range(max(start, left), min(stop, right) + 1):
-                        numbers[line - top, place - left] = number

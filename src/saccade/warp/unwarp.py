@@ -166,7 +166,7 @@ def _gathered(values: Tensor, grid: Tensor, size: tuple[int, int], place: Window
     out = values.new_empty(shape)
     for part, source, nodes in zip(as_bits(out), as_bits(values.detach()), grid, strict=True):
         mesh = Mesh.of(nodes, size)
-        arguments = (*flat(source), part.numpy(), place, mesh.x, mesh.y, mesh.bins())
+        arguments = (*flat(source), part.numpy(), place, mesh.with_heights(), mesh.bins())
         _by_rows(plain.gathered, place, *arguments)
     return out
 
@@ -204,7 +204,7 @@ class _Nearest(torch.autograd.Function):
 
 def _interpolate(out: np.ndarray, values: np.ndarray, mesh: Mesh, place: Window) -> None:
     def run(bins: Any, missed: np.ndarray) -> None:
-        _by_rows(plain.interpolated, place, values, out, place, mesh.x, mesh.y, bins, missed)
+        _by_rows(plain.interpolated, place, values, out, place, mesh.with_heights(), bins, missed)
 
     mesh.with_bins_if_needed(run)
 
@@ -218,9 +218,9 @@ def _scatter(gradient: Tensor, grid: Tensor, size: tuple[int, int], place: Windo
         mesh = Mesh.of(nodes, size)
 
         def run(bins: Any, missed: np.ndarray, mesh: Mesh = mesh) -> None:
-            _by_rows(plain.sources, place, numbers, place, mesh.x, mesh.y, bins, linear, missed)
+            _by_rows(plain.sources, place, numbers, place, mesh.with_heights(), bins, linear, missed)
 
         mesh.with_bins_if_needed(run) if linear else run(mesh.bins(), np.zeros(1, np.uint8))
-        pieces = (numbers, share.contiguous().numpy(), total, place, mesh.x, mesh.y)
+        pieces = (numbers, share.contiguous().numpy(), total, place, mesh.with_heights())
         run_bands(plain.scattered, channels, *pieces)
     return torch.from_numpy(out).view(batch, channels, *grid.shape[1:3]).to(gradient.dtype)

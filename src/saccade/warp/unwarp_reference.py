@@ -19,7 +19,7 @@ from saccade.warp.triangle_kernels import THINNEST
 PIECE = 1 << 22
 """Pairs (pixel, triangle), (pixel, node) or values held at a time."""
 
-EDGE = 1e-9
+EDGE = 1e-11
 """A weight this far below zero still counts as inside: rounding must not open gaps between triangles."""
 
 

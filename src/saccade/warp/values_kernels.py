@@ -1,4 +1,4 @@
-"""Kernels of :func:`saccade.unwarp`: the source of every pixel, then its value.
+"""Kernels of :func:`saccade.unwarp`: the source of every pixel, and its value.
 
 The source of a pixel is one int32: a triangle (>= 0), or ``-2 - node`` for a node.
 """
@@ -9,132 +9,146 @@ import numpy as np
 from numba import njit
 
 from saccade.warp.nearest_kernels import nearest_numbers
-from saccade.warp.triangle_kernels import corners, paint_numbers, weights
+from saccade.warp.paint_kernels import frame, node_of, paint
+from saccade.warp.triangle_kernels import corners
 
 CHUNK = 1 << 17
 """Pixels whose sources are kept at a time."""
 
 
 @njit(nogil=True, cache=True)
-def find_sources(numbers, top, left, x, y, bins, linear):
-    """Fills ``numbers`` (rows, columns) at pixel (top, left); False if one is missing for want of bins."""
-    starts, order, side, across = bins
+def sources(first, last, out, window, mesh, bins, linear, missed):
+    """Rows ``first:last`` of ``out`` (rows, columns) int32: the source of each pixel of the window."""
+    numbers, top, left = out[first:last], window[0] + first, window[2]
+    x, y, heights = mesh
     if linear:
+        nothing = np.empty((0, 0))
         numbers[:] = -1
-        paint_numbers(numbers, top, left, x, y)
-        if not np.any(numbers == -1):
+        paint(numbers, nothing, nothing, top, left, x, y, heights)
+        if not any_left(numbers):
+            return
+    if not to_nearest(numbers, top, left, mesh, bins, linear):
+        missed[0] = 1
+
+
+@njit(nogil=True, cache=True)
+def any_left(numbers):
+    """Whether a pixel has no triangle."""
+    for row in range(len(numbers)):
+        least = np.int32(0)
+        for place in range(numbers.shape[1]):
+            least = min(least, numbers[row, place])
+        if least < 0:
             return True
+    return False
+
+
+@njit(nogil=True, cache=True)
+def to_nearest(numbers, top, left, mesh, bins, holes_only):
+    """Numbers the nearest node of all pixels, or of those left; False if there are no bins to find it by."""
+    starts, order, side, across = bins
     if len(order) == 0:
         return False
-    nearest_numbers(numbers, top, left, x.ravel(), y.ravel(), starts, order, side, across, linear)
+    x, y = mesh[0].ravel(), mesh[1].ravel()
+    nearest_numbers(numbers, top, left, x, y, starts, order, side, across, holes_only)
     return True
 
 
 @njit(nogil=True, cache=True)
-def sources(first, last, out, window, x, y, bins, linear, missed):
-    """Rows ``first:last`` of ``out`` (rows, columns) int32: the source of each pixel of the window."""
-    if not find_sources(out[first:last], window[0] + first, window[2], x, y, bins, linear):
-        missed[0] = 1
-
-
-@njit(nogil=True, cache=True, inline="always")
-def node_of(number, cells, corner):
-    """Flat number of corner 0, 1 or 2 of a triangle, in a mesh of ``cells`` cells a row."""
-    half, cell = number & 1, number >> 1
-    row, column = cell // cells, cell % cells
-    if corner == 0:
-        return (row + half) * (cells + 1) + column + half
-    if corner == 1:
-        return (row + half) * (cells + 1) + column + 1 - half
-    return (row + 1 - half) * (cells + 1) + column + half
+def fill_holes(numbers, planes, values):
+    """Gives each pixel whose source is a node that node's values."""
+    flat = numbers.ravel()
+    for channel in range(len(planes)):
+        for place in range(len(flat)):
+            if flat[place] < 0:
+                planes[channel, place] = values[channel, -2 - flat[place]]
 
 
 @njit(nogil=True, cache=True)
-def interpolated(first, last, values, out, window, x, y, bins, missed):
-    """Rows ``first:last`` of ``out`` (C, rows, columns): values (C, nodes), linear on each triangle."""
-    columns, cells = out.shape[2], x.shape[1] - 1
+def interpolated(first, last, values, out, window, mesh, bins, missed):
+    """Rows ``first:last`` of ``out`` (C, rows, columns): values (C, nodes), linear on each triangle.
+
+    missed[0] becomes 1 where a pixel is in no triangle and there are no bins to find its nearest node by.
+    """
+    columns, left = out.shape[2], window[2]
+    x, y, heights = mesh
     deep = max(1, CHUNK // columns)
     scratch = np.empty((min(deep, last - first), columns), np.int32)
+    planes = out.reshape(len(out), out.shape[1] * columns)
     for start in range(first, last, deep):
-        numbers = scratch[: min(deep, last - start)]
-        if not find_sources(numbers, window[0] + start, window[2], x, y, bins, True):
-            missed[0] = 1
-            return
-        for line in range(len(numbers)):
-            _fill_row(numbers[line], start + line, values, out, window, x, y, cells)
+        stop, top = min(start + deep, last), window[0] + start
+        numbers, part = scratch[: stop - start], planes[:, start * columns : stop * columns]
+        numbers[:] = -1
+        paint(numbers, part, values, top, left, x, y, heights)
+        if any_left(numbers):
+            if not to_nearest(numbers, top, left, mesh, bins, True):
+                missed[0] = 1
+                return
+            fill_holes(numbers, part, values)
 
 
 @njit(nogil=True, cache=True)
-def _fill_row(numbers, row, values, out, window, x, y, cells):
-    column = 0
-    while column < len(numbers):
-        number = numbers[column]
-        stop = column + 1
-        while stop < len(numbers) and numbers[stop] == number:
-            stop += 1
-        if number < 0:
-            for channel in range(len(values)):
-                out[channel, row, column:stop] = values[channel, -2 - number]
-        else:
-            cell = number >> 1
-            x0, y0, x1, y1, x2, y2 = corners(x, y, cell // cells, cell % cells, number & 1)
-            b1, c1, b2, c2, _ = weights(x0, y0, x1, y1, x2, y2)
-            c1 *= window[0] + row - y0
-            c2 *= window[0] + row - y0
-            n0, n1, n2 = node_of(number, cells, 0), node_of(number, cells, 1), node_of(number, cells, 2)
-            for channel in range(len(values)):
-                start = float(values[channel, n0])
-                rise1, rise2 = values[channel, n1] - start, values[channel, n2] - start
-                base, steep = start + rise1 * c1 + rise2 * c2, rise1 * b1 + rise2 * b2
-                for place in range(column, stop):
-                    out[channel, row, place] = base + ((window[2] + place) - x0) * steep
-        column = stop
-
-
-@njit(nogil=True, cache=True)
-def gathered(first, last, values, strides, out, window, x, y, bins):
+def gathered(first, last, values, strides, out, window, mesh, bins):
     """Rows ``first:last`` of ``out`` (C, rows, columns): the nearest node's value, of any type, as bits.
 
     values: flat, with ``strides`` of (channel, row, column).
     """
-    columns = out.shape[2]
+    columns, wide = out.shape[2], mesh[0].shape[1]
     deep = max(1, CHUNK // columns)
     scratch = np.empty((min(deep, last - first), columns), np.int32)
     for start in range(first, last, deep):
         numbers = scratch[: min(deep, last - start)]
-        find_sources(numbers, window[0] + start, window[2], x, y, bins, False)
+        to_nearest(numbers, window[0] + start, window[2], mesh, bins, False)
         for channel in range(len(out)):
             for line in range(len(numbers)):
                 for column in range(columns):
                     node = -2 - numbers[line, column]
-                    row = node // x.shape[1]
-                    at = channel * strides[0] + row * strides[1] + (node - row * x.shape[1]) * strides[2]
+                    row = node // wide
+                    at = channel * strides[0] + row * strides[1] + (node - row * wide) * strides[2]
                     out[channel, start + line, column] = values[at]
 
 
 @njit(nogil=True, cache=True)
-def scattered(first, last, numbers, gradient, out, window, x, y):
+def scattered(first, last, numbers, gradient, out, window, mesh):
     """Channels ``first:last`` of the gradient with respect to the values: out (C, nodes) float64, zeros.
 
     numbers: (rows, columns) sources; gradient: (C, rows, columns). One order of summation, so one result.
     """
-    rows, columns = numbers.shape
-    cells = x.shape[1] - 1
-    for row in range(rows):
-        for column in range(columns):
+    columns = numbers.shape[1]
+    held = np.empty(6)
+    for row in range(len(numbers)):
+        column = 0
+        while column < columns:
             number = numbers[row, column]
+            stop = column + 1
+            while stop < columns and numbers[row, stop] == number:
+                stop += 1
             if number < 0:
                 for channel in range(first, last):
-                    out[channel, -2 - number] += gradient[channel, row, column]
-                continue
-            cell = number >> 1
-            x0, y0, x1, y1, x2, y2 = corners(x, y, cell // cells, cell % cells, number & 1)
-            b1, c1, b2, c2, _ = weights(x0, y0, x1, y1, x2, y2)
-            across, down = window[2] + column - x0, window[0] + row - y0
-            w1, w2 = across * b1 + down * c1, across * b2 + down * c2
-            n0, n1, n2 = node_of(number, cells, 0), node_of(number, cells, 1), node_of(number, cells, 2)
-            for channel in range(first, last):
-                share = gradient[channel, row, column]
-                out[channel, n0] += (1.0 - w1 - w2) * share
-                out[channel, n1] += w1 * share
-                out[channel, n2] += w2 * share
+                    for place in range(column, stop):
+                        out[channel, -2 - number] += gradient[channel, row, place]
+            else:
+                _hand_back(first, last, number, row, column, stop, gradient, out, window, mesh, held)
+            column = stop
+
+
+@njit(nogil=True, cache=True)
+def _hand_back(first, last, number, row, column, stop, gradient, out, window, mesh, held):
+    """Adds the gradient of the pixels ``column:stop`` of a row to the corners of their triangle."""
+    x, y, _ = mesh
+    cells = x.shape[1] - 1
+    cell = number >> 1
+    frame(corners(x, y, cell // cells, cell % cells, number & 1), held)
+    x0, down = held[0], window[0] + row - held[1]
+    n0, n1, n2 = node_of(number, cells, 0), node_of(number, cells, 1), node_of(number, cells, 2)
+    for channel in range(first, last):
+        total = moment = 0.0
+        for place in range(column, stop):
+            share = gradient[channel, row, place]
+            total += share
+            moment += share * (window[2] + place - x0)
+        one = moment * held[2] + total * down * held[3]
+        two = moment * held[4] + total * down * held[5]
+        out[channel, n0] += total - one - two
+        out[channel, n1] += one
+        out[channel, n2] += two
