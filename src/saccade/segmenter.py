@@ -98,8 +98,20 @@ class Segmenter(nn.Module):
         """Where the sampler looks in each image."""
         if isinstance(self.sampler, FoveationSampler):
             return _joined([self.sampler.views(self.foveate(one).found, one.size) for one in pyramids])
-        overview = self.overview(pyramids)
-        return self.sampler(overview, labels, size=size, batch=len(pyramids))
+        sampler = self.sampler_for(pyramids)
+        return sampler(self.overview(pyramids), labels, size=size, batch=len(pyramids))
+
+    def sampler_for(self, pyramids: Sequence[Pyramid]) -> Sampler:
+        """The sampler with its sizes for these images.
+
+        Raises:
+            InvalidInput: when sizes follow the proportions of the images, and these differ.
+        """
+        sampler = self.sampler.for_image(pyramids[0].size)
+        if any(self.sampler.for_image(one.size).size != sampler.size for one in pyramids[1:]):
+            got = sorted({one.size for one in pyramids})
+            raise InvalidInput("images", "of one shape in one call", got, "take them one by one")
+        return sampler
 
     def overview(self, pyramids: Sequence[Pyramid]) -> Tensor | None:
         """(B, 3, h_o, w_o) normalised, each pixel the mean of its share; None where none is wanted."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from saccade.errors import InvalidInput
 from saccade.grids.validate import require_size
+from saccade.samplers.fit import Fit
 from saccade.samplers.views import Views
 
 
@@ -20,6 +23,7 @@ class Sampler(nn.Module, ABC):
         size: (h, w), rows and columns of samples in a view, where the call names no other.
         overview_size: (h_o, w_o) of the overview that the sampler wants to see; None where it looks blindly.
         sees_labels: True for samplers that use the true labels; they serve studies, never a prediction.
+        fits: which of the sizes follow the proportions of each image, by their attribute ("size").
     """
 
     overview_size: tuple[int, int] | None = None
@@ -28,10 +32,22 @@ class Sampler(nn.Module, ABC):
     def __init__(self, size: Sequence[int]) -> None:
         super().__init__()
         self.size = require_size(size)
+        self.fits: dict[str, Fit] = {}
+
+    def for_image(self, size: tuple[int, int]) -> Self:
+        """The same sampler, weights included, with its sizes for an image of (H, W)."""
+        if not self.fits:
+            return self
+        sized = copy.copy(self)
+        sized.fits = {}
+        for name, fit in self.fits.items():
+            if getattr(self, name, None) is not None:
+                setattr(sized, name, fit.of(size))
+        return sized
 
     def overview_of(self, size: tuple[int, int]) -> tuple[int, int] | None:
         """(h_o, w_o) of the overview of an image (H, W); None where the sampler looks blindly."""
-        return self.overview_size
+        return self.for_image(size).overview_size
 
     @abstractmethod
     def propose(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from saccade.errors import InvalidInput
+from saccade.samplers.fit import Fit
 from saccade.training.checks import all_at_least, at_least, one_of
 
 SAMPLERS = ("deformation", "uniform", "oracle")
@@ -19,6 +20,8 @@ class SamplerConfig:
     Attributes:
         name: deformation (learned), uniform, or oracle (sees the true labels: for study only).
         size: (rows, columns) that the segmentation network sees: the budget.
+        fit: sizes are (short side, long side) and follow the proportions of each image: whichever of the two
+            gives fewer pixels (ICLR 2022, A.8); size, overview and density alike.
         overview: (rows, columns) of the overview; default ``size``.
         density: (rows, columns) of the density; default that of the overview.
         grid: elastic, or attraction (as published).
@@ -34,6 +37,7 @@ class SamplerConfig:
 
     name: str = "deformation"
     size: tuple[int, int] = (64, 128)
+    fit: bool = False
     overview: tuple[int, int] | None = None
     density: tuple[int, int] | None = None
     grid: str = "elastic"
@@ -50,6 +54,8 @@ class SamplerConfig:
         one_of("sampler.grid", self.grid, ("elastic", "attraction"))
         for name in ("size", "overview", "density", "channels", "dilations"):
             all_at_least(f"sampler.{name}", getattr(self, name), 1)
+        if self.fit:
+            self._require_fit()
         at_least("sampler.radius", self.radius, 1)
         at_least("sampler.blur", self.blur, 0)
         if not 0 <= self.floor <= 1 or (self.floor == 0 and self.grid == "elastic"):
@@ -62,6 +68,14 @@ class SamplerConfig:
         if len(self.channels) != len(self.dilations):
             got = f"{len(self.channels)} channels and {len(self.dilations)} dilations"
             raise InvalidInput("sampler.dilations", "as many as sampler.channels", got)
+
+    def _require_fit(self) -> None:
+        for given in (self.size, self.overview, self.density):
+            if given is not None:
+                Fit(*given)
+        if self.name == "foveation":
+            fix = "its patches have one size, whatever the image's"
+            raise InvalidInput("sampler.fit", "false for foveation", "true", fix)
 
 
 @dataclass(frozen=True)
