@@ -142,8 +142,8 @@ class FoveationSampler(Sampler):
         """Grids of the patches around places (N, 2), (x, y) in [-1, 1], of an image (H, W).
 
         Returns:
-            grids (N, D, h, w, 2) and inside (N, D, h, w) as :func:`saccade.grids.patch_grids` gives them; with
-            ``chosen`` (N,) only those fields, D = 1.
+            grids (N, D, h, w, 2) and inside (N, D, h, w) as :func:`saccade.grids.patch_grids` gives them;
+            with ``chosen`` (N,) only those fields, D = 1.
         """
         grids, inside = patch_grids(places, self.fields, self.size, size, border=self.border)
         if chosen is None:

@@ -51,7 +51,7 @@ class FoveatedImage:
     score: Callable[[Tensor], Tensor]
 
     def row(self, number: int) -> Tensor:
-        """(C, h, w, K) float32 shares of the classes in the smallest fields of a row of locations, on the CPU.
+        """(C, h, w, K) float32 shares of the classes in the smallest fields of a row of locations.
 
         What goes through the network together depends on the row alone.
         """
@@ -71,7 +71,7 @@ class FoveatedImage:
         return shares_of(sampler, pixels.unflatten(0, grids.shape[:2]), weights, self.score).cpu()
 
     def bands(self, rows: int, *, start: int = 0, shares: bool = False) -> Iterator[LabelBand]:
-        """The answer from row ``start`` on, in bands of ``rows`` rows; in memory are the patches of one band."""
+        """The answer from row ``start`` on, in bands of ``rows`` rows; only their patches are in memory."""
         lattice = self.found.lattice
         first, last = lattice.covered(0)
         down, across = lattice.centres(0), lattice.centres(1)
@@ -91,13 +91,15 @@ def blend(pixels: Tensor, weights: Tensor) -> Tensor:
     """The patches that are fed, (N, c, h, w): the weighted sum of (N, D, c, h, w); of one alone, that."""
     if pixels.shape[1] == 1:
         return pixels[:, 0]
-    return torch.einsum("ndchw,nd->nchw", pixels, weights.to(pixels))
+    with torch.autocast(pixels.device.type, enabled=False):
+        return torch.einsum("ndchw,nd->nchw", pixels, weights.to(pixels))
 
 
 def shares_of(
     sampler: FoveationSampler, pixels: Tensor, weights: Tensor, score: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """(N, K, h, w) shares of the classes in the smallest field, of patches (N, D, 3, h, w) or the one chosen."""
+    """(N, K, h, w) shares of the classes in the smallest field, of patches (N, D, 3, h, w), D = 1 where one
+    was chosen."""
     weights = weights.to(pixels.device)
     if sampler.estimator != "ensemble":
         scores = score(blend(pixels, weights)).float()

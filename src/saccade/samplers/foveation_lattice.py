@@ -16,7 +16,7 @@ from saccade.errors import InvalidInput
 
 
 def overview_size(size: Sequence[int], shrink: int) -> tuple[int, int]:
-    """(h, w) of the overview of an image of ``size`` (H, W): one pixel for ``shrink`` of them along an axis."""
+    """(h, w) of the overview of an image (H, W): one pixel for ``shrink`` of them along an axis."""
     return ceil(size[0] / shrink), ceil(size[1] / shrink)
 
 
@@ -45,8 +45,9 @@ class Lattice:
             if first[0] > 0 or last[-1] < self.size[axis] - 1 or (first[1:] > last[:-1] + 1).any():
                 most = floor(self.field[axis] * max(1, self.overview[axis] - 1) / self.size[axis])
                 fix = "lower foveation.stride or foveation.shrink, or widen the smallest field of view"
-                expected = f"at most {max(most, 1)} pixels of the overview for a field of {self.field[axis]:g}"
-                raise InvalidInput("foveation.stride", f"{expected}, or gaps are left", self.stride, fix)
+                expected = f"at most {max(most, 1)} pixels of the overview, or gaps are left"
+                expected += f" between fields of {self.field[axis]:g}"
+                raise InvalidInput("foveation.stride", expected, self.stride, fix)
 
     def numbers(self, axis: int) -> NDArray[np.int64]:
         """The pixels of the overview along an axis (0 down, 1 across) that are locations."""

@@ -32,7 +32,8 @@ class Reading:
 
     def __init__(self, kind: str, fields: Sequence[float], size: tuple[int, int]) -> None:
         if kind not in READINGS:
-            raise InvalidInput("reading", " or ".join(READINGS), repr(kind), nearest_name(str(kind), READINGS))
+            fix = nearest_name(str(kind), READINGS)
+            raise InvalidInput("reading", " or ".join(READINGS), repr(kind), fix)
         self.kind = kind
         shares = [fields[0] / field for field in fields]
         self.rows = torch.stack([central(size[0], share) for share in shares])
@@ -42,6 +43,10 @@ class Reading:
         """Scores (N, K, h, w) of patches fed with weights (N, D), in the smallest field's frame."""
         if self.kind == "published":
             return scores
+        with torch.autocast(scores.device.type, enabled=False):
+            return self._aligned(scores.float(), weights.float())
+
+    def _aligned(self, scores: Tensor, weights: Tensor) -> Tensor:
         chosen = weights.argmax(1)
         if not weights.requires_grad and bool((weights.gather(1, chosen[:, None]) == 1).all()):
             rows, columns = self.rows.to(scores)[chosen], self.columns.to(scores)[chosen]
