@@ -25,6 +25,7 @@ def facts(folder: DataFolder) -> dict[str, Any]:
             for i, name, colour, n in rows
         ],
         "ignore_index": folder.classes.file_ignore_index,
+        "ignored_values": list(folder.classes.ignored_values),
         "ignored_pixels": sum(fact.ignored for fact in folder.facts.values()),
         "notices": list(folder.notices),
         "faults": [],
@@ -57,8 +58,9 @@ def lines(facts: dict[str, Any]) -> Iterator[str]:
     parts = ", ".join(f"{split['images']} {name}" for name, split in splits.items())
     yield f"  images   {sum(split['images'] for split in splits.values())}: {parts}"
     yield f"  sizes    {_sizes(splits)}"
-    ignored = facts["ignore_index"]
-    yield f"  classes  {len(facts['classes'])}; ignored value: {'none' if ignored is None else ignored}"
+    ignored = facts["ignored_values"]
+    values = f"ignored value{'s' if len(ignored) > 1 else ''}: {', '.join(map(str, ignored)) or 'none'}"
+    yield f"  classes  {len(facts['classes'])}; {values}"
     yield ""
     yield from _table(facts)
     if facts["ignored_pixels"]:

@@ -80,7 +80,7 @@ def _each(found: Found) -> list[tuple[Item, str]]:
 def _unlabelled(data: DataFolder, splits: Sequence[str]) -> list[Fault]:
     """The splits in which every pixel is ignored: there is nothing to learn or to score."""
     return [
-        Fault(data.path, f"labels in {name}", "only ignored pixels; choose another split")
+        Fault(data.path, f"labels in {name}", "only ignored pixels; choose another split, such as val")
         for name in splits
         if data.class_counts(name).sum() == 0
     ]
@@ -91,6 +91,8 @@ def _unseen_classes(data: DataFolder, classes: ClassTable) -> list[str]:
     for split in data.splits:
         counts = data.class_counts(split)
         absent = [name for name, count in zip(classes.names, counts, strict=True) if count == 0]
-        if absent:
+        if len(absent) == len(classes):
+            lines.append(f"all pixels of {split} are ignored: it cannot be scored")
+        elif absent:
             lines.append(f"no pixel of {', '.join(absent)} in {split}")
     return lines

@@ -44,7 +44,12 @@ class Slides(Format):
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        return any((root / name).is_dir() for name in ("slides", "annotations"))
+        parts = (
+            (root / "slides").is_dir(),
+            (root / "annotations").is_dir(),
+            (root / "classes.json").exists(),
+        )
+        return sum(parts) >= 2
 
     def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
         classes, faults = read_classes(root / "classes.json")
