@@ -14,16 +14,16 @@ from saccade.data.classes import ClassTable
 from saccade.errors import FileProblem, SaccadeError, UsageError
 from saccade.inference import (
     Job,
-    answer,
+    Settings,
     list_jobs,
     make_folder,
     parse_extras,
     predict_all,
+    predict_image,
     require_predictor,
-    save_labels,
-    save_scores,
     still_to_do,
 )
+from saccade.inference import image as image_room
 from saccade.samplers import DeformationSampler, OracleSampler, UniformSampler
 from saccade.segmenter import Segmenter
 
@@ -113,8 +113,7 @@ def test_extras_are_named_and_a_typo_is_refused() -> None:
 def test_labels_come_at_full_resolution_with_the_indices_and_colours_of_the_classes(
     photos: Path, tmp_path: Path
 ) -> None:
-    job = Job(photos / "a.jpg", tmp_path / "a.png")
-    save_labels(answer(SEGMENTER, job), job, CLASSES, overwrite=False)
+    predict_image(SEGMENTER, Job(photos / "a.jpg", tmp_path / "a.png"), Settings(CLASSES))
     with Image.open(tmp_path / "a.png") as written:
         indices, colours = np.asarray(written), np.asarray(written.convert("RGB"))
     assert indices.shape == (20, 30)
@@ -125,56 +124,56 @@ def test_labels_come_at_full_resolution_with_the_indices_and_colours_of_the_clas
 
 def test_indices_above_255_are_written_in_16_bits(photos: Path, tmp_path: Path) -> None:
     wide = ClassTable(("left", "right", "none"), (3, 1200, 7), CLASSES.colours)
-    job = Job(photos / "a.jpg", tmp_path / "a.png")
-    save_labels(answer(SEGMENTER, job), job, wide, overwrite=False)
+    predict_image(SEGMENTER, Job(photos / "a.jpg", tmp_path / "a.png"), Settings(wide))
     with Image.open(tmp_path / "a.png") as written:
         assert set(np.unique(np.asarray(written))) == {3, 1200}
 
 
 def test_saved_scores_are_enough_to_make_the_labels_again(photos: Path, tmp_path: Path) -> None:
     job = Job(photos / "a.jpg", tmp_path / "a.png", ("scores",))
-    said = answer(SEGMENTER, job)
-    save_scores(said, job, overwrite=False)
-    with np.load(tmp_path / "a_scores.npz") as saved:
+    predict_image(SEGMENTER, job, Settings(CLASSES))
+    with np.load(tmp_path / "a_scores.npz") as saved, Image.open(job.labels) as labels:
         scores, grid = torch.from_numpy(saved["scores"]).float(), torch.from_numpy(saved["grid"])
         again = unwarp_labels(scores[None], grid[None], saved["size"].tolist())[0]
-    assert np.array_equal(again.numpy(), said.labels)
+        assert np.array_equal(CLASSES.decode(again.numpy()), np.asarray(labels))
 
 
 def test_one_bad_image_does_not_stop_the_others(photos: Path, tmp_path: Path) -> None:
     (photos / "aa.png").write_bytes((photos / "b.png").read_bytes()[:100])
     jobs = list_jobs([photos], tmp_path / "out")
     make_folder(tmp_path / "out")
-    done: list[tuple[str, bool]] = []
-    failed = predict_all(
-        SEGMENTER,
-        jobs,
-        lambda said, job: save_labels(said, job, CLASSES, overwrite=False),
-        on_done=lambda job, fault: done.append((job.image.name, fault is None)),
-    )
-    assert done == [("a.jpg", True), ("aa.png", False), ("b.png", True), ("c.TIF", True)]
-    assert [job.image.name for job, _ in failed] == ["aa.png"]
+    outcomes = list(predict_all(SEGMENTER, jobs, Settings(CLASSES)))
+    assert [(o.job.image.name, o.fault is None) for o in outcomes] == [
+        ("a.jpg", True),
+        ("aa.png", False),
+        ("b.png", True),
+        ("c.TIF", True),
+    ]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png", "c.png"]
 
 
 @pytest.mark.parametrize("fault", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
 def test_an_image_too_large_for_the_memory_is_one_fault_among_others(
-    photos: Path, tmp_path: Path, fault: Exception
+    photos: Path, tmp_path: Path, fault: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def greedy(*_: object) -> None:
+    def greedy(*_: object, **__: object) -> None:
         raise fault
 
+    monkeypatch.setattr(image_room, "bands", greedy)
     jobs = [Job(photos / "a.jpg", tmp_path / "a.png")]
-    failed = predict_all(SEGMENTER, jobs, greedy, on_done=lambda *_: None)
-    assert "not enough memory" in str(failed[0][1]) and "a.jpg" in str(failed[0][1])
+    (outcome,) = predict_all(SEGMENTER, jobs, Settings(CLASSES))
+    assert "not enough memory" in str(outcome.fault) and "a.jpg" in str(outcome.fault)
 
 
-def test_a_defect_is_not_taken_for_a_bad_image(photos: Path, tmp_path: Path) -> None:
-    def broken(*_: object) -> None:
+def test_a_defect_is_not_taken_for_a_bad_image(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a defect")
 
+    monkeypatch.setattr(image_room, "bands", broken)
     with pytest.raises(RuntimeError, match="a defect"):
-        predict_all(SEGMENTER, [Job(photos / "a.jpg", tmp_path / "a.png")], broken, on_done=lambda *_: None)
+        list(predict_all(SEGMENTER, [Job(photos / "a.jpg", tmp_path / "a.png")], Settings(CLASSES)))
 
 
 def test_what_a_sampler_cannot_give_is_refused() -> None:

@@ -5,44 +5,55 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from saccade.cli import options
+from saccade.cli import look_options, options
 from saccade.cli.console import Progress, say
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "predict",
-        parents=[options.common(), options.device(), options.output()],
+        parents=[options.common(), options.device(), options.output(), look_options.look()],
         help="full-resolution labels of images",
-        description="Writes OUT/NAME.png for each image: the class index of every pixel, in the colours "
-        "of the classes. One bad image does not stop the others; it is named at the end.",
+        description="Writes the class of every pixel of each image into OUT, in the format of the image: "
+        "GeoTIFF (COG) for maps, OME-TIFF for slides and large TIFF, OME-Zarr for Zarr, PNG for what is "
+        "small. One bad image does not stop the others; it is named at the end.",
     )
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="a trained run")
-    parser.add_argument("images", metavar="IMAGE", type=Path, nargs="+", help="images, or folders of images")
+    parser.add_argument(
+        "images",
+        metavar="IMAGE",
+        type=Path,
+        nargs="+",
+        help="images, folders of images, or .txt lists of paths",
+    )
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder for the labels")
     parser.add_argument(
         "--save",
         default="labels",
         metavar="WHAT",
-        help="labels,scores,density,samples,overlay (default: labels)",
+        help="labels,scores,density,samples,overlay,polygons (default: labels)",
     )
-    parser.add_argument("--size", metavar="ROWSxCOLUMNS", help="samples an image; default as trained")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which weights")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="images at a time, one process each")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
+    from saccade.errors import UsageError
     from saccade.inference.files import list_jobs, parse_extras, still_to_do
-    from saccade.inference.predict import require_predictor
+    from saccade.inference.many import require_predictor
     from saccade.training.devices import torch_device
     from saccade.training.run import load_run
-    from saccade.training.sizes import parse_size
 
     extras = parse_extras(args.save)
-    size = None if args.size is None else parse_size(args.size, "--size")
+    look = look_options.wanted(args)
+    if args.jobs < 1:
+        raise UsageError(f"--jobs is at least 1, not {args.jobs}")
     found = list_jobs(args.images, args.out, extras)
     jobs = still_to_do(found, resume=args.resume, overwrite=args.overwrite)
     device = torch_device(args.device)
@@ -55,38 +66,56 @@ def run(args: argparse.Namespace) -> int:
         say(f"{len(found) - len(jobs)} of {len(found)} images were labelled before", args)
     args.hint = "what is finished is kept: go on with --resume"
     run.segmenter.to(device)
-    run.segmenter.sampler.size = run.segmenter.sampler.size if size is None else size
-    return _predict(args, run, jobs)
+    return _predict(args, run, jobs, look)
 
 
-def _predict(args: argparse.Namespace, run: Any, jobs: list[Any]) -> int:
-    from saccade.inference import make_folder, predict_all
+def _predict(args: argparse.Namespace, run: Any, jobs: list[Any], look: Any) -> int:
+    from saccade.inference.files import make_folder
 
     make_folder(args.out)
     notices: Counter[str] = Counter()
-
-    def save(answer: Any, job: Any) -> None:
-        _save(answer, job, run.classes, overwrite=args.overwrite or args.resume)
-        notices.update(answer.notices)
-
+    failed = []
     with Progress("predicting", len(jobs), "images", quiet=args.quiet) as progress:
-        failed = predict_all(run.segmenter, jobs, save, on_done=lambda job, fault: progress.advance())
+        for outcome in _outcomes(args, run, jobs, look, progress):
+            progress.advance(note="")
+            if outcome.fault is not None:
+                failed.append(outcome)
+            else:
+                notices.update(outcome.done.notices)
     for notice, count in sorted(notices.items()):
         say(f"note: {notice}: {count} image{'s' if count > 1 else ''}", args)
-    for _, fault in failed:
-        print(f"saccade: error: {fault}", file=sys.stderr)
+    for outcome in failed:
+        print(f"saccade: error: {outcome.fault}", file=sys.stderr)
     say(f"{len(jobs) - len(failed)} of {len(jobs)} images labelled in {args.out}", args)
     return 1 if failed else 0
 
 
-def _save(answer: Any, job: Any, classes: Any, *, overwrite: bool) -> None:
-    """Everything that is wanted of an image, the labels last: where they are, all is."""
-    from saccade.inference import save_labels, save_scores
-    from saccade.report.pictures import save_picture
+def _outcomes(
+    args: argparse.Namespace, run: Any, jobs: list[Any], look: Any, progress: Progress
+) -> Iterator[Any]:
+    import torch
 
-    for name in job.extras:
-        if name == "scores":
-            save_scores(answer, job, overwrite=overwrite)
-        else:
-            save_picture(name, answer, job, classes, overwrite=overwrite)
-    save_labels(answer, job, classes, overwrite=overwrite)
+    from saccade.inference.image import Settings
+    from saccade.inference.many import Worker, predict_all, predict_in_processes
+    from saccade.inference.trained import trained_shrink
+    from saccade.report.pictures import draw
+
+    settings = Settings(
+        run.classes,
+        look,
+        trained_shrink(run),
+        resume=args.resume,
+        overwrite=args.overwrite,
+        draw=draw,
+    )
+    processes = min(args.jobs, len(jobs))
+    if processes > 1:
+        worker = Worker(
+            args.run_folder, args.checkpoint, args.device, max(1, torch.get_num_threads() // processes)
+        )
+        return predict_in_processes(worker, jobs, settings, processes)
+
+    def within(share: float) -> None:
+        progress.update(progress.done, note=f"{share:.0%} of this one")
+
+    return predict_all(run.segmenter, jobs, replace(settings), on_progress=within)

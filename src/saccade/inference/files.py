@@ -6,11 +6,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from saccade.errors import FileProblem, UsageError, nearest_name
+from saccade.errors import FileProblem, SaccadeError, UsageError, nearest_name
+from saccade.rasters import Raster, open_raster
 from saccade.rasters.outputs import writing
+from saccade.rasters.writer import LARGEST_PNG
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
-EXTRAS = ("scores", "density", "samples", "overlay")
+PHOTOS = (".png", ".jpg", ".jpeg", ".webp")
+IMAGE_SUFFIXES = (
+    *PHOTOS, ".tif", ".tiff", ".btf", ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide",
+    ".jp2", ".vrt", ".img", ".ntf", ".bmp", ".zarr",
+)  # fmt: skip
+EXTRAS = ("scores", "density", "samples", "overlay", "polygons")
+PICTURES = ("samples", "overlay")
+LARGEST_SMALL = 1 << 24
+"""Pixels of a TIFF whose labels are a PNG, where it says nothing that a PNG could not keep."""
+
+_RASTER = (".ome.tif", ".ome.tiff", ".ome.zarr", ".zarr", ".tif", ".png")
 
 
 @dataclass(frozen=True)
@@ -19,7 +30,7 @@ class Job:
 
     Attributes:
         image: its path.
-        labels: where its labels go.
+        labels: where its labels go; the name says the format.
         extras: what else is written of it, any of :data:`EXTRAS`.
     """
 
@@ -27,9 +38,25 @@ class Job:
     labels: Path
     extras: tuple[str, ...] = ()
 
+    @property
+    def stem(self) -> str:
+        """The name of the labels without their extension."""
+        return _stem(self.labels)
+
+    @property
+    def suffix(self) -> str:
+        """The extension of the labels: .png, .tif, .ome.tif or .zarr."""
+        return self.labels.name[len(self.stem) :]
+
     def extra(self, name: str) -> Path:
-        """Where something beside the labels goes: STEM_NAME.png, or .npz for scores."""
-        return self.labels.with_name(f"{self.labels.stem}_{name}{'.npz' if name == 'scores' else '.png'}")
+        """Where something beside the labels goes: STEM_NAME and an extension.
+
+        Pictures are PNG and polygons GeoJSON. Scores and density are NPZ and PNG beside labels in PNG, else
+        rasters in the format of the labels.
+        """
+        raster = self.suffix if self.suffix != ".png" else {"scores": ".npz"}.get(name, ".png")
+        suffix = {"polygons": ".geojson", "samples": ".png", "overlay": ".png"}.get(name, raster)
+        return self.labels.with_name(f"{self.stem}_{name}{suffix}")
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -39,11 +66,12 @@ class Job:
     @property
     def is_done(self) -> bool:
         """Whether all of it is there."""
-        return all(path.is_file() for path in self.outputs)
+        return all(path.exists() for path in self.outputs)
 
 
 def list_jobs(inputs: Sequence[Path], out: Path, extras: Sequence[str] = ()) -> list[Job]:
-    """A job for every image: files as they are named, folders by what they hold.
+    """A job for every image: files as they are named, folders by what they hold, ``.txt`` files by their
+    lines.
 
     Raises:
         FileProblem: for an input that does not exist, a folder without images, or an ``out`` that is a file.
@@ -51,13 +79,15 @@ def list_jobs(inputs: Sequence[Path], out: Path, extras: Sequence[str] = ()) -> 
     """
     if out.exists() and not out.is_dir():
         raise FileProblem(out, "a folder for the labels", "a file", "name the folder last")
+    if is_zarr(out):
+        raise FileProblem(out, "a folder for the labels", "a Zarr image", "name the folder last")
     for given in inputs:
         if given.is_dir() and given.resolve() == out.resolve():
             raise UsageError(
                 f"the labels would lie among the images of {given}; choose another output folder"
             )
     images = dict.fromkeys(image for given in inputs for image in _images(given))
-    jobs = [Job(image, out / f"{image.stem}.png", tuple(extras)) for image in images]
+    jobs = [Job(image, out / f"{_stem(image)}{output_suffix(image)}", tuple(extras)) for image in images]
     _require_own_names(jobs)
     return jobs
 
@@ -74,6 +104,30 @@ def _require_own_names(jobs: Sequence[Job]) -> None:
             if path.resolve() in images:
                 raise UsageError(f"{path} would replace an image; choose another output folder")
             taken[path] = job.image
+
+
+def output_suffix(image: Path) -> str:
+    """The extension of the labels of an image; .png for one that cannot be opened, which is said later."""
+    try:
+        with open_raster(image) as raster:
+            return labels_suffix(raster)
+    except SaccadeError:
+        return ".png"
+
+
+def labels_suffix(raster: Raster) -> str:
+    """The format of the input: .zarr, .tif (a map, as COG), .ome.tif; .png for photographs and what is small
+    and has neither scale nor place."""
+    pixels = raster.size[0] * raster.size[1]
+    if raster.path.is_dir():
+        return ".zarr"
+    if raster.crs is not None or raster.transform is not None:
+        return ".tif"
+    is_photo = raster.path.suffix.lower() in PHOTOS
+    plain = raster.pixel_size is None and len(raster.levels) == 1
+    if (is_photo and pixels <= LARGEST_PNG) or (plain and pixels <= LARGEST_SMALL):
+        return ".png"
+    return ".ome.tif"
 
 
 def still_to_do(jobs: Sequence[Job], *, resume: bool, overwrite: bool) -> list[Job]:
@@ -98,15 +152,43 @@ def make_folder(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
 
 
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is one image."""
+    return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
+
+
+def _stem(path: Path) -> str:
+    suffix = next((s for s in _RASTER if path.name.lower().endswith(s)), path.suffix)
+    return path.name[: len(path.name) - len(suffix)] or path.stem
+
+
 def _images(given: Path) -> Iterable[Path]:
-    if given.is_dir():
-        found = sorted(p for p in given.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    if given.suffix.lower() == ".txt" and given.is_file():
+        return _listed(given)
+    if given.is_dir() and not is_zarr(given):
+        found = sorted(p for p in given.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and _is_image(p))
         if not found:
             raise FileProblem(given, f"images ({' '.join(IMAGE_SUFFIXES)}) in it", "none")
         return found
     if not given.exists():
         raise FileProblem(given, "an image or a folder of images", "no such file or folder")
     return [given]
+
+
+def _is_image(path: Path) -> bool:
+    return not path.name.startswith(".") and (path.is_file() or is_zarr(path))
+
+
+def _listed(given: Path) -> list[Path]:
+    """One path a line, relative to the list; a path that does not exist is said when its turn comes."""
+    try:
+        lines = [line.strip() for line in given.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileProblem(given, "a list of images, one path a line, in UTF-8", str(error)) from None
+    found = [given.parent / line for line in lines if line and not line.startswith("#")]
+    if not found:
+        raise FileProblem(given, "a list of images, one path a line", "no path in it")
+    return found
 
 
 def parse_extras(text: str) -> tuple[str, ...]:

@@ -14,12 +14,19 @@ from saccade.rasters.pieces import map_windows, validity
 from saccade.rasters.raster import Level, Raster
 from saccade.rasters.window import Window
 from saccade.warp.bands import run_bands
+from saccade.warp.mesh import pixels as pixel_places
 
 BLOCK = 128
 
 
-def sample_raster(raster: Raster, grid: Tensor, *, progress: Callable[[float], None] | None = None) -> Tensor:
-    """Anti-aliased samples of ``raster`` at ``grid``, as ``saccade.sample(image, grid, antialias=True)``.
+def sample_raster(
+    raster: Raster,
+    grid: Tensor,
+    *,
+    antialias: bool = True,
+    progress: Callable[[float], None] | None = None,
+) -> Tensor:
+    """Samples of ``raster`` at ``grid``, as ``saccade.sample(image, grid, antialias=True)`` takes them.
 
     Each sample is the mean over its own footprint, read from the coarsest level of the file that is at least
     as fine as a level of ``saccade.warp.Pyramid`` would be. A tile is decoded once, however many samples it
@@ -28,6 +35,7 @@ def sample_raster(raster: Raster, grid: Tensor, *, progress: Callable[[float], N
 
     Args:
         grid: (B, h, w, 2), (x, y) in [-1, 1]; every one of the B grids reads this raster.
+        antialias: False reads single pixels of level 0, bilinear, as ``saccade.sample(image, grid)``.
         progress: called with the share done, 0 to 1.
 
     Returns:
@@ -38,7 +46,7 @@ def sample_raster(raster: Raster, grid: Tensor, *, progress: Callable[[float], N
         FileProblem: the file is damaged.
     """
     require_grid(grid)
-    boxes, scale = _boxes(grid.detach().cpu(), raster.size)
+    boxes, scale = _boxes(grid.detach().cpu(), raster.size) if antialias else _pixels(grid, raster.size)
     sums = np.zeros((len(boxes), raster.channels + 1))
     chosen = _levels(raster, scale)
     used = np.unique(chosen)
@@ -59,6 +67,13 @@ def _boxes(grid: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]
     lines = places.shape[0] * places.shape[1]
     run_bands(footprint_boxes, lines, places, size, max(size).bit_length(), boxes, scales)
     return boxes.reshape(-1, 4), scales.ravel()
+
+
+def _pixels(grid: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """As ``_boxes``, for bilinear samples: the mean over a box of one pixel's size is just that."""
+    x, y = pixel_places(grid.detach().cpu(), size).reshape(-1, 2).numpy().T
+    boxes = np.stack([y, y + 1, x, x + 1], 1)
+    return boxes, np.ones(len(boxes))
 
 
 def _levels(raster: Raster, scale: np.ndarray) -> np.ndarray:

@@ -13,6 +13,11 @@ from saccade.rasters.outputs import finished_file
 from saccade.report.figures import density_picture, overlay, samples_on
 
 
+def draw(name: str, given: Answer, job: Job, classes: ClassTable, overwrite: bool) -> None:
+    """:func:`save_picture`, as :class:`saccade.inference.Settings` calls it."""
+    save_picture(name, given, job, classes, overwrite=overwrite)
+
+
 def save_picture(name: str, given: Answer, job: Job, classes: ClassTable, *, overwrite: bool) -> None:
     """Writes STEM_NAME.png for one of "overlay", "samples", "density".
 

@@ -1,0 +1,169 @@
+"""One image from file to file: read where the segmenter looks, labelled band by band, written as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from saccade.data.classes import ClassTable
+from saccade.inference.background import Measured, empty_tiles, may_be_skipped
+from saccade.inference.extras import Draw, Extras, Kept
+from saccade.inference.files import Job
+from saccade.inference.layout import Layout, lay_out
+from saccade.inference.mosaic import NOTHING, Band, bands
+from saccade.inference.options import Look
+from saccade.inference.sinks import PngSink, RasterSink
+from saccade.inference.source import MemorySource, RasterSource, Source
+from saccade.inference.values import Values
+from saccade.inference.views import OwnPatches, TilePatches, own_patches, refuse_tiles
+from saccade.rasters import Raster, Window, as_rgb, open_raster
+from saccade.segmenter import Segmenter, evaluating
+from saccade.warp import Pyramid
+
+IN_MEMORY = 1 << 26
+"""Pixels of an image without coarser levels that is read whole and kept with its pyramid."""
+
+BAND = 512
+"""Rows of labels at a time, where they are streamed."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for every image of a run.
+
+    Attributes:
+        classes: of the run.
+        look: what the user wants.
+        trained_shrink: pixels that a sample stood for along an axis in training; None where not known.
+        batch: views that go through the networks together.
+        resume, overwrite: what is done with what is there already.
+        draw: draws the pictures; it comes from a room below.
+    """
+
+    classes: ClassTable
+    look: Look = field(default_factory=Look)
+    trained_shrink: float | None = None
+    batch: int = 1
+    resume: bool = False
+    overwrite: bool = False
+    draw: Draw | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """What is told of an image that was labelled.
+
+    Attributes:
+        notices: what was done to it when it was read.
+        layout: what was looked at.
+        skipped: tiles that were left out as empty.
+    """
+
+    notices: tuple[str, ...]
+    layout: Layout
+    skipped: int = 0
+
+
+@torch.no_grad()
+def predict_image(
+    segmenter: Segmenter,
+    job: Job,
+    settings: Settings,
+    *,
+    on_progress: Callable[[float], None] | None = None,
+) -> Done:
+    """Labels one image and writes everything that the job asks for.
+
+    Args:
+        segmenter: on the device where it is to run.
+        job: the image and its outputs.
+        settings: of the run.
+        on_progress: called with the share that is done, 0 to 1.
+
+    Raises:
+        FileProblem: when the image cannot be read, or an output cannot be written.
+        InvalidInput: when the wishes do not fit the image.
+    """
+    with as_rgb(open_raster(job.image)) as raster, evaluating(segmenter):
+        layout = lay_out(raster.info, settings.look, segmenter.sampler.size, settings.trained_shrink)
+        if layout.mode == "tiles":
+            refuse_tiles(segmenter)
+        source = open_source(raster, settings.look)
+        kept = Kept(job.extras, job.suffix)
+        skip = empty_tiles(raster, layout.tiling.windows) if settings.look.skip else []
+        if layout.mode == "whole":
+            skip = []
+        patches = own_patches(segmenter, source, len(settings.classes)) or TilePatches(
+            segmenter,
+            source,
+            layout.tiling,
+            len(settings.classes),
+            view=layout.view,
+            skip=skip,
+            batch=settings.batch,
+            on_look=kept.keep,
+        )
+        _write(raster, patches, kept, job, settings, on_progress or (lambda share: None))
+        return Done(raster.notices, layout, len(skip))
+
+
+def open_source(raster: Raster, look: Look) -> Source:
+    """In memory what is small and has one level; else the file is sampled where it lies."""
+    pixels = raster.size[0] * raster.size[1]
+    fits = look.memory is None or pixels * 16 < look.memory // 4
+    if len(raster.levels) > 1 or raster.info.masked or pixels > IN_MEMORY or not fits:
+        return RasterSource(raster)
+    image = torch.from_numpy(np.ascontiguousarray(raster.read()))
+    return MemorySource(Pyramid.of(image.permute(2, 0, 1)[None]))
+
+
+def _write(
+    raster: Raster,
+    patches: TilePatches | OwnPatches,
+    kept: Kept,
+    job: Job,
+    settings: Settings,
+    tell: Callable[[float], None],
+) -> None:
+    values = Values(settings.classes)
+    with _sink(raster, job, values, settings) as sink:
+        rows = raster.size[0] if isinstance(sink, PngSink) else BAND
+        gaps = Measured(raster) if settings.look.skip and raster.info.masked else None
+        for band in bands(patches, rows, start=sink.start, scores=sink.wants_scores):
+            sink.put(band if gaps is None else _with_gaps(band, gaps, raster))
+            tell(0.9 * min(band.top + rows, raster.size[0]) / raster.size[0])
+        sink.finish(lambda share: tell(0.9 + 0.1 * share))
+        overwrite = settings.overwrite or settings.resume
+        extras = Extras(raster, patches, kept, job, values, overwrite, settings.draw)
+        for name in job.extras:
+            extras.save(name, sink.labels if isinstance(sink, PngSink) else None)
+
+
+@contextmanager
+def _sink(raster: Raster, job: Job, values: Values, settings: Settings) -> Iterator[PngSink | RasterSink]:
+    """A PNG is kept in memory until it is written, whatever else is streamed."""
+    overwrite = settings.overwrite or settings.resume
+    if job.suffix == ".png" and raster.size[0] * raster.size[1] <= IN_MEMORY:
+        yield PngSink(job, raster.size, values, overwrite=overwrite)
+        return
+    gaps = settings.look.skip and may_be_skipped(raster)
+    with RasterSink(
+        job, raster, values, gaps=gaps, overwrite=settings.overwrite, resume=settings.resume
+    ) as sink:
+        yield sink
+
+
+def _with_gaps(band: Band, measured: Measured, raster: Raster) -> Band:
+    window = Window(band.top, band.top + len(band.labels), 0, raster.size[1])
+    holes = ~measured.rows(window, raster.size)
+    if not holes.any():
+        return band
+    labels = band.labels.copy()
+    labels[holes] = NOTHING
+    if band.scores is not None:
+        band.scores[holes] = 0
+    return replace(band, labels=labels)

@@ -1,0 +1,169 @@
+"""Labels of a whole image from its patches, band by band, in bounded memory.
+
+Where patches overlap their scores are added, each by its weight, and the highest sum wins. Where all patches
+agree on the class so does the sum, so the scores are interpolated only where they differ. A pixel depends
+on nothing but the patches that hold it: not on how the image is cut into bands, nor on the order of work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor
+
+from saccade.inference.patches import Patch, Patches
+from saccade.rasters import Window
+from saccade.warp import unwarp, unwarp_labels
+from saccade.warp.bands import run_bands
+
+NOTHING = 255
+"""The id of a pixel that no patch holds."""
+
+CELL = 256
+"""Columns whose differences are settled together."""
+
+BLEND_VALUES = 1 << 22
+"""Interpolated scores in memory at once."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """Full-width rows of an answer.
+
+    Attributes:
+        top: the first row.
+        labels: (rows, W) uint8 class ids; 255 where nobody looked.
+        scores: (rows, W, K) uint8, each class's share of 255; None where not asked for.
+    """
+
+    top: int
+    labels: NDArray[np.uint8]
+    scores: NDArray[np.uint8] | None = None
+
+
+def bands(
+    patches: Patches,
+    rows: int,
+    *,
+    start: int = 0,
+    scores: bool = False,
+    on_patches: Callable[[int], None] | None = None,
+) -> Iterator[Band]:
+    """The answer from row ``start`` on, in bands of ``rows`` rows (the last may have fewer).
+
+    Args:
+        scores: give them too.
+        on_patches: called with the number of patches that have been scored since the last call.
+    """
+    height, width = patches.size
+    held: dict[int, Patch] = {}
+    ends = np.array([(region.top, region.bottom) for region in patches.regions]).reshape(-1, 2)
+    for top in range(start, height, rows):
+        window = Window(top, min(top + rows, height), 0, width)
+        wanted = np.flatnonzero((ends[:, 0] < window.bottom) & (ends[:, 1] > top)).tolist()
+        held = {n: held[n] for n in wanted if n in held}
+        missing = [n for n in wanted if n not in held]
+        if missing:
+            held |= dict(zip(missing, patches.look(missing), strict=True))
+            if on_patches is not None:
+                on_patches(len(missing))
+        here = [held[n] for n in wanted]
+        yield Band(top, labels_of(here, window), shares_of(here, window, patches) if scores else None)
+
+
+def labels_of(patches: list[Patch], window: Window) -> NDArray[np.uint8]:
+    """(rows, columns) uint8 class ids of a window."""
+    if len(patches) == 1 and patches[0].region.intersection(window) == window:
+        return _labels(patches[0], window)
+    out = np.full(window.size, NOTHING, np.uint8)
+    differ = np.zeros(window.size, np.bool_)
+    for patch in patches:
+        part = patch.region.intersection(window)
+        if part is not None:
+            place = part.shifted(-window.top, -window.left).slices
+            run_bands(_meet, part.height, out[place], differ[place], _labels(patch, part))
+    if differ.any():
+        _settle(out, differ, patches, window)
+    return out
+
+
+def _labels(patch: Patch, part: Window) -> NDArray[np.uint8]:
+    local = part.shifted(-patch.region.top, -patch.region.left)
+    side = (local.top, local.bottom, local.left, local.right)
+    found: NDArray[np.uint8] = unwarp_labels(
+        patch.scores[None], patch.grid[None], patch.region.size, window=side
+    )[0].numpy()
+    return found
+
+
+@njit(nogil=True, cache=True)
+def _meet(first, last, out, differ, labels):
+    """Rows ``first:last``: takes labels where there are none yet, and marks where they are others."""
+    for row in range(first, last):
+        for column in range(out.shape[1]):
+            if out[row, column] == NOTHING:
+                out[row, column] = labels[row, column]
+            elif out[row, column] != labels[row, column]:
+                differ[row, column] = True
+
+
+def _settle(out: NDArray[np.uint8], differ: NDArray[np.bool_], patches: list[Patch], window: Window) -> None:
+    """Gives the pixels on which patches differ the class of the highest sum."""
+    for left in range(0, window.width, CELL):
+        cell = differ[:, left : left + CELL]
+        lines, columns = np.flatnonzero(cell.any(1)), np.flatnonzero(cell.any(0))
+        if not len(lines):
+            continue
+        across = Window(
+            int(lines[0]), int(lines[-1]) + 1, left + int(columns[0]), left + int(columns[-1]) + 1
+        )
+        for part in _thin(across, len(patches[0].scores)):
+            best = blend(patches, part.shifted(window.top, window.left))[0].argmax(0).to(torch.uint8).numpy()
+            here = differ[part.slices]
+            out[part.slices][here] = best[here]
+
+
+def _thin(window: Window, classes: int) -> Iterator[Window]:
+    """Rows of a window, few enough that the scores of all classes fit."""
+    rows = max(1, BLEND_VALUES // (classes * window.width))
+    for top in range(window.top, window.bottom, rows):
+        yield Window(top, min(top + rows, window.bottom), window.left, window.right)
+
+
+def blend(patches: list[Patch], window: Window) -> tuple[Tensor, Tensor]:
+    """The weighted sum of scores (K, rows, columns) and of weights (rows, columns), float32, of a window."""
+    total = torch.zeros(len(patches[0].scores), *window.size)
+    weights = torch.zeros(window.size)
+    for patch in patches:
+        part = patch.region.intersection(window)
+        if part is None:
+            continue
+        local = part.shifted(-patch.region.top, -patch.region.left)
+        side = (local.top, local.bottom, local.left, local.right)
+        found = unwarp(patch.scores[None], patch.grid[None], patch.region.size, window=side)[0]
+        weight = torch.from_numpy(np.outer(patch.rows[local.slices[0]], patch.columns[local.slices[1]]))
+        place = part.shifted(-window.top, -window.left).slices
+        total[:, place[0], place[1]] += found * weight
+        weights[place] += weight
+    return total, weights
+
+
+def shares_of(here: list[Patch], window: Window, patches: Patches) -> NDArray[np.uint8]:
+    """(rows, columns, K) uint8: each class's share of 255 in the patches that are ``here``; 0 without one."""
+    out = np.zeros((*window.size, patches.classes), np.uint8)
+    step = max(1, BLEND_VALUES // (patches.classes * window.height))
+    if not here:
+        return out
+    for left in range(0, window.width, step):
+        part = Window(window.top, window.bottom, left, min(left + step, window.width))
+        total, weights = blend(here, part)
+        mean = total / weights.clamp(min=1e-30)
+        shares = mean if patches.shares else mean.softmax(0)
+        shares = shares * (weights > 0)
+        out[:, left : part.right] = (shares * 255).round_().to(torch.uint8).permute(1, 2, 0).numpy()
+    return out

@@ -1,0 +1,41 @@
+"""What a run was trained on, as far as it tells how closely to look."""
+
+from __future__ import annotations
+
+from math import sqrt
+from pathlib import Path
+from statistics import median
+
+from saccade.errors import SaccadeError
+from saccade.inference.files import IMAGE_SUFFIXES
+from saccade.rasters import image_size
+from saccade.training.run import Run
+
+LOOKED_AT = 15
+"""Images whose sizes are taken for those of all."""
+
+
+def trained_shrink(run: Run) -> float | None:
+    """Pixels of an image that a sample stood for along an axis in training; None where the images are gone.
+
+    The median over some of the images in the data folder that the run names, by their headers.
+    """
+    if run.config.data.path is None:
+        return None
+    try:
+        images = sorted(p for p in (Path(run.config.data.path) / "images").iterdir())
+    except OSError:
+        return None
+    images = [path for path in images if path.suffix.lower() in IMAGE_SUFFIXES]
+    step = max(1, len(images) // LOOKED_AT)
+    areas = [area for path in images[::step] if (area := _area(path))]
+    rows, columns = run.segmenter.sampler.size
+    return sqrt(median(areas) / (rows * columns)) if areas else None
+
+
+def _area(path: Path) -> int:
+    try:
+        height, width = image_size(path)
+    except SaccadeError:
+        return 0
+    return height * width
