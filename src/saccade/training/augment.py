@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +33,11 @@ class Augmentation:
         gain = 1 + options.contrast * torch.randn(batch, 1, 1, 1, generator=generator)
         shift = options.brightness * torch.randn(batch, 3, 1, 1, generator=generator)
         return cls(coins & allowed, gain, shift)
+
+    def of(self, places: Sequence[int]) -> Augmentation:
+        """The draw of some images of the batch."""
+        chosen = list(places)
+        return Augmentation(self.mirrored[chosen], self.gain[chosen], self.shift[chosen])
 
     def mirror(self, maps: Tensor) -> Tensor:
         """(B, ..., h, w), each mirrored as its image is."""
