@@ -15,6 +15,8 @@ from saccade.grids.validate import require_size
 from saccade.samplers.fit import Fit
 from saccade.samplers.views import Views
 
+SIZES = ("size", "overview_size", "density_size")
+
 
 class Sampler(nn.Module, ABC):
     """Decides where to look.
@@ -34,6 +36,11 @@ class Sampler(nn.Module, ABC):
         self.size = require_size(size)
         self.fits: dict[str, Fit] = {}
 
+    def follow_images(self) -> None:
+        """From now on every size is (short side, long side), and follows the proportions of each image."""
+        given = {name: getattr(self, name, None) for name in SIZES}
+        self.fits = {name: Fit(*size) for name, size in given.items() if size is not None}
+
     def for_image(self, size: tuple[int, int]) -> Self:
         """The same sampler, weights included, with its sizes for an image of (H, W)."""
         if not self.fits:
@@ -41,8 +48,7 @@ class Sampler(nn.Module, ABC):
         sized = copy.copy(self)
         sized.fits = {}
         for name, fit in self.fits.items():
-            if getattr(self, name, None) is not None:
-                setattr(sized, name, fit.of(size))
+            setattr(sized, name, fit.of(size))
         return sized
 
     def overview_of(self, size: tuple[int, int]) -> tuple[int, int] | None:
@@ -90,8 +96,6 @@ class Sampler(nn.Module, ABC):
         return self.propose(overview, labels, wanted, batch)
 
 
-def one_view_an_image(
-    grids: Tensor, density: Tensor | None = None, *, tensor: Tensor | None = None
-) -> Views:
+def one_view_an_image(grids: Tensor, density: Tensor | None = None, *, tensor: Tensor | None = None) -> Views:
     """Views of a downsampler: grid b, (B, h, w, 2), belongs to image b."""
     return Views(grids, torch.arange(len(grids), device=grids.device), density, tensor)
