@@ -135,9 +135,22 @@ def test_wrong_options_are_named_with_what_is_allowed(override: str, words: str 
     assert "\n" not in str(refused.value)
 
 
-def test_the_first_stage_must_leave_epochs_for_the_second() -> None:
-    with pytest.raises(UsageError, match=r"below training\.epochs \(5\), but got 5"):
-        read_config(overrides=["training.variant=staged", "training.epochs=5"])
+@pytest.mark.parametrize(
+    ("options", "variant", "epochs"),
+    [
+        ((), "joint", (0, 30)),
+        (("training.variant=staged",), "staged", (5, 35)),
+        (("training.variant=staged_joint", "training.first_stage_epochs=7"), "staged_joint", (7, 37)),
+        (("sampler.name=boundary",), "staged", (60, 90)),
+        (("sampler.name=boundary", "training.variant=joint"), "joint", (0, 30)),
+    ],
+)
+def test_a_first_stage_comes_before_the_epochs_of_the_network(
+    options: tuple[str, ...], variant: str, epochs: tuple[int, int]
+) -> None:
+    config = read_config(overrides=options)
+    assert config.variant == variant
+    assert (config.first_epochs, config.all_epochs) == epochs
 
 
 @pytest.mark.parametrize(

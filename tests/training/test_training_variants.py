@@ -46,7 +46,8 @@ def history(tiny_train: Train, monkeypatch: pytest.MonkeyPatch, *options: str) -
 def test_stages_freeze_weights_and_statistics(
     tiny_train: Train, monkeypatch: pytest.MonkeyPatch, variant: str, sampler_learns_later: bool
 ) -> None:
-    options = (f"training.variant={variant}", "training.first_stage_epochs=1", "optimizer.warmup=0")
+    stages = ("training.first_stage_epochs=1", "training.epochs=1")
+    options = (f"training.variant={variant}", *stages, "optimizer.warmup=0")
     start, first, second = history(tiny_train, monkeypatch, *options)
     assert changed(start, first, NETWORK) == []
     assert set(statistics(start, SAMPLER)) < set(changed(start, first, SAMPLER))
@@ -144,8 +145,9 @@ def test_early_stopping_does_not_count_the_stage_in_which_the_network_waits(
 ) -> None:
     script_scores(monkeypatch, {4: 0.5})
     staged = ["training.variant=staged", "training.first_stage_epochs=3"]
-    run = tiny_train("run", "training.epochs=6", "training.early_stopping=2", *staged)
+    run = tiny_train("run", "training.epochs=4", "training.early_stopping=2", *staged)
     assert run.epoch == 5
+    assert [row["val_miou"] != "" for row in rows(run.path)] == [False] * 3 + [True] * 4
 
 
 def test_rows_without_a_validation_have_no_scores_and_the_last_epoch_has_one(tiny_train: Train) -> None:

@@ -81,7 +81,7 @@ def _config(args: argparse.Namespace, goes_on: bool) -> Any:
 def _train(args: argparse.Namespace, config: Any, data: Any, cache: Any) -> int:
     from saccade.training.loop import Interrupted, train
 
-    epochs = config.training.epochs
+    epochs = config.all_epochs
     with Progress("training", epochs, "epochs", quiet=args.quiet) as progress:
 
         def tell(done: int, _: int, scores: dict[str, float]) -> None:

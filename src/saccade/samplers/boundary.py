@@ -56,7 +56,7 @@ class BoundarySampler(Sampler):
 
 
 def usual_overview(size: tuple[int, int], side: int = OVERVIEW_SIDE) -> tuple[int, int]:
-    """(rows, columns) with ``side`` on the shorter side and the shape of ``size``, at most four times as long."""
+    """(rows, columns) with ``side`` on the shorter side, in the shape of ``size`` up to 1 : 4."""
     rows, columns = size
     longer = min(round(side * max(size) / min(size)), 4 * side)
     return (side, longer) if rows <= columns else (longer, side)

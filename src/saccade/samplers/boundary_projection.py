@@ -1,4 +1,4 @@
-"""From nodes that a network predicts to a grid: on the covering constraints, and without a fold at any size."""
+"""From nodes that a network predicts to a grid: on the covering constraints, and never folding."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sampling_grid(nodes: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def covering(nodes: Tensor) -> Tensor:
-    """The nearest nodes that satisfy the covering constraints (ICCV 2019, Eq. 3): outermost ones on the border.
+    """The nearest nodes that satisfy the covering constraints (ICCV 2019, Eq. 3).
 
     Args:
         nodes: (B, h, w, 2), (x, y).

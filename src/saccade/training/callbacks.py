@@ -19,17 +19,16 @@ class Keep(L.Callback):
 
     Attributes:
         best: highest mIoU so far; None before the first validation.
-        since_best: validations since then, counted from ``counted_from`` on.
+        since_best: validations since then.
 
     Args:
         folder: for the checkpoints.
-        counted_from: the first epoch, from 0, whose validation counts for :attr:`since_best`.
     """
 
     state_key = "keep"
 
-    def __init__(self, folder: Path, counted_from: int = 0) -> None:
-        self.folder, self.counted_from = folder, counted_from
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.best: float | None = None
         self.since_best = 0
         self._validated = False
@@ -45,15 +44,15 @@ class Keep(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         validated, self._validated = self._validated, False
-        if validated and self._is_better(float(trainer.callback_metrics["val_miou"]), trainer.current_epoch):
+        if validated and self._is_better(float(trainer.callback_metrics["val_miou"])):
             trainer.save_checkpoint(self.folder / BEST)
         trainer.save_checkpoint(self.folder / LAST)
 
-    def _is_better(self, score: float, epoch: int) -> bool:
+    def _is_better(self, score: float) -> bool:
         if self.best is None or math.isnan(self.best) or score > self.best:
             self.best, self.since_best = score, 0
             return True
-        self.since_best += epoch >= self.counted_from
+        self.since_best += 1
         return False
 
 

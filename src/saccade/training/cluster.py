@@ -82,8 +82,7 @@ def strategy(place: Place, config: Config) -> Any:
 def _may_idle(config: Config) -> bool:
     """Whether a step may leave parameters without a gradient, which costs a search for them in every step."""
     foreign = config.network.name.partition(":")[0] in ADAPTED
-    staged = config.training.variant.startswith("staged")
-    return foreign or staged or config.sampler.name == "foveation"
+    return foreign or config.staged or config.sampler.name == "foveation"
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from saccade.training.sampler_options import BoundaryConfig, FoveationConfig, Sa
 SCHEDULES = ("cosine", "poly", "step", "constant")
 VARIANTS = ("joint", "single", "staged", "staged_joint")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+FIRST_STAGE = {"deformation": 5, "boundary": 60}
+"""Samplers that can learn before the network, and for how many epochs where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -116,13 +118,14 @@ class ScheduleConfig:
     """How long, how much at once, and in which order.
 
     Attributes:
-        epochs: passes over the training images.
+        epochs: passes over the training images in which the network learns.
         batch_size: images a step.
         seed: of everything that is random, 0 or more.
-        variant: joint (both losses together), single (segmentation loss alone), staged (the density net
-            first, then the network with the density net frozen), staged_joint (the density net first, then
-            both) (ICLR 2022, A.4 and A.5).
-        first_stage_epochs: of the staged variants.
+        variant: joint (both losses together), single (segmentation loss alone), staged (the sampler first,
+            then the network with the sampler frozen), staged_joint (the sampler first, then both) (ICLR 2022,
+            A.4 and A.5). Default: staged for boundary (ICCV 2019), joint for the others.
+        first_stage_epochs: of the staged variants, before ``epochs``: the sampler learns, the network waits
+            and nothing is validated. Default: 60 for boundary, 5 for the others.
         validate_every: epochs between validations at full resolution; the last epoch is always validated.
         early_stopping: stop after so many validations without a better mIoU; default never.
         precision: 32-true, bf16-mixed or 16-mixed.
@@ -132,23 +135,21 @@ class ScheduleConfig:
     epochs: int = 30
     batch_size: int = 8
     seed: int = 0
-    variant: str = "joint"
-    first_stage_epochs: int = 5
+    variant: str | None = None
+    first_stage_epochs: int | None = None
     validate_every: int = 1
     early_stopping: int | None = None
     precision: str = "32-true"
     cache_gigabytes: float | None = None
 
     def __post_init__(self) -> None:
-        one_of("training.variant", self.variant, VARIANTS)
+        if self.variant is not None:
+            one_of("training.variant", self.variant, VARIANTS)
         one_of("training.precision", self.precision, PRECISIONS)
         for name in ("epochs", "batch_size", "first_stage_epochs", "validate_every", "early_stopping"):
             at_least(f"training.{name}", getattr(self, name), 1)
         for name in ("cache_gigabytes", "seed"):
             at_least(f"training.{name}", getattr(self, name), 0)
-        if self.variant.startswith("staged") and self.first_stage_epochs >= self.epochs:
-            expected = f"below training.epochs ({self.epochs})"
-            raise InvalidInput("training.first_stage_epochs", expected, self.first_stage_epochs)
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,31 @@ class Config:
     classes: dict | None = None
 
     def __post_init__(self) -> None:
-        if self.training.variant.startswith("staged") and self.sampler.name != "deformation":
-            got = f"{self.training.variant!r} with sampler {self.sampler.name}"
+        if self.staged and self.sampler.name not in FIRST_STAGE:
+            got = f"{self.variant!r} with sampler {self.sampler.name}"
             raise InvalidInput("training.variant", "joint where the sampler has nothing to learn", got)
+
+    @property
+    def variant(self) -> str:
+        """``training.variant``, or the sampler's own."""
+        return self.training.variant or ("staged" if self.sampler.name == "boundary" else "joint")
+
+    @property
+    def staged(self) -> bool:
+        """Whether the sampler learns first, alone."""
+        return self.variant.startswith("staged")
+
+    @property
+    def first_epochs(self) -> int:
+        """Epochs of the first stage; 0 where there is none."""
+        return (self.training.first_stage_epochs or FIRST_STAGE[self.sampler.name]) if self.staged else 0
+
+    @property
+    def all_epochs(self) -> int:
+        """Epochs of both stages."""
+        return self.first_epochs + self.training.epochs
+
+    @property
+    def visits(self) -> int:
+        """How often an epoch comes to each image."""
+        return self.foveation.visits if self.sampler.name == "foveation" else 1

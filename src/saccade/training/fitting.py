@@ -70,7 +70,9 @@ def fit(
     segmenter = build_segmenter(wanted, len(names))
     samples = {name: Samples(job.data, job.data.split(name), cache) for name in ("train", "val")}
     share = {"rank": place.rank, "count": place.count}
-    batches = training_batches(samples["train"], config.training.batch_size, config.training.seed, **share)
+    batches = training_batches(
+        samples["train"], config.training.batch_size, config.training.seed, rounds=config.visits, **share
+    )
     task = SegmentationTask(segmenter, config, names, len(batches), training_images(job.data))
     if place.rank == 0:
         folder.prepare(job.root, config, job.goes_on, str(place))

@@ -53,6 +53,12 @@ class EdgeLesson(Lesson):
 
 def build_lesson(config: Config) -> Lesson | None:
     """The lesson of the sampler that ``config`` describes; None where it has none, or is to have none."""
-    if config.sampler.name == "deformation" and config.training.variant != "single":
+    from saccade.training.lessons_boundary import GridLesson
+
+    if config.variant == "single":
+        return None
+    if config.sampler.name == "boundary":
+        return GridLesson.of(config)
+    if config.sampler.name == "deformation":
         return EdgeLesson(edge_target(config.sampler), config.loss.edge, config.loss.edge_weight)
     return None

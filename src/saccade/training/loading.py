@@ -37,10 +37,13 @@ class Shuffle(OrderSampler[list[int]]):
         batch_size: images of all processes together.
         seed: of the run.
         rank, count: which of how many processes this is.
+        rounds: how often an epoch comes to each image, each time in another order.
     """
 
-    def __init__(self, samples: int, batch_size: int, seed: int, rank: int = 0, count: int = 1) -> None:
-        self.samples, self.batch_size, self.seed = samples, batch_size, seed
+    def __init__(
+        self, samples: int, batch_size: int, seed: int, rank: int = 0, count: int = 1, rounds: int = 1
+    ) -> None:
+        self.samples, self.batch_size, self.seed, self.rounds = samples, batch_size, seed, rounds
         self.rank, self.count, self.epoch = rank, count, 0
         self.sampler = self  # where Lightning looks for set_epoch
 
@@ -49,18 +52,18 @@ class Shuffle(OrderSampler[list[int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.samples // self.batch_size
+        return self.samples // self.batch_size * self.rounds
 
     def __iter__(self) -> Iterator[list[int]]:
         generator = torch.Generator().manual_seed(seed_of(self.seed, self.epoch))
-        order = torch.randperm(self.samples, generator=generator).tolist()
-        for batch in range(len(self)):
-            start = batch * self.batch_size
-            yield order[start + self.rank : start + self.batch_size : self.count]
+        for _ in range(self.rounds):
+            order = torch.randperm(self.samples, generator=generator).tolist()
+            for start in range(0, self.samples - self.batch_size + 1, self.batch_size):
+                yield order[start + self.rank : start + self.batch_size : self.count]
 
 
 def training_batches(
-    samples: Samples, batch_size: int, seed: int, *, rank: int = 0, count: int = 1
+    samples: Samples, batch_size: int, seed: int, *, rank: int = 0, count: int = 1, rounds: int = 1
 ) -> DataLoader:
     """Shuffled batches, or this process's share of them.
 
@@ -72,7 +75,7 @@ def training_batches(
         named = f"{size}, all training images" if size < batch_size else str(size)
         fix = "change training.batch_size, or the number of processes"
         raise InvalidInput("training.batch_size", f"a multiple of the {count} processes", named, fix)
-    order = Shuffle(len(samples), size, seed, rank, count)
+    order = Shuffle(len(samples), size, seed, rank, count, rounds)
     return DataLoader(samples, batch_sampler=order, collate_fn=list)
 
 

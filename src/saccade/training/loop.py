@@ -12,9 +12,11 @@ from saccade.rasters.outputs import writing
 from saccade.samplers import rarity_weights
 from saccade.training import run as folder
 from saccade.training.callbacks import OnEpoch
-from saccade.training.config import Config
+from saccade.training.config import Config, ScheduleConfig
 from saccade.training.devices import lightning_device, torch_device
 from saccade.training.fitting import Interrupted, Job, fit
+from saccade.training.foveation_setup import assemble, resolve_foveation
+from saccade.training.lessons_boundary import target_classes
 from saccade.training.processes import meeting_place, others
 from saccade.training.resume import is_finished, require_same_images, require_same_options
 
@@ -62,6 +64,9 @@ def train(
         require_same_images(root, data, saved)
         if is_finished(saved, config):
             return folder.load_run(root)
+    if config.sampler.name == "foveation" and config.foveation.estimator == "ensemble":
+        assemble(data, root, config)
+        return folder.load_run(root)
     with writing(root):
         _fit(Job(data, root, config, goes_on), _cache_for(config, cache), device, on_epoch)
     return folder.load_run(root)
@@ -73,12 +78,29 @@ def _fit(job: Job, cache: SampleCache, device: str, on_epoch: OnEpoch | None) ->
 
 
 def resolve(config: Config, data: DataFolder) -> Config:
-    """The configuration with what the data decides filled in: classes, and weights by rarity."""
+    """The configuration with what data and sampler decide filled in: classes, weights by rarity, stages."""
     edges = _weights("sampler.edge_weights", config.sampler.edge_weights, data)
     classes = _weights("loss.class_weights", config.loss.class_weights, data)
     sampler, loss = replace(config.sampler, edge_weights=edges), replace(config.loss, class_weights=classes)
+    target_classes(config.boundary, data.classes.names)
+    stages = _stages(config)
+    foveation = resolve_foveation(config, data, _weights("foveation.draw", config.foveation.draw, data))
     table = data.classes.as_dict()
-    return replace(config, sampler=sampler, loss=loss, data=_data(config.data, data), classes=table)
+    return replace(
+        config,
+        sampler=sampler,
+        foveation=foveation,
+        loss=loss,
+        training=stages,
+        data=_data(config.data, data),
+        classes=table,
+    )
+
+
+def _stages(config: Config) -> ScheduleConfig:
+    """What the sampler decides about the stages, written down."""
+    first = config.first_epochs or config.training.first_stage_epochs
+    return replace(config.training, variant=config.variant, first_stage_epochs=first)
 
 
 def _data(asked: DataOptions, data: DataFolder) -> DataOptions:

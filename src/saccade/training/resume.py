@@ -52,7 +52,7 @@ def is_finished(saved: dict[str, Any], config: Config) -> bool:
     """Whether a checkpoint is the last that its training would make."""
     patience = config.training.early_stopping
     stopped = patience is not None and saved["callbacks"]["keep"]["since_best"] >= patience
-    return stopped or saved["epoch"] + 1 >= config.training.epochs
+    return stopped or saved["epoch"] + 1 >= config.all_epochs
 
 
 def _flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:

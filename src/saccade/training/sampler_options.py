@@ -9,7 +9,7 @@ from saccade.errors import InvalidInput
 from saccade.samplers.fit import Fit
 from saccade.training.checks import all_at_least, at_least, one_of
 
-SAMPLERS = ("deformation", "uniform", "oracle")
+SAMPLERS = ("deformation", "boundary", "uniform", "oracle", "foveation")
 ESTIMATORS = ("mean", "mode", "gumbel", "reinforce", "fixed", "random", "average", "ensemble")
 
 
@@ -18,11 +18,12 @@ class SamplerConfig:
     """Where to look.
 
     Attributes:
-        name: deformation (learned), uniform, or oracle (sees the true labels: for study only).
+        name: deformation or boundary (learned), uniform, or oracle (sees the true labels: for study only).
         size: (rows, columns) that the segmentation network sees: the budget.
         fit: sizes are (short side, long side) and follow the proportions of each image: whichever of the two
             gives fewer pixels (ICLR 2022, A.8); size, overview and density alike.
-        overview: (rows, columns) of the overview; default ``size``.
+        overview: (rows, columns) of the overview; default ``size``, for boundary 64 on the shorter side in
+            the shape of ``size``.
         density: (rows, columns) of the density; default that of the overview.
         grid: elastic, or attraction (as published).
         floor: smallest share of attention that any place gets, 0 to 1; smaller gathers more.
@@ -85,13 +86,14 @@ class BoundaryConfig:
     Attributes:
         smoothness: lambda of the energy that the true grids minimise; 1 as published.
         tensor: (rows, columns) of the grid that the net predicts, stretched to ``sampler.size``.
-        width: features of the auxiliary net's layers.
-        classes: names of the classes whose boundaries attract; default all.
+        width: features of the auxiliary net's layers; 256 as published.
+        classes: names of the classes whose boundaries attract (a boundary is where one meets any other
+            class); default all.
     """
 
     smoothness: float = 1.0
     tensor: tuple[int, int] = (8, 8)
-    width: int = 256
+    width: int = 64
     classes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:

@@ -18,7 +18,10 @@ from saccade.samplers import Views
 from saccade.segmenter import Segmenter
 from saccade.training.augment import Augmentation
 from saccade.training.config import Config
+from saccade.training.foveation import FoveationStep, Moment
+from saccade.training.groups import by_view
 from saccade.training.lessons import build_lesson
+from saccade.training.overviews import Overviews
 from saccade.training.parts import PARTS, random_parts
 from saccade.training.schedule import build_optimizer, rate_factor
 from saccade.training.seeds import seed_of
@@ -52,16 +55,24 @@ class SegmentationTask(L.LightningModule):
         self.segmenter, self.config, self.class_names = segmenter, config, class_names
         self.steps_an_epoch = steps_an_epoch
         self.lesson = build_lesson(config)
+        self.foveation = FoveationStep(config) if config.sampler.name == "foveation" else None
+        self.overviews = Overviews()
         self.confusion = ConfusionMatrix(len(class_names))
 
     def configure_optimizers(self) -> Any:
         options = self.config.optimizer
         optimizer = build_optimizer(self.parameters(), options)
-        steps = self.steps_an_epoch * self.config.training.epochs
-        scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_factor(step, steps, self.steps_an_epoch, options)
-        )
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _rate(self, step: int) -> float:
+        """Factor of the learning rate: each stage has the whole schedule."""
+        config = self.config
+        first = self.steps_an_epoch * config.first_epochs
+        if step < first:
+            return rate_factor(step, first, self.steps_an_epoch, config.optimizer)
+        steps = self.steps_an_epoch * config.training.epochs
+        return rate_factor(step - first, steps, self.steps_an_epoch, config.optimizer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["training_images"] = self.training_images
@@ -73,9 +84,8 @@ class SegmentationTask(L.LightningModule):
         return batch
 
     def on_train_epoch_start(self) -> None:
-        """Puts the stage in force: which half learns in this epoch. The last one is always validated."""
-        if self.current_epoch + 1 == self.config.training.epochs:
-            self.trainer.check_val_every_n_epoch = 1
+        """Puts the stage in force: which half learns in this epoch, and whether it is validated."""
+        self.trainer.check_val_every_n_epoch = 1 if self._is_validated() else self.config.all_epochs + 1
         torch.manual_seed(seed_of(self.config.training.seed, self.current_epoch, self.global_rank))
         sampler_learns, network_learns = self.stage()
         self.segmenter.sampler.requires_grad_(sampler_learns)
@@ -85,22 +95,28 @@ class SegmentationTask(L.LightningModule):
 
     def stage(self) -> tuple[bool, bool]:
         """Whether the sampler and the network learn in this epoch."""
-        options = self.config.training
-        if not options.variant.startswith("staged"):
-            return True, True
-        if self.current_epoch < options.first_stage_epochs:
+        if self.current_epoch < self.config.first_epochs:
             return True, False
-        return options.variant == "staged_joint", True
+        return self.config.variant != "staged", True
+
+    def _is_validated(self) -> bool:
+        """Every so many epochs of the network's, and after the last one."""
+        done = self.current_epoch + 1 - self.config.first_epochs
+        options = self.config.training
+        return done > 0 and (done % options.validate_every == 0 or done == options.epochs)
 
     def training_step(self, batch: list[Sample], batch_index: int) -> Tensor:
         if self.config.data.cropping.random:
             batch = random_parts(batch, self.config.data.cropping, self._seed(batch_index, PARTS))
         draw = self._draw(len(batch), batch_index)
-        views = self._look(batch, draw)
-        sampler_learns, network_learns = self.stage()
-        zero = views.grids.new_zeros(())
-        segmentation = self._segmentation(batch, views, draw) if network_learns else zero
-        taught = self.lesson(batch, views, draw) if sampler_learns and self.lesson is not None else zero
+        if self.foveation is not None:
+            moment = Moment(
+                self.current_epoch, batch_index, self.steps_an_epoch, self.config.training.epochs,
+                self.global_rank,
+            )  # fmt: skip
+            segmentation, taught = self.foveation(self.segmenter, batch, draw, moment)
+        else:
+            segmentation, taught = self._losses(batch, draw)
         loss = segmentation + taught
         if not torch.isfinite(loss):
             where = f"epoch {self.current_epoch + 1}, step {batch_index + 1}"
@@ -112,6 +128,25 @@ class SegmentationTask(L.LightningModule):
         )  # fmt: skip
         return loss
 
+    def _losses(self, batch: list[Sample], draw: Augmentation) -> tuple[Tensor, Tensor]:
+        """The mean over the images, of which only those with views of one size are taken together."""
+        parts = [
+            (share * segmentation, share * taught)
+            for part, drawn, share in by_view(self.segmenter.sampler, batch, draw)
+            for segmentation, taught in [self._view_losses(part, drawn)]
+        ]
+        segmentations, lessons = zip(*parts, strict=True)
+        return torch.stack(segmentations).sum(), torch.stack(lessons).sum()
+
+    def _view_losses(self, batch: list[Sample], draw: Augmentation) -> tuple[Tensor, Tensor]:
+        """Losses of the network and of the sampler, of one view an image."""
+        views = self._look(batch, draw)
+        sampler_learns, network_learns = self.stage()
+        zero = views.grids.new_zeros(())
+        segmentation = self._segmentation(batch, views, draw) if network_learns else zero
+        taught = self.lesson(batch, views, draw) if sampler_learns and self.lesson is not None else zero
+        return segmentation, taught
+
     def _draw(self, batch: int, batch_index: int) -> Augmentation:
         generator = torch.Generator().manual_seed(self._seed(batch_index))
         return Augmentation.draw(batch, self.config.augment, generator)
@@ -122,8 +157,8 @@ class SegmentationTask(L.LightningModule):
 
     def _look(self, batch: list[Sample], draw: Augmentation) -> Views:
         """Views of the mirrored, tinted images."""
-        sampler = self.segmenter.sampler
-        overview = self.segmenter.overview([one.pyramid for one in batch])
+        sampler = self.segmenter.sampler.for_image(batch[0].size)
+        overview = self.overviews.of(self.segmenter, batch)
         if overview is not None:
             overview = draw.tint(draw.mirror(overview)).to(self.device)
         labels = None
@@ -134,7 +169,7 @@ class SegmentationTask(L.LightningModule):
 
     def _segmentation(self, batch: list[Sample], views: Views, draw: Augmentation) -> Tensor:
         options = self.config.loss
-        through = options.through_grid or self.config.training.variant == "single"
+        through = options.through_grid or self.config.variant == "single"
         grids = draw.mirror_places(views.grids if through else views.grids.detach())
         pixels = self.segmenter.read([one.pyramid for one in batch], grids, views.image_index)
         pairs = zip(views.image_index.tolist(), grids.detach().split(1), strict=True)

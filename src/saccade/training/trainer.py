@@ -47,7 +47,7 @@ def build_trainer(
     options = config.training
     if options.precision == "16-mixed" and place.accelerator == "cpu":
         raise InvalidInput("training.precision", "32-true or bf16-mixed on a CPU", "'16-mixed'")
-    keep = Keep(root / CHECKPOINTS, options.first_stage_epochs if options.variant.startswith("staged") else 0)
+    keep = Keep(root / CHECKPOINTS)
     callbacks: list[L.Callback] = [MetricsTable(root / METRICS, names)] if place.rank == 0 else []
     callbacks.append(keep)
     if options.early_stopping is not None:
@@ -60,7 +60,7 @@ def build_trainer(
             strategy=strategy(place, config), use_distributed_sampler=False,
             sync_batchnorm=place.count > 1 and place.accelerator == "cuda",
             precision=options.precision,  # type: ignore[arg-type]
-            max_epochs=options.epochs, check_val_every_n_epoch=options.validate_every, logger=False,
+            max_epochs=config.all_epochs, check_val_every_n_epoch=options.validate_every, logger=False,
             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
             num_sanity_val_steps=0,
         )  # fmt: skip
