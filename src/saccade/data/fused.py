@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from saccade.data.inspection import value_counts
 from saccade.data.staple import staple
 from saccade.errors import FileProblem
 from saccade.rasters import read_label_map, write_label_png
@@ -38,7 +39,7 @@ def fused_labels(
     try:
         return read_label_map(kept).astype(np.uint8)
     except FileProblem:
-        fused = staple([_read(path, meaning, paths[0]) for path in paths], undecided)
+        fused = staple(_read(paths, meaning), undecided)
     _keep(kept, fused)
     return fused
 
@@ -71,16 +72,19 @@ def _read_bytes(path: Path) -> bytes:
         raise FileProblem(path, "a map of an annotator", error.strerror or "an unreadable file") from error
 
 
-def _read(path: Path, meaning: Mapping[int, int], first: Path) -> NDArray[np.uint8]:
-    values = read_label_map(path)
-    table = np.full(65536, -1, np.int32)
+def _read(paths: Sequence[Path], meaning: Mapping[int, int]) -> list[NDArray[np.uint8]]:
+    maps = [read_label_map(path) for path in paths]
+    for path, values in zip(paths, maps, strict=True):
+        strange = [int(v) for v in np.flatnonzero(value_counts(values)) if int(v) not in meaning]
+        if strange:
+            allowed = ", ".join(map(str, sorted(meaning)))
+            raise FileProblem(path, f"only the values {allowed}", ", ".join(map(str, strange[:5])))
+        if values.shape != maps[0].shape:
+            height, width = maps[0].shape
+            expected = (
+                f"the size of {paths[0].parent.name}/{paths[0].name}, {width} x {height} (width x height)"
+            )
+            raise FileProblem(path, expected, f"{values.shape[1]} x {values.shape[0]}")
+    table = np.zeros(65536, np.uint8)
     table[list(meaning)] = list(meaning.values())
-    labels = table[values]
-    if (labels < 0).any():
-        strange = ", ".join(str(value) for value in np.unique(values[labels < 0])[:5])
-        raise FileProblem(path, f"only the values {', '.join(map(str, sorted(meaning)))}", strange)
-    wanted = read_label_map(first).shape if path != first else values.shape
-    if values.shape != wanted:
-        expected = f"the size of {first.parent.name}/{first.name}, {wanted[1]} x {wanted[0]} (width x height)"
-        raise FileProblem(path, expected, f"{values.shape[1]} x {values.shape[0]}")
-    return labels.astype(np.uint8)
+    return [np.take(table, values) for values in maps]

@@ -69,22 +69,32 @@ def _tuples(
 
 
 def _from_voting(tuples: NDArray[np.intp], counts: NDArray[np.int64], labels: int) -> NDArray[np.float64]:
-    """A first guess: each annotator against the majority, tuples without one left out."""
+    """A first guess, SimpleITK's: for what each annotator said, what the majority said where there is one."""
     votes = np.zeros((len(tuples), labels))
     for said in tuples.T:
         votes[np.arange(len(tuples)), said] += 1
     leads = votes == votes.max(1, keepdims=True)
     decided = leads.sum(1) == 1
-    return _performance(tuples, leads * (decided * counts)[:, None], labels)
+    return _shares(_said_and_true(tuples, leads * (decided * counts)[:, None], labels), 2)
 
 
 def _performance(tuples: NDArray[np.intp], weight: NDArray[np.float64], labels: int) -> NDArray[np.float64]:
     """(annotators, said, true): how probably each says a label where another is true."""
+    return _shares(_said_and_true(tuples, weight, labels), 1)
+
+
+def _said_and_true(tuples: NDArray[np.intp], weight: NDArray[np.float64], labels: int) -> NDArray[np.float64]:
+    """(annotators, said, true): the sums of ``weight`` (T, true)."""
     matrix = np.zeros((tuples.shape[1], labels, labels))
     for annotator, said in enumerate(tuples.T):
         np.add.at(matrix[annotator], said, weight)
-    sums = matrix.sum(1, keepdims=True)
-    return np.divide(matrix, sums, out=np.zeros_like(matrix), where=sums > 0)
+    return matrix
+
+
+def _shares(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Values over their sums along an axis; 0 where there is nothing."""
+    sums = values.sum(axis, keepdims=True)
+    return np.divide(values, sums, out=np.zeros_like(values), where=sums > 0)
 
 
 def _truth(
@@ -94,5 +104,4 @@ def _truth(
     weight = np.broadcast_to(prior, (len(tuples), len(prior))).copy()
     for annotator, said in enumerate(tuples.T):
         weight *= trust[annotator][said]
-    sums = weight.sum(1, keepdims=True)
-    return np.divide(weight, sums, out=np.zeros_like(weight), where=sums > 0)
+    return _shares(weight, 1)
