@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,9 @@ from saccade.samplers.foveation_lattice import Lattice, overview_size
 from saccade.samplers.foveation_net import FoveationNet
 from saccade.samplers.foveation_reading import Reading
 from saccade.samplers.views import Views
+
+if TYPE_CHECKING:
+    from saccade.samplers.foveation_image import FoveatedImage
 
 RANDOM_SEED = 20201113
 """Of the fields that the random baseline predicts with."""
@@ -136,7 +140,7 @@ class FoveationSampler(Sampler):
         """(N,) the one field that each location reads; None where every field is read and blended."""
         return None if self.estimator in BLENDS else weights.argmax(1)
 
-    def patches(
+    def fields_at(
         self, places: Tensor, size: tuple[int, int], chosen: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Grids of the patches around places (N, 2), (x, y) in [-1, 1], of an image (H, W).
@@ -156,7 +160,7 @@ class FoveationSampler(Sampler):
         places = found.lattice.places.flatten(0, 1)
         chosen = found.weights.argmax(1)
         pairs = zip(places.split(256), chosen.split(256), strict=True)
-        grids = torch.cat([self.patches(some, size, which)[0][:, 0] for some, which in pairs])
+        grids = torch.cat([self.fields_at(some, size, which)[0][:, 0] for some, which in pairs])
         fields = 1 if self.fed(found.weights) is not None else len(self.bank)
         samples = len(grids) * fields * self.size[0] * self.size[1]
         index = torch.zeros(len(grids), dtype=torch.int64)
@@ -170,6 +174,17 @@ class FoveationSampler(Sampler):
         else:
             density = torch.einsum("bdhw,d->bhw", found.probabilities, shares)[:, None]
         return density / density.sum()
+
+    def patches(self, segmenter: Any, source: Any) -> FoveatedImage:
+        """What is looked at in one image of any size, on disk or in memory; see docs/predict.md.
+
+        Args:
+            segmenter: in evaluation mode, this sampler's.
+            source: ``size`` (H, W), and ``sample(grids, antialias=...)`` giving 0..255.
+        """
+        from saccade.samplers.foveation_image import of_source
+
+        return of_source(self, segmenter, source)
 
     def propose(
         self, overview: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int

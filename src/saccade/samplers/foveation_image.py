@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from saccade.grids import uniform_grid
 from saccade.samplers.foveation import Foveation, FoveationSampler
+from saccade.samplers.views import Views
+from saccade.warp import Pyramid
 from saccade.warp.patchwork import patchwork
+
+READ_AT_ONCE = 1 << 18
+"""Pixels of an overview that are read in one go."""
 
 TOGETHER = 16
 """Patches that go through the network together."""
@@ -64,7 +71,7 @@ class FoveatedImage:
     def scores(self, places: Tensor, weights: Tensor) -> Tensor:
         """(N, K, h, w) shares around places (N, 2), fed with weights (N, D)."""
         sampler = self.sampler
-        grids, inside = sampler.patches(places, self.size, sampler.fed(weights))
+        grids, inside = sampler.fields_at(places, self.size, sampler.fed(weights))
         pixels = self.read(grids.flatten(0, 1))
         if sampler.border == "zero":
             pixels = pixels * inside.flatten(0, 1)[:, None].to(pixels.device)
@@ -85,6 +92,28 @@ class FoveatedImage:
                 (top, bottom), self.size[1], window=self.sampler.window, shares=shares,
             )  # fmt: skip
             yield LabelBand(top, labels, mean)
+
+    def seen(self) -> Views:
+        """Where the sampler looks, over the whole image."""
+        return self.sampler.views(self.found, self.size)
+
+
+def of_source(sampler: FoveationSampler, segmenter: Any, source: Any) -> FoveatedImage:
+    """An image that is sampled where it lies: see :meth:`saccade.FoveationSampler.patches`."""
+    like = [Pyramid.of(torch.zeros(1, 3, 1, 1, dtype=torch.uint8))]
+
+    def read(grids: Tensor, antialias: bool = segmenter.antialias) -> Tensor:
+        normal: Tensor = segmenter.normalise(source.sample(grids, antialias=antialias), like)
+        return normal
+
+    overview = None
+    wanted = sampler.overview_of(source.size)
+    if wanted is not None:
+        strips = uniform_grid(wanted).split(max(1, READ_AT_ONCE // wanted[1]), dim=1)
+        overview = torch.cat([read(strip, True) for strip in strips], dim=2)
+    with torch.no_grad():
+        found = sampler.look(overview, source.size)
+    return FoveatedImage(sampler, source.size, found, read, segmenter.score)
 
 
 def blend(pixels: Tensor, weights: Tensor) -> Tensor:

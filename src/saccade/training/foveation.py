@@ -161,10 +161,10 @@ class FoveationStep:
         sign = 1 - 2 * mirrored.double()
         chosen = None if weights.requires_grad else sampler.fed(weights)
         places = places_of(drawn, one.size, sampler.shrink) * sign
-        grids, inside = sampler.patches(places, one.size, chosen)
+        grids, inside = sampler.fields_at(places, one.size, chosen)
         pixels = sample_at(one.pyramid, grids.flatten(0, 1) * sign.float(), antialias=segmenter.antialias)
         pixels = segmenter.normalise(pixels, [one.pyramid]).unflatten(0, grids.shape[:2])
-        smallest, seen = sampler.patches(places, one.size, torch.zeros(len(places), dtype=torch.int64))
+        smallest, seen = sampler.fields_at(places, one.size, torch.zeros(len(places), dtype=torch.int64))
         labels = sample_at(one.labels, smallest[:, 0] * sign.float(), mode="nearest")
         if sampler.border == "zero":
             pixels = pixels * inside[:, :, None].to(pixels.device)
