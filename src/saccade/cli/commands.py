@@ -25,6 +25,7 @@ COMMANDS = (
     Command("train", "saccade.cli.train", "train a sampler and a segmentation network together"),
     Command("predict", "saccade.cli.predict", "full-resolution labels of images"),
     Command("evaluate", "saccade.cli.evaluate", "scores of a trained run at full resolution"),
+    Command("compare", "saccade.cli.compare", "samplers beside each other: what does a pixel buy?"),
     Command("report", "saccade.cli.report", "one HTML page of a run: scores, curves, examples"),
 )
 

@@ -20,11 +20,21 @@ COLOURS = len(DASHES)
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart: equally many x and y; where y is None the line has no point."""
+    """One line of a chart: equally many x and y; where y is None the line has no point.
+
+    Attributes:
+        name: at its end.
+        x, y: of its points.
+        low, high: ends of an upright stroke through each point, or nothing.
+        left: start of a level stroke that ends in each point, or nothing.
+    """
 
     name: str
     x: Sequence[float]
     y: Sequence[float | None]
+    low: Sequence[float | None] = ()
+    high: Sequence[float | None] = ()
+    left: Sequence[float | None] = ()
 
     @property
     def points(self) -> list[tuple[float, float]]:
@@ -52,8 +62,8 @@ def line_chart(
     drawn = [line for line in lines if line.points]
     if not drawn:
         return f'<p class="none">{escape(title)}: no values.</p>'
-    to_x, x_ticks = _horizontal([x for line in drawn for x, _ in line.points], log_x)
-    to_y, y_ticks = _vertical([y for line in drawn for _, y in line.points], y_range)
+    to_x, x_ticks = _horizontal([x for line in drawn for x in _known(line.x, line.left)], log_x)
+    to_y, y_ticks = _vertical([y for line in drawn for y in _known(line.y, line.low, line.high)], y_range)
     names = _spread([to_y(line.points[-1][1]) for line in drawn], TOP + 6, HEIGHT - BOTTOM)
     parts = [_axes(x_ticks, y_ticks, to_x, to_y, x_label, y_label)]
     for number, (line, height) in enumerate(zip(drawn, names, strict=True)):
@@ -69,6 +79,10 @@ def line_chart(
 Scale = Callable[[float], float]
 
 
+def _known(*parts: Sequence[float | None]) -> list[float]:
+    return [value for part in parts for value in part if value is not None and math.isfinite(value)]
+
+
 def _horizontal(values: list[float], log: bool) -> tuple[Scale, list[float]]:
     low, high = min(values), max(values)
     if high == low:
@@ -80,7 +94,17 @@ def _horizontal(values: list[float], log: bool) -> tuple[Scale, list[float]]:
         return LEFT + span * (change(x) - change(low)) / (change(high) - change(low))
 
     whole = all(value == int(value) for value in values)
-    return place, sorted(set(values)) if log else _round_steps(low, high, 1 if whole else 0)
+    return place, _log_steps(low, high, values) if log else _round_steps(low, high, 1 if whole else 0)
+
+
+def _log_steps(low: float, high: float, values: list[float]) -> list[float]:
+    """The values themselves where they are few, else round numbers, each at least twice the one before."""
+    own = sorted(set(values))
+    if len(own) <= 6 and all(b >= 1.3 * a for a, b in pairwise(own)):
+        return own
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found = [round(factor * 10.0**k, 10) for k in powers for factor in (1, 2, 5)]
+    return [step for step in found if low <= step <= high] or [low, high]
 
 
 def _vertical(values: list[float], given: tuple[float, float] | None) -> tuple[Scale, list[float]]:
@@ -150,7 +174,22 @@ def _line(line: Line, number: int, to_x: Scale, to_y: Scale, name_height: float)
     leader = f"M{end_x + 6:.1f},{end_y:.1f} L{WIDTH - RIGHT + 12},{name_height:.1f}"
     name = f'<text x="{WIDTH - RIGHT + 15}" y="{name_height + 4:.1f}">{escape(_short(line.name))}</text>'
     drawn = f'<polyline points="{path}"{dash}/>' if len(places) > 1 else ""
+    drawn += _strokes(line, to_x, to_y)
     return f'<g class="line c{number}">{drawn}{markers}<path class="leader" d="{leader}"/>{name}</g>'
+
+
+def _strokes(line: Line, to_x: Scale, to_y: Scale) -> str:
+    """Spreads as upright strokes with ends, and level strokes to the left."""
+    found = []
+    for low, high, x, y in zip(line.low, line.high, line.x, line.y, strict=False):
+        if low is not None and high is not None and y is not None:
+            at, top, bottom = to_x(x), to_y(high), to_y(low)
+            ends = "".join(f"M{at - 4:.1f},{end:.1f} h8 " for end in (top, bottom))
+            found.append(f"{ends}M{at:.1f},{top:.1f} V{bottom:.1f}")
+    for left, x, y in zip(line.left, line.x, line.y, strict=False):
+        if left is not None and y is not None:
+            found.append(f"M{to_x(left):.1f},{to_y(y):.1f} H{to_x(x):.1f}")
+    return f'<path class="stroke" d="{" ".join(found)}"/>' if found else ""
 
 
 def _short(name: str, most: int = 17) -> str:

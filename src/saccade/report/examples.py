@@ -93,7 +93,7 @@ def draw(
     rarity = np.argsort(-np.asarray(shares), kind="stable")
     image = figures.shrink(looked.image, WIDTH)
     size = image.shape[:2]
-    truth, pred = (_fitted(labels, rarity, size) for labels in (looked.truth, looked.prediction))
+    truth, pred = (fitted(labels, rarity, size) for labels in (looked.truth, looked.prediction))
     stem, wrong = looked.stem, (looked.truth != looked.prediction) & (looked.truth != 255)
     samples = " x ".join(map(str, looked.grids.shape[1:3]))
     shown = [
@@ -132,7 +132,7 @@ def _close_up(looked: Looked, weights: NDArray[np.floating]) -> list[Figure]:
     return shown
 
 
-def _fitted(labels: NDArray[np.uint8], rarity: NDArray[np.int64], size: tuple[int, int]) -> NDArray[np.uint8]:
+def fitted(labels: NDArray[np.uint8], rarity: NDArray[np.int64], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Labels shrunk so that small objects stay, then brought to the exact size of the shrunken image."""
     small = figures.shrink_labels(labels, size[1], rarity)
     rows = np.minimum(np.arange(size[0]) * small.shape[0] // size[0], small.shape[0] - 1)

@@ -30,6 +30,7 @@ svg .gridline { stroke: var(--rule); stroke-width: 1; }
 svg .axis { stroke: var(--soft); stroke-width: 1; }
 svg .line polyline { fill: none; stroke: var(--c); stroke-width: 2; stroke-linejoin: round; }
 svg .line circle, svg .line polygon { fill: var(--c); }
+svg .line .stroke { fill: none; stroke: var(--c); stroke-width: 1.4; }
 svg .line .leader { fill: none; stroke: var(--soft); stroke-width: 0.6; }
 .c0 { --c: var(--c0); } .c1 { --c: var(--c1); } .c2 { --c: var(--c2); } .c3 { --c: var(--c3); }
 .c4 { --c: var(--c4); } .c5 { --c: var(--c5); } .c6 { --c: var(--c6); } .c7 { --c: var(--c7); }

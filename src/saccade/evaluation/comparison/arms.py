@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from saccade.data import DataFolder, SampleCache
@@ -88,7 +87,8 @@ class Setting:
         cache: of its decoded images.
         sizes: (rows, columns) each, smallest first.
         seeds: of the repetitions.
-        options: ``section.key=value`` each, of all arms.
+        base: the options of all arms.
+        options: those of them that were given, ``section.key=value`` each, for the page.
         split: what is evaluated on.
         device: where networks run.
     """
@@ -97,14 +97,10 @@ class Setting:
     cache: SampleCache
     sizes: tuple[Size, ...]
     seeds: tuple[int, ...] = (0,)
+    base: Config = field(default_factory=Config)
     options: tuple[str, ...] = ()
     split: str = "test"
     device: str = "cpu"
-
-    @cached_property
-    def base(self) -> Config:
-        """The options of all arms."""
-        return read_config(overrides=self.options, base=Config(data=self.data.options))
 
     def samples(self) -> Iterator[Sample]:
         """The labelled images of the split, one after the other."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from saccade.evaluation.comparison.arms import Arm, Outcome, Setting
+from saccade.evaluation.comparison.arms import Arm, Outcome, Setting, Size
 from saccade.evaluation.studies.blocks import Block
 
 Arms = Callable[[Setting], Sequence[Arm]]
@@ -38,6 +38,7 @@ class Study:
         source: the paper and section it is from.
         arms: of a setting; the first is what the others are compared with.
         measure: blocks for the page, from the setting and the outcomes of the arms.
+        sizes: where none are asked for; default those of every comparison.
         value_name: what :attr:`Arm.value` is.
         log_value: whether doubling steps of it are equally wide.
     """
@@ -48,5 +49,6 @@ class Study:
     source: str
     arms: Arms = no_arms
     measure: Measure = no_measure
+    sizes: Callable[[Setting], Sequence[Size]] | None = None
     value_name: str = ""
     log_value: bool = False

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from saccade.evaluation.comparison.arms import Arm, Setting
+from saccade.evaluation.studies.parts import DEFORMATION, UNIFORM
 from saccade.evaluation.studies.study import Study
 
 
 def arms(setting: Setting) -> Sequence[Arm]:
-    ways = ("joint", "single", "staged", "staged_joint")
-    learned = [
-        Arm(way.replace("_", "-"), ("sampler.name=deformation", f"training.variant={way}")) for way in ways
+    """``deformation`` is the joint variant: the same runs as in a comparison."""
+    others = [
+        Arm(way.replace("_", "-"), ("sampler.name=deformation", f"training.variant={way}"))
+        for way in ("single", "staged", "staged_joint")
     ]
-    return [Arm("uniform", ("sampler.name=uniform",)), *learned]
+    return [UNIFORM, DEFORMATION, *others]
 
 
 VARIANTS = Study(

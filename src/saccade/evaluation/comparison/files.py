@@ -1,0 +1,55 @@
+"""The folder of a comparison: ``runs/``, comparison.csv, comparison.json and comparison.html."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from saccade.errors import FileProblem
+from saccade.evaluation.comparison.arms import Case
+from saccade.evaluation.comparison.results import Comparison
+from saccade.evaluation.comparison.state import RUNS
+from saccade.evaluation.comparison.table import to_csv, to_json
+from saccade.rasters.outputs import finished_file
+
+NAME = "comparison"
+
+
+def run_root(out: Path, case: Case) -> Path:
+    """Where the run of a case lies, or should be put to be used."""
+    return out / RUNS / case.name
+
+
+def require_place(out: Path) -> None:
+    """Refuses a folder that is neither new nor a comparison.
+
+    Raises:
+        FileProblem: with what is there.
+    """
+    if out.is_file():
+        raise FileProblem(out, "a new or empty folder, or a comparison", "a file")
+    if out.is_dir() and any(out.iterdir()) and not (out / RUNS).is_dir():
+        expected = f"a new or empty folder, or a comparison (with a folder {RUNS}/)"
+        raise FileProblem(out, expected, "something else", "choose another folder")
+
+
+def write_table(compared: Comparison, out: Path, name: str = NAME) -> list[Path]:
+    """Writes NAME.csv and NAME.json."""
+    texts = {".csv": to_csv(compared), ".json": json.dumps(to_json(compared), indent=1, allow_nan=False)}
+    return [write_text(out / f"{name}{ending}", text) for ending, text in texts.items()]
+
+
+def write_text(path: Path, text: str) -> Path:
+    """A file of the comparison, complete or not at all."""
+    with finished_file(path, overwrite=True) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def read_costs(out: Path, name: str = NAME) -> Any:
+    """The costs that were measured for an earlier table; None where there are none."""
+    try:
+        return json.loads((out / f"{name}.json").read_text(encoding="utf-8")).get("costs")
+    except (OSError, ValueError, AttributeError):
+        return None

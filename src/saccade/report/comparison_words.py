@@ -1,0 +1,65 @@
+"""Intervals, factors and names of a comparison in words and in cells of its tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from saccade.evaluation.comparison.arms import Size, named_size
+from saccade.evaluation.comparison.results import Comparison, Point
+from saccade.metrics.bootstrap import Interval
+
+MARKS = {"win": "▲", "loss": "▼", "unclear": "·"}
+NOTE = (
+    "Brackets hold 95 % of 4,000 bootstrap draws of images and seeds, the same images for all that is "
+    "compared. ▲ a win, ▼ a loss: the interval excludes zero; · neither."
+)
+
+
+def points(found: Interval | None) -> str:
+    """A gain in points: ``▲ +3.1 [2.5, 3.7]``."""
+    if found is None or math.isnan(found.value):
+        return "–"
+    low, high = 100 * found.low, 100 * found.high
+    return f"{MARKS[found.verdict]} {100 * found.value:+.1f} [{low:.1f}, {high:.1f}]"
+
+
+def score(found: Interval) -> str:
+    """A score: ``0.914 [0.902, 0.925]``."""
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def factor(found: Interval | None, point: Point, reference: Sequence[Point]) -> str:
+    """Times the pixels for equal quality, where it was measured: ``4.1 [3.3, > 4.0]``."""
+    if found is None or math.isnan(found.value):
+        return "–"
+    least = min(one.pixels for one in reference) / point.pixels
+    most = max(one.pixels for one in reference) / point.pixels
+
+    def said(value: float) -> str:
+        if math.isinf(value):
+            return f"> {most:.2g}"
+        return f"≤ {least:.2g}" if value == 0 else f"{value:.2f}"
+
+    return f"{said(found.value)} [{said(found.low)}, {said(found.high)}]"
+
+
+def seeds_spread(values: Sequence[float]) -> str:
+    """``0.914 ± 0.007``: mean and standard deviation over the seeds."""
+    if not values:
+        return "–"
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return f"{mean:.3f}"
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    return f"{mean:.3f} ± {deviation:.3f}"
+
+
+def arm_name(compared: Comparison, name: str) -> str:
+    """The name of an arm, with a star where it sees the true labels."""
+    return name + "*" * (name in compared.sees_labels)
+
+
+def sized(size: Size) -> str:
+    """``32 x 64``."""
+    return " x ".join(named_size(size).split("x"))
