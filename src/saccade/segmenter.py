@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,6 +101,14 @@ class Segmenter(nn.Module):
             return _joined([self.sampler.views(self.foveate(one).found, one.size) for one in pyramids])
         sampler = self.sampler_for(pyramids)
         return sampler(self.overview(pyramids), labels, size=size, batch=len(pyramids))
+
+    def for_image(self, size: tuple[int, int]) -> Segmenter:
+        """The same segmenter, weights included, with its sampler's sizes for an image of (H, W)."""
+        if not self.sampler.fits:
+            return self
+        sized = copy.copy(self)
+        sized._modules = {**self._modules, "sampler": self.sampler.for_image(size)}
+        return sized
 
     def sampler_for(self, pyramids: Sequence[Pyramid]) -> Sampler:
         """The sampler with its sizes for these images.

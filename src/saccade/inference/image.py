@@ -89,6 +89,7 @@ def predict_image(
         InvalidInput: when the wishes do not fit the image.
     """
     with as_rgb(open_raster(job.image)) as raster, evaluating(segmenter):
+        segmenter = segmenter.for_image(raster.size)
         layout = lay_out(raster.info, settings.look, segmenter.sampler.size, settings.trained_shrink)
         if layout.mode == "tiles":
             refuse_tiles(segmenter)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from math import prod, sqrt
 from pathlib import Path
 from statistics import median
 
@@ -28,14 +28,14 @@ def trained_shrink(run: Run) -> float | None:
         return None
     images = [path for path in images if path.suffix.lower() in IMAGE_SUFFIXES]
     step = max(1, len(images) // LOOKED_AT)
-    areas = [area for path in images[::step] if (area := _area(path))]
-    rows, columns = run.segmenter.sampler.size
-    return sqrt(median(areas) / (rows * columns)) if areas else None
+    sizes = [size for path in images[::step] if (size := _size(path))]
+    views = [run.segmenter.sampler.for_image(size).size for size in sizes]
+    ratios = [prod(size) / prod(view) for size, view in zip(sizes, views, strict=True)]
+    return sqrt(median(ratios)) if ratios else None
 
 
-def _area(path: Path) -> int:
+def _size(path: Path) -> tuple[int, int] | None:
     try:
-        height, width = image_size(path)
+        return image_size(path)
     except SaccadeError:
-        return 0
-    return height * width
+        return None
