@@ -110,3 +110,15 @@ def test_the_commands_train_evaluate_and_predict_images_of_any_shape(
 def test_sizes_that_cannot_follow_are_refused(overrides: list[str], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         read_config(overrides=overrides)
+
+
+def test_a_prediction_looks_as_training_did(shapes: Path, tmp_path: Path) -> None:
+    data = open_data(shapes)
+    options = ["sampler.name=uniform", "network.antialias=true"]
+    run = train(data, tmp_path / "run", read_config(overrides=[*TINY, *options]), device="cpu")
+    assert main(["predict", str(tmp_path / "run"), str(shapes / "images"), str(tmp_path / "out"), "-q"]) == 0
+    segmenter = load_run(run.path).segmenter
+    for item in data.split("test"):
+        image = torch.from_numpy(np.array(Image.open(item.image))).permute(2, 0, 1)
+        wanted = segmenter.predict(image).numpy()
+        assert np.array_equal(np.array(Image.open(tmp_path / "out" / f"{item.stem}.png")), wanted)
