@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saccade.data import open_data
+from saccade.data import FORMATS, open_data
 
 PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 
@@ -22,7 +22,7 @@ def test_the_examples_make_a_sound_data_folder_and_read_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     classes, splits = blocks("json")
-    convert, use, draw = blocks("python")
+    convert, use, draw, fake = blocks("python")
     root = tmp_path / "leaves"
     for name in ("images", "colour_masks"):
         (root / name).mkdir(parents=True)
@@ -41,3 +41,10 @@ def test_the_examples_make_a_sound_data_folder_and_read_it(
     assert "leaf_2 (6, 9) torch.Size([1, 6, 9])" in capsys.readouterr().out
     exec(compile(draw, str(PAGE), "exec"), {})
     assert len(open_data("scenes").split("train")) == 4
+    exec(compile(fake, str(PAGE), "exec"), {})
+    assert "('road', 'sidewalk', " in capsys.readouterr().out
+
+
+def test_every_layout_stands_in_the_table() -> None:
+    rows = re.findall(r"^\| .* \| `(\w+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(rows) == sorted(FORMATS)

@@ -46,10 +46,7 @@ def open_data(
     """
     root = Path(path)
     options = replace((options or DataOptions()).changed(changes), path=str(root))
-    wanted = None if splits is None else tuple(splits)
-    for name in wanted or ():
-        if name not in SPLITS:
-            raise InvalidInput("split", f"one of {', '.join(SPLITS)}", repr(name))
+    wanted = None if splits is None else _known(splits)
     format = choose_format(root, options)
     found = format.find(root, wanted)
     pairs = [(item, name == "train") for item, name in _each(found)]
@@ -66,6 +63,14 @@ def open_data(
     counted = Counter(notice for inspection in inspections for notice in inspection.notices)
     lines = [f"{notice}: {n} image{'s' if n > 1 else ''}" for notice, n in sorted(counted.items())]
     return replace(data, notices=(*found.notices, *lines, *_unseen_classes(data, data.classes)))
+
+
+def _known(splits: Iterable[str]) -> tuple[str, ...]:
+    """Names of splits, in their usual order; raises InvalidInput for one that there is not."""
+    names = set(splits)
+    if unknown := sorted(names - set(SPLITS)):
+        raise InvalidInput("split", f"one of {', '.join(SPLITS)}", repr(unknown[0]))
+    return tuple(name for name in SPLITS if name in names)
 
 
 def _each(found: Found) -> list[tuple[Item, str]]:
