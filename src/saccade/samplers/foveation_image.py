@@ -57,6 +57,18 @@ class FoveatedImage:
     read: Callable[[Tensor], Tensor]
     score: Callable[[Tensor], Tensor]
 
+    shares = True
+    """Scores are shares of the classes: softmax was taken."""
+
+    @property
+    def regions(self) -> Tensor:
+        """(L, 4) top, bottom, left, right of the pixels that the prediction of each location covers."""
+        (top, bottom), (left, right) = (self.found.lattice.covered(axis) for axis in (0, 1))
+        down, across = np.stack([top, bottom + 1], 1)[:, None], np.stack([left, right + 1], 1)[None]
+        shape = len(top), len(left), 2
+        both = np.broadcast_to(down, shape), np.broadcast_to(across, shape)
+        return torch.from_numpy(np.concatenate(both, 2)).flatten(0, 1)
+
     def row(self, number: int) -> Tensor:
         """(C, h, w, K) float32 shares of the classes in the smallest fields of a row of locations.
 
