@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,6 +61,11 @@ def bands(
         scores: give them too.
         on_patches: called with the number of patches that have been scored since the last call.
     """
+    chosen: Any = getattr(patches, "chosen", None)
+    if hasattr(chosen, "bands"):  # patches on a lattice are added up without a mesh
+        found = chosen.bands(rows, start=start, shares=scores)
+        yield from (Band(one.top, one.labels, one.shares) for one in found)
+        return
     height, width = patches.size
     held: dict[int, Patch] = {}
     ends = np.array([(region.top, region.bottom) for region in patches.regions]).reshape(-1, 2)
