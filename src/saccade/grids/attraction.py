@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from saccade.errors import InvalidInput
-from saccade.grids.axes import pull_matrices
+from saccade.grids.axes import along_columns, along_rows, pull_matrices
 from saccade.grids.uniform import even_positions
 from saccade.grids.validate import require_count, require_density, require_size
 
@@ -87,11 +87,11 @@ def attract(density: Tensor, size: tuple[int, int], radius: tuple[int, int], cov
     (rows, columns), key = mass.shape[1:], (cover, density.device, density.dtype)
     weigh_rows, shift_rows = pull_matrices(rows, size[0], radius[0], *key)
     weigh_columns, shift_columns = pull_matrices(columns, size[1], radius[1], *key)
-    across = mass @ torch.cat([weigh_columns, shift_columns]).T
-    total, pull_x = (weigh_rows @ across).split(size[1], dim=-1)
-    pull_y = shift_rows @ across[..., : size[1]]
+    across = along_columns(weigh_columns + shift_columns, mass)
+    total, pull_x = along_rows(weigh_rows, across).split(size[1], dim=-1)
+    pull_y = along_rows(shift_rows, across[..., : size[1]])
     even_y, even_x = (even_positions(side, device=density.device, dtype=density.dtype) for side in size)
-    x, y = even_x + pull_x / total, even_y[:, None] + pull_y / total
+    x, y = torch.addcdiv(even_x, pull_x, total), torch.addcdiv(even_y[:, None], pull_y, total)
     return torch.stack([x, y], dim=-1).clamp(-1, 1)
 
 

@@ -40,10 +40,17 @@ def reflect(index: np.ndarray, count: int) -> np.ndarray:
     return np.minimum(index, period - index)
 
 
+STRIP = 100
+"""Nodes whose pull is computed together: fewer leave out more zeros, more keep the processor busier."""
+
+Strips = tuple[tuple[slice, Tensor], ...]
+"""Rows of a matrix, some at a time: the columns that are not all zero, and that part of the matrix."""
+
+
 @lru_cache(maxsize=16)
 def pull_matrices(
     pixels: int, nodes: int, radius: int, cover: bool, device: torch.device, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Strips, Strips]:
     """Weights and weighted offsets of the pixels of one axis of the density, for each node of that axis.
 
     Args:
@@ -54,6 +61,8 @@ def pull_matrices(
         device, dtype: of the matrices.
 
     Returns:
+        Two matrices, in strips, since the Gaussian is cut off and much of a large matrix is zero:
+
         weights: (nodes, pixels), sum over padded p that repeat the pixel of k(p - node).
         offsets: (nodes, pixels), the same sum of k(p - node) (p - node), in grid units, less what a constant
             density would give (not 0 for a node between pixels).
@@ -69,7 +78,32 @@ def pull_matrices(
     )
     bias = offsets.sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True)
     offsets = (offsets - bias * weights) * (2 / (pixels - 1) if pixels > 1 else 0.0)
-    return constant(weights, device, dtype), constant(offsets, device, dtype)
+    return strips(weights, device, dtype), strips(offsets, device, dtype)
+
+
+def strips(matrix: np.ndarray, device: torch.device, dtype: torch.dtype) -> Strips:
+    """``matrix`` in strips of rows, each without the columns before and after all that is not 0."""
+    count = max(1, len(matrix) // STRIP)
+    found = []
+    for strip in np.array_split(matrix, count):
+        used = np.flatnonzero(strip.any(axis=0))
+        place = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
+        found.append((place, constant(strip[:, place], device, dtype)))
+    return tuple(found)
+
+
+def along_rows(matrix: Strips, values: Tensor) -> Tensor:
+    """``matrix @ values``, for values (B, pixels, n)."""
+    return _joined([part @ values[:, place] for place, part in matrix], 1)
+
+
+def along_columns(matrix: Strips, values: Tensor) -> Tensor:
+    """``values @ matrix.T``, for values (B, n, pixels)."""
+    return _joined([values[..., place] @ part.T for place, part in matrix], 2)
+
+
+def _joined(parts: list[Tensor], dim: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
 
 
 def constant(matrix: np.ndarray, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
