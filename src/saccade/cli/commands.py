@@ -23,6 +23,7 @@ COMMANDS = (
     Command("demo", "saccade.cli.demo", "draw scenes, train both ways, predict, report: about two minutes"),
     Command("info", "saccade.cli.info", "what an image or a data folder is, and every fault in it"),
     Command("train", "saccade.cli.train", "train a sampler and a segmentation network together"),
+    Command("plan", "saccade.cli.plan", "what a prediction would cost: pixels, operations, memory, time"),
     Command("predict", "saccade.cli.predict", "full-resolution labels of images"),
     Command("evaluate", "saccade.cli.evaluate", "scores of a trained run at full resolution"),
     Command("compare", "saccade.cli.compare", "samplers beside each other: what does a pixel buy?"),

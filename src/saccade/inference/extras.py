@@ -236,7 +236,7 @@ def _by_rows(patches: list[Patch], size: tuple[int, int]) -> Tensor:
         here = [patch for patch in patches if patch.region.intersection(window)]
         if here:
             total, weights = blend(here, window)
-            out[window.slices] = total[0] / weights.clamp(min=1e-30)
+            out[window.slices] = torch.from_numpy(total[0] / np.maximum(weights, 1e-30))
     return out
 
 

@@ -13,22 +13,18 @@ from saccade.data.classes import ClassTable
 from saccade.inference.background import Measured, empty_tiles, may_be_skipped
 from saccade.inference.extras import Draw, Extras, Kept
 from saccade.inference.files import Job
-from saccade.inference.layout import Layout, lay_out
+from saccade.inference.fingerprint import fingerprint
+from saccade.inference.layout import Layout
 from saccade.inference.mosaic import NOTHING, Band, bands
 from saccade.inference.options import Look
+from saccade.inference.plan import Way, choose_way
 from saccade.inference.sinks import PngSink, RasterSink
-from saccade.inference.source import MemorySource, RasterSource, Source
+from saccade.inference.source import MemorySource, RasterSource
 from saccade.inference.values import Values
-from saccade.inference.views import OwnPatches, TilePatches, own_patches, refuse_tiles
+from saccade.inference.views import OwnPatches, TilePatches, own_patches
 from saccade.rasters import Raster, Window, as_rgb, open_raster
 from saccade.segmenter import Segmenter, evaluating
 from saccade.warp import Pyramid
-
-IN_MEMORY = 1 << 26
-"""Pixels of an image without coarser levels that is read whole and kept with its pyramid."""
-
-BAND = 512
-"""Rows of labels at a time, where they are streamed."""
 
 
 @dataclass(frozen=True)
@@ -88,55 +84,62 @@ def predict_image(
         FileProblem: when the image cannot be read, or an output cannot be written.
         InvalidInput: when the wishes do not fit the image.
     """
+    classes = settings.classes
     with as_rgb(open_raster(job.image)) as raster, evaluating(segmenter):
         segmenter = segmenter.for_image(raster.size)
-        layout = lay_out(raster.info, settings.look, segmenter.sampler.size, settings.trained_shrink)
-        if layout.mode == "tiles":
-            refuse_tiles(segmenter)
-        source = open_source(raster, settings.look)
+        way, _ = choose_way(
+            raster,
+            segmenter,
+            settings.look,
+            len(classes),
+            trained_shrink=settings.trained_shrink,
+            suffix=job.suffix,
+            extras=job.extras,
+        )
+        source = _in_memory(raster) if way.in_memory else RasterSource(raster)
+        skip = _skipped(raster, way.layout) if settings.look.skip else []
         kept = Kept(job.extras, job.suffix)
-        skip = empty_tiles(raster, layout.tiling.windows) if settings.look.skip else []
-        if layout.mode == "whole":
-            skip = []
-        patches = own_patches(segmenter, source, len(settings.classes)) or TilePatches(
+        patches = own_patches(segmenter, source, len(classes)) or TilePatches(
             segmenter,
             source,
-            layout.tiling,
-            len(settings.classes),
-            view=layout.view,
+            way.layout.tiling,
+            len(classes),
+            view=way.layout.view,
             skip=skip,
             batch=settings.batch,
             on_look=kept.keep,
         )
-        _write(raster, patches, kept, job, settings, on_progress or (lambda share: None))
-        return Done(raster.notices, layout, len(skip))
+        mark = fingerprint(segmenter, job.image, way.layout, settings.look, classes)
+        _write(raster, patches, way, kept, job, settings, mark, on_progress or (lambda share: None))
+        return Done(raster.notices, way.layout, len(skip))
 
 
-def open_source(raster: Raster, look: Look) -> Source:
-    """In memory what is small and has one level; else the file is sampled where it lies."""
-    pixels = raster.size[0] * raster.size[1]
-    fits = look.memory is None or pixels * 16 < look.memory // 4
-    if len(raster.levels) > 1 or raster.info.masked or pixels > IN_MEMORY or not fits:
-        return RasterSource(raster)
+def _in_memory(raster: Raster) -> MemorySource:
     image = torch.from_numpy(np.ascontiguousarray(raster.read()))
     return MemorySource(Pyramid.of(image.permute(2, 0, 1)[None]))
+
+
+def _skipped(raster: Raster, layout: Layout) -> list[Window]:
+    return empty_tiles(raster, layout.tiling.windows) if layout.mode == "tiles" else []
 
 
 def _write(
     raster: Raster,
     patches: TilePatches | OwnPatches,
+    way: Way,
     kept: Kept,
     job: Job,
     settings: Settings,
+    mark: str,
     tell: Callable[[float], None],
 ) -> None:
-    values = Values(settings.classes)
-    with _sink(raster, job, values, settings) as sink:
-        rows = raster.size[0] if isinstance(sink, PngSink) else BAND
+    values, height = Values(settings.classes), raster.size[0]
+    with _sink(raster, way, job, values, settings, mark) as sink:
+        rows = height if way.png else way.tile
         gaps = Measured(raster) if settings.look.skip and raster.info.masked else None
         for band in bands(patches, rows, start=sink.start, scores=sink.wants_scores):
             sink.put(band if gaps is None else _with_gaps(band, gaps, raster))
-            tell(0.9 * min(band.top + rows, raster.size[0]) / raster.size[0])
+            tell(0.9 * min(band.top + rows, height) / height)
         sink.finish(lambda share: tell(0.9 + 0.1 * share))
         overwrite = settings.overwrite or settings.resume
         extras = Extras(raster, patches, kept, job, values, overwrite, settings.draw)
@@ -145,16 +148,17 @@ def _write(
 
 
 @contextmanager
-def _sink(raster: Raster, job: Job, values: Values, settings: Settings) -> Iterator[PngSink | RasterSink]:
+def _sink(
+    raster: Raster, way: Way, job: Job, values: Values, settings: Settings, mark: str
+) -> Iterator[PngSink | RasterSink]:
     """A PNG is kept in memory until it is written, whatever else is streamed."""
-    overwrite = settings.overwrite or settings.resume
-    if job.suffix == ".png" and raster.size[0] * raster.size[1] <= IN_MEMORY:
+    if way.png:
+        overwrite = settings.overwrite or settings.resume
         yield PngSink(job, raster.size, values, overwrite=overwrite)
         return
     gaps = settings.look.skip and may_be_skipped(raster)
-    with RasterSink(
-        job, raster, values, gaps=gaps, overwrite=settings.overwrite, resume=settings.resume
-    ) as sink:
+    again = {"overwrite": settings.overwrite, "resume": settings.resume}
+    with RasterSink(job, raster, values, gaps=gaps, tile=way.tile, mark=mark, **again) as sink:
         yield sink
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numba import njit
 from numpy.typing import NDArray
-from torch import Tensor
 
 from saccade.inference.patches import Patch, Patches
 from saccade.rasters import Window
@@ -62,7 +61,7 @@ def bands(
         on_patches: called with the number of patches that have been scored since the last call.
     """
     chosen: Any = getattr(patches, "chosen", None)
-    if hasattr(chosen, "bands"):  # patches on a lattice are added up without a mesh
+    if chosen is not None and hasattr(chosen, "bands"):  # patches on a lattice are added up without a mesh
         found = chosen.bands(rows, start=start, shares=scores)
         yield from (Band(one.top, one.labels, one.shares) for one in found)
         return
@@ -129,9 +128,22 @@ def _settle(out: NDArray[np.uint8], differ: NDArray[np.bool_], patches: list[Pat
             int(lines[0]), int(lines[-1]) + 1, left + int(columns[0]), left + int(columns[-1]) + 1
         )
         for part in _thin(across, len(patches[0].scores)):
-            best = blend(patches, part.shifted(window.top, window.left))[0].argmax(0).to(torch.uint8).numpy()
-            here = differ[part.slices]
-            out[part.slices][here] = best[here]
+            total, _ = blend(patches, part.shifted(window.top, window.left))
+            run_bands(_choose, part.height, out[part.slices], differ[part.slices], total, smallest=64)
+
+
+@njit(nogil=True, cache=True)
+def _choose(first, last, out, differ, total):
+    """Rows ``first:last``: the class of the highest sum, the lowest of equals, where patches differ."""
+    for row in range(first, last):
+        for column in range(out.shape[1]):
+            if not differ[row, column]:
+                continue
+            best, most = 0, total[0, row, column]
+            for number in range(1, total.shape[0]):
+                if total[number, row, column] > most:
+                    best, most = number, total[number, row, column]
+            out[row, column] = best
 
 
 def _thin(window: Window, classes: int) -> Iterator[Window]:
@@ -141,22 +153,33 @@ def _thin(window: Window, classes: int) -> Iterator[Window]:
         yield Window(top, min(top + rows, window.bottom), window.left, window.right)
 
 
-def blend(patches: list[Patch], window: Window) -> tuple[Tensor, Tensor]:
+def blend(patches: list[Patch], window: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The weighted sum of scores (K, rows, columns) and of weights (rows, columns), float32, of a window."""
-    total = torch.zeros(len(patches[0].scores), *window.size)
-    weights = torch.zeros(window.size)
+    total = np.zeros((len(patches[0].scores), *window.size), np.float32)
+    weights = np.zeros(window.size, np.float32)
     for patch in patches:
         part = patch.region.intersection(window)
         if part is None:
             continue
         local = part.shifted(-patch.region.top, -patch.region.left)
         side = (local.top, local.bottom, local.left, local.right)
-        found = unwarp(patch.scores[None], patch.grid[None], patch.region.size, window=side)[0]
-        weight = torch.from_numpy(np.outer(patch.rows[local.slices[0]], patch.columns[local.slices[1]]))
+        found = unwarp(patch.scores[None], patch.grid[None], patch.region.size, window=side)[0].numpy()
+        rows, columns = patch.rows[local.slices[0]], patch.columns[local.slices[1]]
         place = part.shifted(-window.top, -window.left).slices
-        total[:, place[0], place[1]] += found * weight
-        weights[place] += weight
+        arguments = (total[:, place[0], place[1]], weights[place], found, rows, columns)
+        run_bands(_add, part.height, *arguments, smallest=64)
     return total, weights
+
+
+@njit(nogil=True, cache=True)
+def _add(first, last, total, weights, found, rows, columns):
+    """Rows ``first:last``: adds the scores ``found`` (K, rows, columns), each by its weight."""
+    for row in range(first, last):
+        for column in range(len(columns)):
+            weights[row, column] += rows[row] * columns[column]
+        for number in range(len(found)):
+            for column in range(len(columns)):
+                total[number, row, column] += found[number, row, column] * (rows[row] * columns[column])
 
 
 def shares_of(here: list[Patch], window: Window, patches: Patches) -> NDArray[np.uint8]:
@@ -168,8 +191,7 @@ def shares_of(here: list[Patch], window: Window, patches: Patches) -> NDArray[np
     for left in range(0, window.width, step):
         part = Window(window.top, window.bottom, left, min(left + step, window.width))
         total, weights = blend(here, part)
-        mean = total / weights.clamp(min=1e-30)
-        shares = mean if patches.shares else mean.softmax(0)
-        shares = shares * (weights > 0)
+        mean = torch.from_numpy(total / np.maximum(weights, 1e-30))
+        shares = (mean if patches.shares else mean.softmax(0)) * torch.from_numpy(weights > 0)
         out[:, left : part.right] = (shares * 255).round_().to(torch.uint8).permute(1, 2, 0).numpy()
     return out

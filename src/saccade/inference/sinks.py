@@ -10,10 +10,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from saccade.errors import FileProblem
 from saccade.inference.files import Job
 from saccade.inference.mosaic import Band
 from saccade.inference.values import Values
 from saccade.rasters import Output, Raster, RasterWriter, write_label_png
+from saccade.rasters.outputs import writing
 
 SCORE_BAND = 1 << 26
 """Bytes of scores in a row of tiles: with more classes or columns the tiles are lower."""
@@ -70,6 +72,7 @@ class RasterSink:
         values: Values,
         *,
         gaps: bool,
+        mark: str,
         tile: int = 512,
         overwrite: bool = False,
         resume: bool = False,
@@ -85,6 +88,7 @@ class RasterSink:
                     continue
                 writer = RasterWriter(path, output, overwrite=overwrite, resume=resume)
                 self._writers[output.kind] = self._stack.enter_context(writer)
+                _require_mark(writer, mark, resume)
             self.start = self._begin(raster.size[0])
         except BaseException:
             self._stack.close()
@@ -124,6 +128,16 @@ class RasterSink:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+
+def _require_mark(writer: RasterWriter, mark: str, resume: bool) -> None:
+    """Rows of one output come from one way of looking: what a resume meets must have been made alike."""
+    card = writer.folder / "made_by"
+    if resume and writer.rows_done and card.is_file() and card.read_text() != mark:
+        fix = "use the same run, image and options, or leave --resume out to start again"
+        raise FileProblem(writer.path, "to resume what this run began", "rows of another run or options", fix)
+    with writing(writer.path):
+        card.write_text(mark)
 
 
 def scores_like(raster: Raster, names: Sequence[str], tile: int) -> Output:

@@ -112,8 +112,6 @@ def own_patches(segmenter: Segmenter, source: Source, classes: int) -> OwnPatche
     return None if choose is None else OwnPatches(choose(segmenter, source), source.size, classes)
 
 
-def refuse_tiles(segmenter: Segmenter) -> None:
-    """Raises UsageError where tiles are asked of a sampler that chooses its own patches."""
-    if getattr(segmenter.sampler, "patches", None) is not None:
-        name = type(segmenter.sampler).__name__
-        raise UsageError(f"{name} chooses its own patches of the image; leave --mode and --tile out")
+def chooses_patches(segmenter: Segmenter) -> bool:
+    """Whether the sampler has a method ``patches``."""
+    return hasattr(segmenter.sampler, "patches")

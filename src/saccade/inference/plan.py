@@ -1,0 +1,243 @@
+"""What a prediction will cost: pixels, operations, memory and time, and why; nothing is predicted."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from saccade.errors import InvalidInput, UsageError
+from saccade.inference.calibrate import ViewCost, measure_patch, measure_view
+from saccade.inference.estimate import Plainly, level_read, peak_bytes, resident_memory, seconds, tiles_read
+from saccade.inference.files import labels_suffix
+from saccade.inference.layout import Layout, lay_out
+from saccade.inference.options import Look
+from saccade.inference.source import RasterSource
+from saccade.inference.views import chooses_patches, own_patches
+from saccade.metrics.flops import unwarping_flops
+from saccade.rasters import Raster, Window
+from saccade.segmenter import Segmenter
+
+IN_MEMORY = 1 << 26
+"""Pixels of an image without coarser levels that is read whole and kept with its pyramid."""
+
+TILES = (512, 256, 128, 64)
+"""Rows of labels that are written at once: fewer where memory is short."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How an image is gone through, within the memory that there is.
+
+    Attributes:
+        layout: what is looked at.
+        in_memory: whether the image is read whole and kept with its pyramid.
+        tile: rows and columns of the tiles of labels on the disk, and rows of a band.
+        png: whether the labels stay in memory until they are written.
+    """
+
+    layout: Layout
+    in_memory: bool
+    tile: int = 512
+    png: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is foreseen for one image.
+
+    Attributes:
+        way: how it is gone through.
+        size: (H, W) of the image.
+        views: how many; tiles that turn out to be empty are not taken off.
+        pixels: samples that the segmentation network sees.
+        gflops: 10^9 operations of sampler, reading, network and unwarping.
+        memory_bytes: RAM of the program at its peak, everything in it.
+        gpu_bytes: memory of the GPU, weights included; 0 where none is used.
+        seconds: on this machine as it is now.
+        format: extension of the labels.
+        reasons: why, one line each.
+    """
+
+    way: Way
+    size: tuple[int, int]
+    views: int
+    pixels: int
+    gflops: float
+    memory_bytes: int
+    gpu_bytes: int
+    seconds: float
+    format: str
+    reasons: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; sizes are [rows, columns]."""
+        layout = self.way.layout
+        return {
+            "size": list(self.size),
+            "mode": layout.mode,
+            "view": list(layout.view),
+            "tile": list(layout.tiling.tile),
+            "views": self.views,
+            "pixels": self.pixels,
+            "gflops": self.gflops,
+            "memory_bytes": self.memory_bytes,
+            "gpu_bytes": self.gpu_bytes,
+            "seconds": self.seconds,
+            "format": self.format,
+            "reasons": list(self.reasons),
+        }
+
+
+def choose_way(
+    raster: Raster,
+    segmenter: Segmenter,
+    look: Look,
+    classes: int,
+    *,
+    trained_shrink: float | None = None,
+    suffix: str | None = None,
+    extras: tuple[str, ...] = (),
+    cost: ViewCost | None = None,
+    base: int | None = None,
+) -> tuple[Way, Plainly]:
+    """How to go through an image, as fast as the memory allows, and what that takes.
+
+    Args:
+        raster: as 8-bit RGB.
+        segmenter: with its sampler's sizes for this image.
+        look: what the user wants.
+        classes: K.
+        trained_shrink: pixels that a sample stood for along an axis in training.
+        suffix: extension of the labels; default what fits the image.
+        extras: what else is written.
+        cost: of a view; measured here where ``look`` has a memory limit and none is given.
+        base: bytes that the program holds already; default what it holds now.
+
+    Raises:
+        InvalidInput: when the wishes do not fit the image, or the memory does not suffice.
+    """
+    layout = layout_for(raster, segmenter, look, trained_shrink)
+    if cost is None:
+        nothing = ViewCost(0, 0.0, 0, False)
+        cost = nothing if look.memory is None else measure_view(segmenter, layout.view)
+    base = resident_memory() if base is None else base
+    pixels = raster.size[0] * raster.size[1]
+    png = (suffix or labels_suffix(raster)) == ".png" and pixels <= IN_MEMORY
+    kept = len(raster.levels) == 1 and not raster.info.masked and pixels <= IN_MEMORY
+    ways = [Way(layout, kept, png=png), Way(layout, False, png=png)]
+    ways += [] if png else [Way(layout, False, tile) for tile in TILES[1:]]
+    least = None
+    for way in ways:
+        about = Plainly(raster, layout, cost, classes, way.tile, way.in_memory, way.png, extras)
+        wanted = peak_bytes(about, base)
+        if look.memory is None or wanted <= look.memory:
+            return way, about
+        least = wanted if least is None else min(least, wanted)
+    assert least is not None
+    raise _too_little(look.memory or 0, least, raster)
+
+
+def layout_for(raster: Raster, segmenter: Segmenter, look: Look, trained_shrink: float | None) -> Layout:
+    """What is looked at; a sampler that chooses its own patches looks at the whole image.
+
+    Raises:
+        UsageError: when it is told how closely to look, which is for it to choose.
+    """
+    if chooses_patches(segmenter):
+        if look != replace(look, mode="auto", size=None, pixels=None, spacing=None, tile=None):
+            name = type(segmenter.sampler).__name__
+            way_out = "leave --mode, --size, --pixels, --mpp, --gsd and --tile out"
+            raise UsageError(f"{name} chooses its own patches of the image; {way_out}")
+        look = replace(look, mode="whole")
+    return lay_out(raster.info, look, segmenter.sampler.size, trained_shrink)
+
+
+def _too_little(given: int, needed: int, raster: Raster) -> InvalidInput:
+    expected = f"at least {-(-needed // 10**6)}MB for {raster.path}"
+    return InvalidInput("--memory", expected, f"{given // 10**6}MB", "or try a smaller --size, or --tile")
+
+
+def make_plan(
+    raster: Raster,
+    segmenter: Segmenter,
+    look: Look,
+    classes: int,
+    *,
+    trained_shrink: float | None = None,
+    extras: tuple[str, ...] = (),
+) -> Plan:
+    """Foresees a prediction. A blank view is scored a few times and one tile of the file is read, to know
+    what they take here.
+
+    Args:
+        raster: as 8-bit RGB.
+        segmenter: on the device where it would run.
+        look, classes, trained_shrink, extras: as for :func:`choose_way`.
+
+    Raises:
+        InvalidInput: when the wishes do not fit the image, or the memory does not suffice.
+        FileProblem: when the image is damaged.
+    """
+    segmenter = segmenter.for_image(raster.size)
+    chosen = own_patches(segmenter, RasterSource(raster), classes)
+    layout = layout_for(raster, segmenter, look, trained_shrink)
+    cost = measure_view(segmenter, layout.view) if chosen is None else measure_patch(segmenter, chosen)
+    options: dict[str, Any] = {"trained_shrink": trained_shrink, "extras": extras, "cost": cost}
+    way, about = choose_way(raster, segmenter, look, classes, **options)
+    views = layout.views if chosen is None else len(chosen.regions)
+    flops = views * cost.flops + unwarping_flops(raster.size, classes)
+    weights = sum(t.numel() * t.element_size() for t in segmenter.state_dict().values())
+    memory = peak_bytes(about, resident_memory())
+    return Plan(
+        way,
+        raster.size,
+        views,
+        views * layout.view[0] * layout.view[1],
+        flops / 1e9,
+        memory,
+        weights + cost.bytes if cost.on_gpu else 0,
+        seconds(about, _tile_seconds(about)) + (views - layout.views) * cost.seconds,
+        labels_suffix(raster),
+        (*_why(layout, chosen is not None, views), *_reading_reasons(about), *_writing_reasons(way, raster)),
+    )
+
+
+def _tile_seconds(about: Plainly) -> float:
+    """What reading one tile of the level takes here; nothing where the image is decoded whole."""
+    if about.raster.info.resident:
+        return 0.0
+    level = level_read(about)
+    number = about.raster.levels.index(level)
+    top, left = (side // 2 // step * step for side, step in zip(level.size, level.tile, strict=True))
+    bottom, right = min(top + level.tile[0], level.size[0]), min(left + level.tile[1], level.size[1])
+    taken = []
+    for _ in range(2):
+        start = time.perf_counter()
+        about.raster.read(Window(top, bottom, left, right), number)
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def _why(layout: Layout, own: bool, views: int) -> tuple[str, ...]:
+    if own:
+        return (f"{views} patches, which the sampler chooses itself",)
+    count = layout.tiling.count
+    tiles = f"{count[0]} x {count[1]} tiles that overlap by {layout.tiling.overlap:.1%} or more"
+    return (*layout.reasons, *((tiles,) if layout.mode == "tiles" else ()))
+
+
+def _reading_reasons(about: Plainly) -> tuple[str, ...]:
+    if about.in_memory:
+        return ("read: the image whole, kept in memory",)
+    level, kept = level_read(about), about.raster.info.resident
+    number = about.raster.levels.index(level)
+    where = f"level {number}, 1/{level.downsample[0]:.3g}, about {tiles_read(about):,} of its tiles"
+    return (f"read: {where}" + (f"; {kept / 1e6:.0f} MB stay decoded" if kept else ""),)
+
+
+def _writing_reasons(way: Way, raster: Raster) -> tuple[str, ...]:
+    if way.png:
+        return ("write: a PNG, from memory",)
+    side = way.tile
+    return (f"write: rows of tiles of {side} x {side}, resumable, {labels_suffix(raster)}",)
