@@ -124,7 +124,8 @@ def fields_alone() -> Iterator[Experiment]:
     base = STUDIES[2].base()
     base.pop("data")
     for pixels in (256, 512, 768):
-        fixed = {"estimator": "fixed", "field": 0, "bank": [pixels]}
+        stride = min(8, pixels // STUDIES[2].shrink)
+        fixed = {"estimator": "fixed", "field": 0, "bank": [pixels], "stride": stride}
         options = merged(base, {"sampler": {"size": side(pixels)}, "foveation": fixed})
         name, title = f"fig2_gleason2019_field_{pixels:04}", f"MICCAI Fig. 2: patches of {pixels}"
         yield Experiment(PAPER, name, title, STUDIES[2].data, "", options)
