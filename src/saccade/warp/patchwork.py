@@ -45,8 +45,8 @@ def patchwork(
         shares: return the mean shares too.
 
     Returns:
-        labels (bottom - top, W) uint8, the lowest of equal classes, 255 where there is no patch; and the shares
-        (bottom - top, W, K) uint8, of 255, or None.
+        labels (bottom - top, W) uint8, the lowest of equal classes, 255 where there is no patch; and the
+        shares (bottom - top, W, K) uint8, of 255, or None.
 
     Raises:
         InvalidInput: for another window, or more than 255 classes.

@@ -37,7 +37,7 @@ def added(first, last, top, patches, middles, field, flat, labels, shares):
 
 @njit(nogil=True, cache=True, inline="always")
 def _between(offset, count):
-    """The cell whose centre is at or before an offset in [-1/2, 1/2] of a patch, and the share of the next."""
+    """The cell whose centre is at or before an offset in [-1/2, 1/2], and the share of the next."""
     place = min(max((offset + 0.5) * count - 0.5, 0.0), count - 1.0)
     below = min(int(place), max(count - 2, 0))
     return below, np.float32(place - below)
