@@ -12,9 +12,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from saccade.data.inspection import value_counts
+
 UPDATE = 1e-5
 """The largest change of a confusion matrix at which the iteration has settled."""
 MOST_ITERATIONS = 1000
+_PIECE = 1 << 18
+"""Pixels that are counted at once, so that what is read stays near."""
 
 
 def staple(maps: Sequence[NDArray[np.uint8]], undecided: int = 255) -> NDArray[np.uint8]:
@@ -26,7 +30,10 @@ def staple(maps: Sequence[NDArray[np.uint8]], undecided: int = 255) -> NDArray[n
     """
     if len(maps) == 1:
         return maps[0]
-    labels, tuples, counts, which = _tuples(maps)
+    labels, codes, all_counts = _tuples(maps)
+    present = np.flatnonzero(all_counts)
+    tuples = np.stack(np.unravel_index(present, (len(labels),) * len(maps)), 1)
+    counts = all_counts[present]
     prior = np.zeros(len(labels))
     for votes in tuples.T:
         np.add.at(prior, votes, counts)
@@ -41,31 +48,30 @@ def staple(maps: Sequence[NDArray[np.uint8]], undecided: int = 255) -> NDArray[n
     truth = _truth(tuples, trust, prior)
     best = truth.argmax(1)
     tied = (truth == truth.max(1, keepdims=True)).sum(1) > 1
-    answer = np.where(tied, undecided, labels[best]).astype(np.uint8)
-    return answer[which].reshape(maps[0].shape)
+    answer = np.full(len(all_counts), undecided, np.uint8)
+    answer[present] = np.where(tied, undecided, labels[best])
+    return np.take(answer, codes).reshape(maps[0].shape)
 
 
 def _tuples(
     maps: Sequence[NDArray[np.uint8]],
-) -> tuple[NDArray[np.uint8], NDArray[np.intp], NDArray[np.int64], NDArray[np.intp]]:
-    """The labels that occur; each tuple of them that occurs, (T, annotators) positions in the labels; how
-    many pixels have it; and the tuple of each pixel."""
-    seen = np.zeros(256, bool)
-    for one in maps:
-        seen |= np.bincount(one.ravel(), minlength=256) > 0
+) -> tuple[NDArray[np.uint8], NDArray[np.unsignedinteger], NDArray[np.int64]]:
+    """The labels that occur; the tuple of each pixel as a number, (H * W,), whose digits are positions in the
+    labels; and how many pixels have each number."""
+    seen = sum(value_counts(one) for one in maps)
     labels = np.flatnonzero(seen).astype(np.uint8)
-    position = np.zeros(256, np.int64)
-    position[labels] = np.arange(len(labels))
-    codes = np.zeros(maps[0].size, np.int64)
-    for one in maps:
-        codes = codes * len(labels) + position[one.ravel()]
-    largest = len(labels) ** len(maps)
-    number = np.bincount(codes, minlength=largest)
-    present = np.flatnonzero(number)
-    place = np.zeros(largest, np.intp)
-    place[present] = np.arange(len(present))
-    tuples = np.stack(np.unravel_index(present, (len(labels),) * len(maps)), 1)
-    return labels, tuples, number[present], place[codes]
+    numbers = len(labels) ** len(maps)
+    codes = np.zeros(maps[0].size, np.min_scalar_type(numbers - 1))
+    digit = np.zeros(256, codes.dtype)
+    digit[labels] = np.arange(len(labels))
+    counts = np.zeros(numbers, np.int64)
+    for start in range(0, len(codes), _PIECE):
+        piece = codes[start : start + _PIECE]
+        for one in maps:
+            piece *= len(labels)
+            piece += np.take(digit, one.reshape(-1)[start : start + _PIECE])
+        counts += np.bincount(piece, minlength=numbers)
+    return labels, codes, counts
 
 
 def _from_voting(tuples: NDArray[np.intp], counts: NDArray[np.int64], labels: int) -> NDArray[np.float64]:
@@ -85,10 +91,8 @@ def _performance(tuples: NDArray[np.intp], weight: NDArray[np.float64], labels: 
 
 def _said_and_true(tuples: NDArray[np.intp], weight: NDArray[np.float64], labels: int) -> NDArray[np.float64]:
     """(annotators, said, true): the sums of ``weight`` (T, true)."""
-    matrix = np.zeros((tuples.shape[1], labels, labels))
-    for annotator, said in enumerate(tuples.T):
-        np.add.at(matrix[annotator], said, weight)
-    return matrix
+    said = np.eye(labels)[tuples.T]
+    return said.transpose(0, 2, 1) @ weight
 
 
 def _shares(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
