@@ -120,7 +120,8 @@ def _setting(args: argparse.Namespace, study: Study | None) -> Setting:
     lightning_device(args.device)
     limit = base.training.cache_gigabytes
     cache = SampleCache(None if limit is None else round(limit * 1e9))
-    keep = cache.keep if args.jobs == 1 and not args.dry_run else None
+    fresh = args.jobs == 1 and not args.dry_run and not args.out.exists()
+    keep = cache.keep if fresh else None  # else perhaps only the images of the split are needed
     with Progress("checking", None, "images", quiet=args.quiet) as progress:
         data = open_data(
             args.data, base.data, splits={"train", "val", args.split}, on_decoded=keep,

@@ -13,6 +13,12 @@ from saccade.evaluation.studies.study import Study
 
 STUDIES: dict[str, str] = {
     "variants": "variants:VARIANTS",
+    "oracle-blur": "oracle_blur:ORACLE_BLUR",
+    "edge-weight": "edge_weight:EDGE_WEIGHT",
+    "radius": "radius:RADIUS",
+    "antialias": "antialias:ANTIALIAS",
+    "extreme": "extreme:EXTREME",
+    "other-sizes": "other_sizes:OTHER_SIZES",
 }
 """Name to ``module:object``, in the order of ``--study list``."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+Cell = str | float | int | None
+
 
 @dataclass(frozen=True)
 class Text:
@@ -27,7 +29,7 @@ class Table:
 
     caption: str
     head: tuple[str, ...]
-    rows: Sequence[Sequence[str | float | int | None]]
+    rows: Sequence[Sequence[Cell]]
     note: str = ""
 
 
