@@ -73,13 +73,15 @@ def _inspect(
         faults.append(_size_fault(item, image.array.shape, values.shape))
     if values is None or classes is None:
         return Inspection(item, None, tuple(faults), notices)
-    faults += _range_faults(item, value_counts(values), classes)
+    counts = value_counts(values)
+    faults += _range_faults(item, counts, classes)
     if faults or image is None:
         return Inspection(item, None, tuple(faults), notices)
     found = decoded(format, item, image.array, classes.encode_valid(values), notices, trained_on)
     if on_decoded is not None:
         on_decoded(item, found)
-    return Inspection(item, _facts(found.labels, classes), (), notices)
+    known = _counts_of_ids(counts, classes) if found.labels.shape == values.shape else None
+    return Inspection(item, _facts(found.labels, known, classes), (), notices)
 
 
 def value_counts(values: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -90,10 +92,19 @@ def value_counts(values: NDArray[np.integer]) -> NDArray[np.int64]:
     return np.bincount(values.ravel(), minlength=256)
 
 
-def _facts(labels: NDArray[np.uint8], classes: ClassTable) -> ItemFacts:
-    counts = value_counts(labels)
+def _facts(labels: NDArray[np.uint8], known: NDArray[np.int64] | None, classes: ClassTable) -> ItemFacts:
+    """``known``: how many pixels have each id, where that was counted already."""
+    counts = value_counts(labels) if known is None else known
     size = (labels.shape[0], labels.shape[1])
     return ItemFacts(size, tuple(counts[: len(classes)].tolist()), int(counts[classes.ignore_index]))
+
+
+def _counts_of_ids(counts: NDArray[np.int64], classes: ClassTable) -> NDArray[np.int64]:
+    """(256,) from how often each value of a file occurs to how often each id does."""
+    present = np.flatnonzero(counts)
+    ids = np.zeros(256, np.int64)
+    np.add.at(ids, classes.encode_valid(present), counts[present])
+    return ids
 
 
 def _general(notices: Sequence[str], item: Item) -> tuple[str, ...]:
