@@ -15,7 +15,7 @@ CITYSCAPES = 19
 SMALL = [
     "hrnetv2:w18_small",
     "pspnet:resnet18",
-    "upernet:resnet18",
+    "upernet:resnet18/128",
     "deeplabv3plus:resnet18",
     "unet:original",
     "unet:resnet18",
@@ -119,7 +119,8 @@ def test_norm_of_one_value_uses_what_it_remembers() -> None:
         ("hrnetv2:large", "choose one of w18"),
         ("hrnetv:w48", "did you mean 'hrnetv2'?"),
         ("pspnet:resnet81", "did you mean 'resnet18'?"),
-        ("pspnet:resnet50/12", "for example resnet50/16"),
+        ("pspnet:resnet50/12", "for example pspnet:resnet50/16"),
+        ("upernet:resnet18/16", "one of 64, 128, 256, 512"),
         ("upernets:resnet18", "did you mean 'upernet'?"),
     ],
 )

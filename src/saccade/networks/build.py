@@ -23,8 +23,7 @@ from saccade.networks.upernet import UPerNet
 _SMALL = re.compile(r"small(?::([1-9][0-9]{0,4}))?")
 ORIGINAL = "original"
 PUBLISHED: dict[str, Any] = {"pspnet": PSPNet, "upernet": UPerNet, "deeplabv3plus": DeepLabV3Plus}
-"""Architectures made here as their papers describe them; an encoder and, after a slash, its stride."""
-STRIDES = (8, 16, 32)
+"""Architectures made here as their papers describe them: an encoder and, after a slash, what they vary."""
 ADAPTED = ("transformers", "monai", "python")
 
 
@@ -48,7 +47,7 @@ def require_network(name: str, *, pretrained: bool = False) -> None:
         if rest not in WIDTHS:
             raise InvalidInput("HRNetV2", "of a known width", repr(rest), nearest_name(rest, WIDTHS))
     elif architecture in PUBLISHED:
-        require_encoder(_encoder_and_stride(architecture, rest)[0])
+        require_encoder(_encoder_and_choice(architecture, rest)[0])
     elif (architecture, rest) != ("unet", ORIGINAL):
         known = _architectures()
         if architecture not in known:
@@ -67,7 +66,8 @@ def build_network(name: str, classes: int, *, pretrained: bool = False) -> nn.Mo
             - ``hrnetv2:w48`` and the other widths: HRNetV2 with its own head;
             - ``unet:original``, the U-Net of 2015;
             - ``pspnet:ENCODER``, ``upernet:ENCODER``, ``deeplabv3plus:ENCODER``, as their papers have them;
-              ``pspnet:resnet50/16`` is one whose encoder ends at 1/16 of the image instead of the paper's;
+              ``pspnet:resnet50/16`` has an encoder that ends at 1/16 of the image instead of the paper's 1/8,
+              ``upernet:resnet18/128`` a pyramid of 128 channels instead of 512;
             - ``ARCHITECTURE:ENCODER`` of segmentation-models-pytorch (unet, fpn, segformer, ...);
             - ``transformers:NAME``, ``monai:CLASS``, ``python:PACKAGE.MODULE.FUNCTION``: see
               :mod:`saccade.networks.adapters`.
@@ -108,9 +108,9 @@ def _maker(name: str) -> Callable[[int, bool], nn.Module]:
     if architecture == "hrnetv2":
         return lambda classes, pretrained: HRNetV2(rest, classes, pretrained=pretrained)
     if architecture in PUBLISHED:
-        encoder, stride = _encoder_and_stride(architecture, rest)
+        encoder, choice = _encoder_and_choice(architecture, rest)
         made = PUBLISHED[architecture]
-        return lambda classes, pretrained: made(encoder, classes, stride=stride, pretrained=pretrained)
+        return lambda classes, pretrained: made(encoder, classes, pretrained=pretrained, **choice)
     if (architecture, rest) == ("unet", ORIGINAL):
         return lambda classes, _: OriginalUNet(classes)
     made = _architectures()[architecture]
@@ -128,14 +128,18 @@ def _require_adapted(library: str, name: str, pretrained: bool) -> None:
         adapters.require_python(name)
 
 
-def _encoder_and_stride(architecture: str, text: str) -> tuple[str, int]:
-    """``resnet50/16`` as a name and a stride; without one, the architecture's own."""
-    encoder, slash, stride = text.partition("/")
+def _encoder_and_choice(architecture: str, text: str) -> tuple[str, dict[str, int]]:
+    """``resnet50/16`` as a name and what the architecture is made with; nothing where its own is taken."""
+    encoder, slash, number = text.partition("/")
     if not slash:
-        return encoder, PUBLISHED[architecture].stride
-    if stride not in map(str, STRIDES):
-        raise InvalidInput("stride of the encoder", "8, 16 or 32", repr(stride), f"for example {encoder}/16")
-    return encoder, int(stride)
+        return encoder, {}
+    name, allowed = PUBLISHED[architecture].choice
+    if number not in map(str, allowed):
+        fix = f"for example {architecture}:{encoder}/{allowed[1]}"
+        raise InvalidInput(
+            f"{name} after the slash", f"one of {', '.join(map(str, allowed))}", repr(number), fix
+        )
+    return encoder, {name: int(number)}
 
 
 def _architectures() -> dict[str, Any]:

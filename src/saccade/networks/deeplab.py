@@ -22,9 +22,10 @@ class DeepLabV3Plus(nn.Module):
         pretrained: ImageNet weights of the encoder.
     """
 
-    stride = 16
+    choice = ("stride", (8, 16, 32))
+    """What a name may end in, after a slash."""
 
-    def __init__(self, encoder: str, classes: int, *, stride: int = stride, pretrained: bool = False) -> None:
+    def __init__(self, encoder: str, classes: int, *, stride: int = 16, pretrained: bool = False) -> None:
         super().__init__()
         self.encoder, channels = build_encoder(encoder, stride=stride, pretrained=pretrained)
         fine, coarse = channels[2], channels[-1]

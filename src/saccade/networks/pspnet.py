@@ -18,9 +18,10 @@ class PSPNet(nn.Module):
         pretrained: ImageNet weights of the encoder.
     """
 
-    stride = 8
+    choice = ("stride", (8, 16, 32))
+    """What a name may end in, after a slash."""
 
-    def __init__(self, encoder: str, classes: int, *, stride: int = stride, pretrained: bool = False) -> None:
+    def __init__(self, encoder: str, classes: int, *, stride: int = 8, pretrained: bool = False) -> None:
         super().__init__()
         self.encoder, channels = build_encoder(encoder, stride=stride, pretrained=pretrained)
         deepest = channels[-1]

@@ -15,18 +15,16 @@ class UPerNet(nn.Module):
     Args:
         encoder: its name; the paper's is resnet50.
         classes: K.
-        stride: of the encoder; the paper's is 32.
         pretrained: ImageNet weights of the encoder.
-        width: channels of the pyramid.
+        width: channels of the pyramid; the paper's are 512.
     """
 
-    stride = 32
+    choice = ("width", (64, 128, 256, 512))
+    """What a name may end in, after a slash."""
 
-    def __init__(
-        self, encoder: str, classes: int, *, stride: int = stride, pretrained: bool = False, width: int = 512
-    ) -> None:
+    def __init__(self, encoder: str, classes: int, *, pretrained: bool = False, width: int = 512) -> None:
         super().__init__()
-        self.encoder, channels = build_encoder(encoder, stride=stride, pretrained=pretrained)
+        self.encoder, channels = build_encoder(encoder, pretrained=pretrained)
         *finer, coarsest = channels[-4:]
         self.pooling = PyramidPooling(coarsest, width)
         self.top = ConvNorm(coarsest + 4 * width, width, 3)
@@ -36,7 +34,7 @@ class UPerNet(nn.Module):
         self.head = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(width, classes, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, h, w) to scores (B, K, h / 4, w / 4); sides of a multiple of the stride."""
+        """(B, 3, h, w) to scores (B, K, h / 4, w / 4); sides of a multiple of 32."""
         *finer, coarsest = self.encoder(image)[-4:]
         x = self.top(self.pooling(coarsest))
         levels = [x]
