@@ -1,0 +1,60 @@
+"""The arms of the foveation studies: each field of view alone, blends, and what is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from saccade.evaluation.comparison.arms import Arm, Setting
+from saccade.evaluation.studies.study import Study
+from saccade.training.foveation_setup import default_bank
+
+FOVEATION = ("sampler.name=foveation",)
+
+
+def bank_of(setting: Setting) -> tuple[int, ...]:
+    """The setting's bank, or the default one of its smallest patch."""
+    given = setting.base.foveation.bank
+    return given or default_bank(setting.sizes[0], list(setting.data.sizes("train")))
+
+
+def arms(setting: Setting) -> Sequence[Arm]:
+    """The baselines and estimators of arXiv 2020, Table 2, but for the ensemble, which needs other runs."""
+    bank = bank_of(setting)
+    shared = (*FOVEATION, f"foveation.bank={list(bank)}")
+    fixed = [
+        Arm(f"fixed{n}", (*shared, "foveation.estimator=fixed", f"foveation.field={n}"))
+        for n in range(len(bank))
+    ]
+    others = ("random", "average", "mean", "mode", "gumbel")
+    return [*fixed, *(Arm(name, (*shared, f"foveation.estimator={name}")) for name in others)]
+
+
+def field_arms(setting: Setting) -> Sequence[Arm]:
+    """A network for each field of view alone, which predicts all of what it sees (arXiv 2020, 3.1)."""
+    return [
+        Arm(
+            f"width-{width}",
+            (*FOVEATION, f"foveation.bank=[{width}]", "foveation.estimator=fixed"),
+            float(width),
+        )
+        for width in bank_of(setting)
+    ]
+
+
+TABLE = Study(
+    name="foveation",
+    title="Foveation",
+    question="Does choosing or blending fields of view, place by place, beat each of them alone?",
+    source="arXiv 2020, Table 2",
+    arms=arms,
+)
+
+FIELDS = Study(
+    name="fields-of-view",
+    title="Field of view against resolution",
+    question="At a fixed number of pixels a patch, how wide should it look, class by class?",
+    source="arXiv 2020, 3.1 and Fig. 2; MICCAI 2020, 2.1",
+    arms=field_arms,
+    value_name="width of the field of view, pixels",
+    log_value=True,
+)
