@@ -50,7 +50,7 @@ def choose_in_training(
         return Choice(probabilities)
     if estimator == "mode":
         chosen = one_hot(log_probabilities.argmax(1), probabilities)
-        return Choice(chosen + probabilities - probabilities.detach())
+        return Choice(chosen + (probabilities - probabilities.detach()))
     if estimator == "gumbel":
         noise = torch.rand(log_probabilities.shape, generator=generator).clamp_(1e-9, 1 - 1e-6)
         gumbel = -(-noise.log()).log()

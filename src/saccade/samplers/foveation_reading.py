@@ -49,6 +49,8 @@ class Reading:
     def _aligned(self, scores: Tensor, weights: Tensor) -> Tensor:
         chosen = weights.argmax(1)
         if not weights.requires_grad and bool((weights.gather(1, chosen[:, None]) == 1).all()):
+            if not chosen.any():
+                return scores
             rows, columns = self.rows.to(scores)[chosen], self.columns.to(scores)[chosen]
             return rows[:, None] @ scores @ columns[:, None].mT
         rows, columns = self.rows.to(scores), self.columns.to(scores)
