@@ -157,6 +157,22 @@ def test_supervisely_people_are_drawn_and_numbered_and_neutral_is_ignored(tmp_pa
     assert (found == 255).any()
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_one_class_can_be_told_from_all_others(name: str, tmp_path: Path) -> None:
+    whole = open_data(make_fake(name, tmp_path), splits=["train"])
+    number = len(whole.classes) - 1
+    binary = open_data(tmp_path, splits=["train"], target=whole.classes.names[number])
+    assert binary.classes.names == ("rest", whole.classes.names[number])
+    assert set(binary.classes.indices) <= set(whole.classes.indices)
+    for item in whole.split("train"):
+        ids = whole.read(item).labels
+        assert (binary.read(item).labels == np.where(ids == 255, 255, ids == number)).all()
+    counts = whole.class_counts("train")
+    assert binary.class_counts("train").tolist() == [counts[:number].sum(), counts[number]]
+    with pytest.raises(InvalidInput, match="the name of one of several classes"):
+        open_data(tmp_path, target="no such class")
+
+
 def test_inria_takes_the_first_five_of_each_city_as_val(tmp_path: Path) -> None:
     data = open_data(make_fake("inria", tmp_path, count=(2, 5, 0)))
     assert [item.stem for item in data.split("val")] == [f"austin{n}" for n in range(1, 6)]

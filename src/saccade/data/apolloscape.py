@@ -13,7 +13,6 @@ from saccade.data.dataset import Item
 from saccade.data.format import Format, Found
 from saccade.data.matching import files, limited
 from saccade.errors import Fault
-from saccade.rasters import read_label_map
 
 _CLASSES: dict[int, tuple[str, Colour]] = {
     17: ("sky", (70, 130, 180)),
@@ -41,7 +40,7 @@ _CLASSES: dict[int, tuple[str, Colour]] = {
 }
 TARGET_CLASSES = ("car", "motorbicycle", "bicycle", "person", "rider", "truck", "bus", "tricycle")
 """Annotated with care; ICCV 2019 takes boundaries of these, and gives their mean on its own."""
-_GROUPS = {index + 128: index for index in range(33, 41)}
+_GROUPS = tuple((index + 128, index) for index in range(33, 41))
 _UNLABELED = 255
 _VOID = (0, 1, 98, 99, 100)
 _LABELS, _INSTANCES = "_bin.png", "_instanceIds.png"
@@ -68,7 +67,7 @@ class ApolloScape(Format):
 
     def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
         names, colours = zip(*_CLASSES.values(), strict=True)
-        found = Found(ClassTable(names, tuple(_CLASSES), colours, _UNLABELED, _VOID))
+        found = Found(ClassTable(names, tuple(_CLASSES), colours, _UNLABELED, _VOID, _GROUPS))
         listed = {split: _lists(root, split) for split in splits or ("train", "val", "test")}
         items = {}
         for split, lists in listed.items():
@@ -103,20 +102,11 @@ class ApolloScape(Format):
         gone = {path for path, _ in missing}
         return [item for item in items if item.image not in gone and item.mask not in gone]
 
-    def values(self, item: Item) -> NDArray[np.integer]:
-        return _without_groups(read_label_map(item.mask))
-
     def has_instances(self, item: Item) -> bool:
         return _instances_of(item).is_file()
 
     def instances(self, item: Item) -> NDArray[np.integer]:
         return official_instances(_instances_of(item), item)
-
-
-def _without_groups(values: NDArray[np.integer]) -> NDArray[np.integer]:
-    table = np.arange(max(256, int(values.max(initial=0)) + 1), dtype=values.dtype)
-    table[list(_GROUPS)] = list(_GROUPS.values())
-    return np.take(table, values)
 
 
 def _lists(root: Path, split: str) -> list[Path]:

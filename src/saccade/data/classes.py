@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from saccade.errors import InvalidInput
+from saccade.errors import InvalidInput, nearest_name
 
 MAX_CLASSES = 255
 MAX_INDEX = 65535
@@ -32,6 +32,7 @@ class ClassTable:
         file_ignore_index: the value of ignored pixels in mask files; None where none is ignored. A class
             that is listed under this value is not scored and stands in no table.
         void: further values in mask files that are ignored, as official label sets have several.
+        aliases: further values in mask files that mean a class: (value, index) each.
         ignore_index: the id of ignored pixels after :meth:`encode`: 255, whatever the files use.
 
     Raises:
@@ -43,6 +44,7 @@ class ClassTable:
     colours: tuple[Colour, ...]
     file_ignore_index: int | None = None
     void: tuple[int, ...] = ()
+    aliases: tuple[tuple[int, int], ...] = ()
 
     ignore_index: ClassVar[int] = 255
 
@@ -67,8 +69,8 @@ class ClassTable:
 
     @property
     def allowed_values(self) -> tuple[int, ...]:
-        """The values that a mask file may hold: the classes' indices and the ignored values."""
-        return (*self.indices, *self.ignored_values)
+        """The values that a mask file may hold: the classes' indices, aliases and the ignored values."""
+        return (*self.indices, *(value for value, _ in self.aliases), *self.ignored_values)
 
     @property
     def ignored_values(self) -> tuple[int, ...]:
@@ -115,21 +117,40 @@ class ClassTable:
         table[: len(self)] = self.indices
         return np.take(table, ids)
 
+    def against_the_rest(self, name: str) -> ClassTable:
+        """Two classes of these: "rest" and ``name``; raises InvalidInput where there is none of that name."""
+        if name not in self.names or len(self) < 2:
+            fix = nearest_name(name, self.names)
+            raise InvalidInput("target", "the name of one of several classes", repr(name), fix)
+        wanted = self.indices[self.names.index(name)]
+        others = [index for index in self.indices if index != wanted]
+        aliases = [(value, index if index == wanted else others[0]) for value, index in self.aliases]
+        aliases += [(index, others[0]) for index in others[1:]]
+        colours = ((0, 0, 0), self.colours[self.names.index(name)])
+        return ClassTable(
+            ("rest", name), (others[0], wanted), colours, self.file_ignore_index, self.void, tuple(aliases)
+        )
+
     def as_dict(self) -> dict[str, Any]:
-        """What a ``classes.json`` of label files that we write holds: ``void`` is of the originals only."""
+        """What a ``classes.json`` of label files that we write holds: ``void`` and ``aliases`` are of
+        the originals only."""
         rows = zip(self.indices, self.names, self.colours, strict=True)
         classes = [{"index": index, "name": name, "colour": list(colour)} for index, name, colour in rows]
         return {"ignore_index": self.file_ignore_index, "classes": classes}
 
     @property
     def _is_identity(self) -> bool:
-        return self.indices == tuple(range(len(self))) and set(self.ignored_values) <= {255}
+        return (
+            self.indices == tuple(range(len(self))) and set(self.ignored_values) <= {255} and not self.aliases
+        )
 
     @cached_property
     def _id_of_value(self) -> NDArray[np.int16]:
         table = np.full(max(255, *self.allowed_values) + 1, -1, np.int16)
         table[list(self.indices)] = range(len(self))
         table[list(self.ignored_values)] = self.ignore_index
+        for value, index in self.aliases:
+            table[value] = self.indices.index(index)
         return table
 
 

@@ -49,6 +49,8 @@ def open_data(
     wanted = None if splits is None else _known(splits)
     format = choose_format(root, options)
     found = format.find(root, wanted)
+    if options.target is not None and found.classes is not None:
+        found.classes = found.classes.against_the_rest(options.target)
     pairs = [(item, name == "train") for item, name in _each(found)]
     inspections = inspect_items(pairs, found.classes, format, on_decoded, on_progress)
     faults = [*found.faults, *shared_contents(found.splits)]

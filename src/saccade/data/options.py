@@ -20,6 +20,8 @@ class DataOptions:
         format: its layout by name (:data:`saccade.data.FORMATS`); auto to recognise it.
         crop: none; square (the largest in the middle); random_square (the same, but anywhere when training,
             as ICCV 2019); or ROWSxCOLUMNS in the middle.
+        target: the name of one class, which is told from all others together (ICLR 2022, Fig. 16); default
+            all classes.
         max_pixels: whole slides are read so far reduced that none has more pixels.
         mpp: microns a pixel that whole slides are read at; default as fine as ``max_pixels`` allows.
         grade5: of Gleason 2019: ignore (as published: counts nowhere), or class (scored as the others).
@@ -28,6 +30,7 @@ class DataOptions:
     path: str | None = None
     format: str = "auto"
     crop: str = "none"
+    target: str | None = None
     max_pixels: int = 50_000_000
     mpp: float | None = None
     grade5: str = "ignore"
