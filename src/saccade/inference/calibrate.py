@@ -21,7 +21,7 @@ from saccade.warp import Pyramid
 LARGEST = 1 << 16
 """Samples of the view that is tried; a larger one is reckoned from it."""
 
-REPEATS = 3
+REPEATS = 5
 MEMORY_MARGIN = 1.25
 """The memory of a large view against that of as many samples in small ones."""
 

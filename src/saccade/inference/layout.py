@@ -71,7 +71,7 @@ def lay_out(info: RasterInfo, wanted: Look, trained: tuple[int, int], trained_sh
     whole, why = _is_whole(size, wanted, view, shrink, trained_shrink)
     if whole:
         if shrink is not None:
-            view = max(1, round(size[0] / shrink)), max(1, round(size[1] / shrink))
+            view = _view_of(size, shrink, wanted.pixels)
         return Layout(Tiling(size, size, wanted.overlap), view, (*why, _says(size, view)))
     if shrink is None:
         shrink = trained_shrink or USUAL_SHRINK
@@ -81,6 +81,14 @@ def lay_out(info: RasterInfo, wanted: Look, trained: tuple[int, int], trained_sh
         cut = [max(1, round(v * kept / t)) for v, kept, t in zip(view, tiling.tile, tile, strict=True)]
         view = (cut[0], cut[1])
     return Layout(tiling, view, (*why, _says(tiling.tile, view)))
+
+
+def _view_of(size: tuple[int, int], shrink: float, most: int | None) -> tuple[int, int]:
+    """(h, w) of one view of the whole image; at most so many samples."""
+    if most is None:
+        return max(1, round(size[0] / shrink)), max(1, round(size[1] / shrink))
+    rows = max(1, int(size[0] / shrink))
+    return rows, max(1, min(size[1], most // rows))
 
 
 def _wanted_shrink(info: RasterInfo, wanted: Look) -> float | None:

@@ -1,0 +1,99 @@
+"""How closely an image is looked at follows from what the user says, and physical units need a scale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from saccade.errors import InvalidInput
+from saccade.inference.layout import Layout, lay_out
+from saccade.inference.options import Look, Spacing, parse_memory, parse_pixels, parse_tile
+from saccade.rasters import Level, PixelSize, RasterInfo
+
+VIEW = (64, 128)
+
+
+def info(size: tuple[int, int], scale: PixelSize | None = None) -> RasterInfo:
+    level = Level.of(size, size, (256, 256))
+    return RasterInfo(Path("slide.tif"), (level,), np.dtype(np.uint8), 3, "rgb", white=255, pixel_size=scale)
+
+
+def laid(
+    size: tuple[int, int], trained: float | None = 16.0, scale: PixelSize | None = None, **look
+) -> Layout:
+    return lay_out(info(size, scale), Look(**look), VIEW, trained)
+
+
+def test_auto_is_one_view_unless_that_shrinks_much_further_than_in_training() -> None:
+    assert laid((1024, 2048)).mode == "whole"
+    assert laid((2048, 4096)).mode == "whole"
+    huge = laid((20_000, 20_000))
+    assert huge.mode == "tiles" and huge.shrink == pytest.approx(16)
+    assert "16 in training" in huge.reasons[0]
+    assert laid((4096, 4096), trained=None).mode == "tiles"
+
+
+def test_the_user_may_choose_the_other_way() -> None:
+    assert laid((20_000, 20_000), mode="whole").view == VIEW
+    small = laid((1024, 2048), mode="tiles", tile=(512, 512))
+    assert small.mode == "tiles" and small.tiling.tile == (512, 512)
+
+
+def test_microns_between_samples_follow_the_scale_of_the_file() -> None:
+    scale = PixelSize(0.5, 0.5, "micron")
+    near = laid((4000, 6000), scale=scale, mode="whole", spacing=Spacing(10, "micron"))
+    assert near.view == (200, 300)
+    tiles = laid((40_000, 60_000), scale=scale, spacing=Spacing(8, "micron"))
+    assert tiles.mode == "tiles" and tiles.shrink == pytest.approx(16) and tiles.tiling.tile == (1024, 2048)
+    metres = laid((4000, 6000), scale=PixelSize(2, 2, "metre"), mode="whole", spacing=Spacing(20, "metre"))
+    assert metres.view == (400, 600)
+
+
+@pytest.mark.parametrize("unit", ["micron", "metre"])
+def test_physical_units_are_refused_where_the_file_has_no_scale(unit) -> None:
+    with pytest.raises(InvalidInput, match=r"knows its scale.*slide\.tif.*use --pixels or --size"):
+        laid((400, 400), spacing=Spacing(1, unit))
+
+
+@given(
+    st.tuples(st.integers(500, 30_000), st.integers(500, 30_000)),
+    st.integers(10_000, 3_000_000),
+    st.sampled_from(["auto", "tiles", "whole"]),
+)
+@settings(max_examples=60, deadline=None)
+def test_no_more_pixels_than_were_allowed(size: tuple[int, int], pixels: int, mode) -> None:
+    found = laid(size, mode=mode, pixels=pixels)
+    assert found.samples <= pixels * 1.02
+    if mode == "whole":
+        assert found.samples >= min(pixels, size[0] * size[1]) * 0.95
+
+
+@pytest.mark.parametrize(
+    ("look", "words"),
+    [
+        ({"mode": "tile"}, "did you mean 'tiles'"),
+        ({"pixels": 0}, "--pixels"),
+        ({"overlap": 0.7}, "--overlap"),
+        ({"mode": "whole", "tile": (5, 5)}, "--tile"),
+        ({"size": (4, 4), "pixels": 9, "mode": "whole"}, "leave --size out"),
+    ],
+)
+def test_wishes_that_do_not_fit_are_refused(look, words) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        Look(**look)
+
+
+def test_amounts_are_read_as_people_write_them() -> None:
+    assert parse_memory("2GB") == 2 * 10**9 and parse_memory("1.5 GiB") == 3 << 29
+    assert parse_memory("512MiB") == 512 << 20
+    assert parse_pixels("2M") == 2_000_000 and parse_pixels("1e6") == 10**6
+    assert parse_tile("2048") == (2048, 2048) and parse_tile("64x128") == (64, 128)
+    for text in ("two", "2GBs", "-1GB", "1000"):
+        with pytest.raises(InvalidInput, match="--memory"):
+            parse_memory(text)
+    with pytest.raises(InvalidInput, match="--pixels"):
+        parse_pixels("many")
