@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     study = load_study(args.study) if args.study else None
     asked_arms = _arms(args) if study is None else []
     require_place(args.out)
-    setting = _setting(args, study)
+    setting = _setting(args, study, asked_arms)
     arms = asked_arms or (list(study.arms(setting)) if study else [])
     cases = cases_of(setting, arms)
     planned = plan(setting, cases, args.out, resume=args.resume, overwrite=args.overwrite)
@@ -99,7 +99,7 @@ def _arms(args: argparse.Namespace) -> list[Arm]:
     return arms_of(_words(args.samplers or SAMPLERS, "--samplers"), args.set)
 
 
-def _setting(args: argparse.Namespace, study: Study | None) -> Setting:
+def _setting(args: argparse.Namespace, study: Study | None, arms: list[Arm]) -> Setting:
     """Checks every option before the data are opened, which takes a while."""
     from dataclasses import replace
 
@@ -116,6 +116,8 @@ def _setting(args: argparse.Namespace, study: Study | None) -> Setting:
             raise UsageError(f"{key} is what is compared; give it with {AXES[key]}")
     sizes, seeds = _sizes(args.sizes or SIZES), _seeds(args.seeds)
     base = read_config(args.config, given)
+    for arm in arms:
+        read_config(overrides=arm.options, base=base)
     require_network(base.network.name)
     lightning_device(args.device)
     limit = base.training.cache_gigabytes

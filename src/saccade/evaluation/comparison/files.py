@@ -11,7 +11,7 @@ from saccade.evaluation.comparison.arms import Case
 from saccade.evaluation.comparison.results import Comparison
 from saccade.evaluation.comparison.state import RUNS
 from saccade.evaluation.comparison.table import to_csv, to_json
-from saccade.rasters.outputs import finished_file
+from saccade.rasters.outputs import finished_file, writing
 
 NAME = "comparison"
 
@@ -42,6 +42,8 @@ def write_table(compared: Comparison, out: Path, name: str = NAME) -> list[Path]
 
 def write_text(path: Path, text: str) -> Path:
     """A file of the comparison, complete or not at all."""
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with finished_file(path, overwrite=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path

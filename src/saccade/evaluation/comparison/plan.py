@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from saccade.errors import InvalidInput, UsageError, nearest_name
 from saccade.evaluation.comparison.arms import Arm, Case, Setting, named_size
-from saccade.training.checks import one_of
 from saccade.training.sampler_options import SAMPLERS
 
 
@@ -18,12 +17,13 @@ def arms_of(samplers: Sequence[str], own_options: Sequence[str] = ()) -> list[Ar
         own_options: ``ARM:section.key=value`` each, for one arm only.
 
     Raises:
-        UsageError: for an arm that there is not, or one that stands twice.
-        InvalidInput: for a sampler that there is not.
+        UsageError: for a sampler or an arm that there is not, or one that stands twice.
+        InvalidInput: for a name that no folder can have.
     """
     pairs = [(name, sampler or name) for name, _, sampler in (one.partition("=") for one in samplers)]
     for _, sampler in pairs:
-        one_of("sampler", sampler, SAMPLERS)
+        if sampler not in SAMPLERS:
+            raise UsageError(f"unknown sampler {sampler!r}; {nearest_name(sampler, SAMPLERS)}")
     names = [name for name, _ in pairs]
     for name in names:
         if names.count(name) > 1:

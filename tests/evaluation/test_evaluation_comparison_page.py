@@ -1,0 +1,136 @@
+"""The page of a comparison, on counts that are known; the pictures in it need a trained run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from comparisons import comparison_of, setting_of
+
+from saccade.evaluation.studies import Chart, Curve, Study, Table, Text
+from saccade.report import comparison as page
+from saccade.report.comparison_study import block_html
+from saccade.report.comparison_words import factor, points
+
+
+@pytest.fixture
+def shown(six_scenes, monkeypatch):
+    """A comparison whose page draws no examples."""
+    monkeypatch.setattr(page, "examples", lambda compared: "")
+    return setting_of(six_scenes, seeds=(0, 1))
+
+
+WRONG = {"uniform": (0.3, 0.2), "oracle": (0.1, 0.05), "deformation": (0.2, 0.2)}
+
+
+class Tags(HTMLParser):
+    """Whether every tag is closed."""
+
+    EMPTY = frozenset({"meta", "img", "br", "line", "path", "circle", "polyline", "polygon"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.EMPTY:
+            assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_asks_nothing_of_a_network(shown):
+    html = page.comparison_page(shown, comparison_of(shown, WRONG))
+    tags = Tags()
+    tags.feed(html)
+    assert tags.open == []
+    assert not re.search(r'(src|href)="(?!data:)', html)
+    assert "nan" not in re.sub(r"<[^>]+>", " ", html).split()
+
+
+def test_the_page_says_where_an_arm_wins_and_where_nothing_is_sure(shown):
+    html = page.comparison_page(shown, comparison_of(shown, WRONG))
+    assert re.search(
+        r"deformation against uniform, mIoU: 8 x 12: wins \(\+[\d.]+ \[[\d., ]+\] points\)", html
+    )
+    assert "16 x 24: no difference that is sure" in html
+    assert "oracle* sees" not in html
+    assert "* sees the true labels" in html
+
+
+def test_a_failed_run_is_on_the_page_with_its_reason(shown):
+    found = comparison_of(shown, WRONG, {"deformation_8x12_s1": "loss <b>nan</b>"})
+    html = page.comparison_page(shown, found)
+    assert "1 run failed" in html
+    assert "deformation_8x12_s1: loss &lt;b&gt;nan&lt;/b&gt;" in html
+    assert "<strong>failed</strong>" in html
+    assert any("deformation_8x12_s1" in line for line in page.comparison_lines(found))
+
+
+def test_lines_of_an_arm_look_different_without_colour(shown):
+    html = page.comparison_page(shown, comparison_of(shown, WRONG))
+    first = html[html.index("<svg") : html.index("</svg>")]
+    looks = re.findall(r'<g class="line c\d">.*?</g>', first)
+    dashes = [re.findall(r'stroke-dasharray="([^"]*)"', look) for look in looks]
+    markers = ["circle" if "<circle" in look else "polygon" for look in looks]
+    assert len(looks) == 3
+    assert len({(tuple(d), m) for d, m in zip(dashes, markers, strict=True)}) == 3
+
+
+def test_classes_stand_from_the_rarest_to_the_most_frequent(shown):
+    found = comparison_of(shown, WRONG)
+    html = page.comparison_page(shown, found)
+    table = html[html.index("over uniform, the rarest class first") :]
+    names = re.findall(r'<th scope="row">(\w+)</th>', table)[:4]
+    assert names == [found.classes[k] for k in found.by_frequency]
+    assert found.shares[found.by_frequency[0]] == min(found.shares)
+
+
+def test_a_win_is_marked_by_more_than_colour(shown):
+    found = comparison_of(shown, WRONG)
+    small = found.points["oracle", (8, 12)]
+    assert points(found.gain(small)).startswith("▲ +")
+    assert points(None) == "–"
+
+
+def test_a_factor_beyond_what_was_measured_says_so(shown):
+    from saccade.metrics.bootstrap import Interval
+
+    found = comparison_of(shown, WRONG)
+    point, reference = found.points["oracle", (8, 12)], found.of(found.reference)
+    inf = float("inf")
+    assert factor(Interval(inf, 2.5, inf), point, reference) == "> 4 [2.50, > 4]"
+    assert factor(Interval(0, 0, 1.5), point, reference) == "≤ 1 [≤ 1, 1.50]"
+
+
+def test_a_study_has_its_question_and_its_blocks(shown):
+    study = Study(
+        "radius", "How far", "How far should it reach?", "ICLR 2022",
+        measure=lambda setting, outcomes: [Text("Far & wide.", "Answer"), Table("t", ("a", "b"), [["x", None]])],
+        value_name="radius",
+    )  # fmt: skip
+    found = comparison_of(shown, WRONG)
+    arms = tuple(replace(arm, value=float(number)) for number, arm in enumerate(found.arms))
+    outcomes = tuple(
+        replace(one, case=replace(one.case, arm=next(a for a in arms if a.name == one.case.arm.name)))
+        for one in found.outcomes
+    )
+    html = page.comparison_page(shown, replace(found, arms=arms, outcomes=outcomes), study)
+    assert "How far should it reach?" in html
+    assert "Far &amp; wide." in html
+    assert "mIoU over radius" in html
+
+
+def test_a_study_without_training_has_a_page(shown):
+    study = Study("x", "X", "Why?", "ours", measure=lambda setting, outcomes: [Text("Because.")])
+    assert "Because." in page.comparison_page(shown, None, study)
+
+
+def test_a_chart_of_a_study_is_drawn_with_its_spread():
+    html = block_html(Chart("c", "x", "y", [Curve("one", [1, 2], [0.5, 0.6], [0.4, 0.5], [0.6, 0.7])]))
+    assert html.count("V") == 2
+    assert "<h3>c</h3>" in html
