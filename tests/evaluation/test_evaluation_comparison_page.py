@@ -108,10 +108,10 @@ def test_a_factor_beyond_what_was_measured_says_so(shown):
 
 
 def test_a_study_has_its_question_and_its_blocks(shown):
+    blocks = [Text("Far & wide.", "Answer"), Table("t", ("a", "b"), [["x", None]])]
     study = Study(
         "radius", "How far", "How far should it reach?", "ICLR 2022",
-        measure=lambda setting, outcomes: [Text("Far & wide.", "Answer"), Table("t", ("a", "b"), [["x", None]])],
-        value_name="radius",
+        measure=lambda setting, outcomes: blocks, value_name="radius",
     )  # fmt: skip
     found = comparison_of(shown, WRONG)
     arms = tuple(replace(arm, value=float(number)) for number, arm in enumerate(found.arms))

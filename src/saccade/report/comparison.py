@@ -115,7 +115,11 @@ def _failures(compared: Comparison) -> str:
     if not compared.failures:
         return ""
     names = "; ".join(f"{one.case.name}: {one.failure}" for one in compared.failures)
-    return f"<p><strong>{len(compared.failures)} runs failed.</strong> {text(names)}</p>"
+    return f"<p><strong>{_counted(len(compared.failures))} failed.</strong> {text(names)}</p>"
+
+
+def _counted(runs: int) -> str:
+    return f"{runs} run{'s' * (runs > 1)}"
 
 
 def _setting(setting: Setting, compared: Comparison | None) -> str:
