@@ -32,11 +32,11 @@ LEARNED = ("mean", "mode", "gumbel", "reinforce")
 VARIANTS = (*FIXED, "random", "average", "ensemble", *LEARNED, "mean_rarity")
 READINGS = ("published", "aligned")
 COMMON = [
-    "sampler.name=foveation", "sampler.size=64x64", f"foveation.bank={list(BANK)}", "foveation.shrink=16",
-    "foveation.stride=8", "foveation.locations=4", "foveation.visits=8", "network.name=small:12",
+    "sampler.name=foveation", "sampler.size=64x64", f"foveation.bank={list(BANK)}", "foveation.shrink=32",
+    "foveation.stride=4", "foveation.locations=4", "foveation.visits=8", "network.name=small:12",
     "training.precision=bf16-mixed", "training.batch_size=6", "loss.class_weights=rarity",
 ]  # fmt: skip
-MAPS, STRIDES = "maps", (4, 6, 8, 12)
+MAPS, STRIDES = "maps", (2, 3, 4, 5)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -101,7 +102,7 @@ def test_the_baselines_choose_blindly() -> None:
 def test_the_temperature_reaches_its_floor_in_the_last_step() -> None:
     values = [temperature_at(step, 50, 1.0, 0.1) for step in range(50)]
     assert values[0] == 1.0 and values[-1] == pytest.approx(0.1)
-    assert all(a > b for a, b in zip(values, values[1:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(values))
 
 
 def test_the_central_share_of_a_ramp_is_a_flatter_ramp_through_the_same_middle() -> None:
