@@ -7,7 +7,7 @@ from statistics import mean
 import numpy as np
 
 from saccade.evaluation.comparison.equal_quality import equal_quality
-from saccade.evaluation.comparison.results import Comparison, Point, boundary_parts
+from saccade.evaluation.comparison.results import Comparison, Point, boundary_parts, trimap_parts
 from saccade.report import comparison_words as words
 from saccade.report.markup import details, number, table, text
 
@@ -19,7 +19,6 @@ def scores_table(compared: Comparison) -> str:
     head = [
         "size", "sampler", "seeds", "mIoU", "gain, points", f"IoU of {compared.classes[rare]}",
         "gain, points", f"times the pixels that {compared.reference.name} needs for the same mIoU",
-        "label recovery", "Boundary IoU",
     ]  # fmt: skip
     rows = []
     for point in by_size(compared):
@@ -28,7 +27,6 @@ def scores_table(compared: Comparison) -> str:
             words.seeds_spread(point.by_seed(lambda one: one.miou)), words.points(compared.gain(point)),
             words.seeds_spread(class_scores(point, rare)), words.points(compared.gain(point, rare)),
             words.factor(equal_quality(compared, point), point, reference),
-            number(recovery(point)), number(compared.resampled(point, boundary_parts).values[-1]),
         ])  # fmt: skip
     caption = f"Mean ± deviation over the seeds; gains over {compared.reference.name} at the same size"
     return table(head, rows, caption=caption) + f'<p class="soft">{text(words.NOTE)}{_star(compared)}</p>'
@@ -86,6 +84,30 @@ def loss_table(compared: Comparison) -> str:
             number(reached), number(sampling, 1), number(network, 1),
         ])  # fmt: skip
     return table(head, rows, caption="Points of mIoU that are lost, and where")
+
+
+def boundary_table(compared: Comparison) -> str:
+    """Boundary IoU, and accuracy right at the true boundaries, with gains over the reference."""
+    width = next(iter(compared.points.values())).evaluations[0].widths[0]
+    head = [
+        "size",
+        "sampler",
+        "Boundary IoU",
+        "gain, points",
+        f"accuracy within {width} pixel",
+        "gain, points",
+    ]
+    rows = []
+    for point in by_size(compared):
+        other = compared.at(compared.reference, point.size)
+        row = [words.sized(point.size), text(words.arm_name(compared, point.arm.name))]
+        for parts, which in ((boundary_parts, -1), (trimap_parts, 0)):
+            own = compared.resampled(point, parts)
+            gained = other is not None and other is not point
+            gain = own.gain(compared.resampled(other, parts, 2), which) if other and gained else None
+            row += [number(own.values[which]), words.points(gain)]
+        rows.append(row)
+    return table(head, rows, caption="At the boundaries of the truth")
 
 
 def sampling_table(compared: Comparison) -> str:

@@ -20,8 +20,8 @@ def points(found: Interval | None) -> str:
     """A gain in points: ``▲ +3.1 [2.5, 3.7]``."""
     if found is None or math.isnan(found.value):
         return "–"
-    low, high = 100 * found.low, 100 * found.high
-    return f"{MARKS[found.verdict]} {100 * found.value:+.1f} [{low:.1f}, {high:.1f}]"
+    value, low, high = (round(100 * x, 1) + 0.0 for x in (found.value, found.low, found.high))
+    return f"{MARKS[found.verdict]} {value:+.1f} [{low:.1f}, {high:.1f}]"
 
 
 def score(found: Interval) -> str:
