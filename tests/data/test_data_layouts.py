@@ -387,10 +387,13 @@ def test_a_folder_of_no_layout_is_told_what_was_looked_for(tmp_path: Path) -> No
     assert [kind.name for kind in FORMATS.values() if kind.looks_for not in str(caught.value)] == []
 
 
-def test_the_folder_inside_is_pointed_to(tmp_path: Path) -> None:
+def test_the_folder_inside_or_around_is_pointed_to(tmp_path: Path) -> None:
     make_fake("inria", tmp_path / "AerialImageDataset")
     with pytest.raises(FileProblem, match=r"did you mean .*AerialImageDataset \(Inria Aerial\)\?"):
         open_data(tmp_path)
+    make_fake("cityscapes", tmp_path / "c")
+    with pytest.raises(FileProblem, match=r"did you mean .*c \(Cityscapes\)\?"):
+        open_data(tmp_path / "c" / "leftImg8bit")
 
 
 def test_an_unknown_name_or_option_is_told_the_nearest(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from saccade.data import open_data
+from saccade.data import open_data, slide_pixels
 from saccade.data.fakes import make_fake
 from saccade.data.polygons import fill_polygon
 from saccade.data.seeded import seeded_splits
 from saccade.errors import DataFaults, InvalidInput
-from saccade.rasters import open_raster, write_label_png, write_polygons
+from saccade.rasters import as_rgb, open_raster, overview, write_label_png, write_polygons
 
 COORDINATE = st.floats(-5, 25, allow_nan=False).map(lambda value: round(value, 3) + 1e-4)
 RING = st.lists(st.tuples(COORDINATE, COORDINATE), min_size=3, max_size=8)
@@ -99,6 +99,30 @@ def test_slides_are_reduced_to_the_pixels_that_are_allowed(tmp_path: Path) -> No
         blocks = full.labels.reshape(32, 2, 48, 2)
         uniform = (blocks == blocks[:, :1, :, :1]).all((1, 3))
         assert (reduced.labels == blocks[:, 0, :, 0])[uniform].all() and uniform.mean() > 0.9
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    height=st.integers(20, 90),
+    width=st.integers(20, 90),
+    rows=st.integers(1, 20),
+    columns=st.integers(1, 20),
+    tiled=st.booleans(),
+)
+def test_reduced_slides_are_overviews(
+    height: int, width: int, rows: int, columns: int, tiled: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    pixels = np.random.default_rng(height * width).integers(0, 256, (height, width, 3), np.uint8)
+    path = tmp_path_factory.mktemp("slide") / "slide.tif"
+    tifffile.imwrite(
+        path, pixels, photometric="rgb", **({"tile": (16, 16)} if tiled else {"rowsperstrip": 7})
+    )
+    with pytest.MonkeyPatch.context() as patch, as_rgb(open_raster(path)) as raster:
+        patch.setattr(slide_pixels, "_BAND_PIXELS", 1)
+        found = slide_pixels.reduced_pixels(raster, (rows, columns))
+        expected = overview(raster, (rows, columns))
+    assert np.abs(found.astype(int) - expected).max() <= 1
+    assert (found == expected).mean() > 0.98  # a mean that ends in .5 may be rounded either way
 
 
 def test_slides_are_read_at_microns_a_pixel(tmp_path: Path) -> None:

@@ -68,11 +68,12 @@ def _recognise(root: Path) -> type[Format]:
         raise FileProblem(root, "one data set", found, fix)
     expected = "a data set: " + "; ".join(f"{kind.title} ({kind.looks_for})" for kind in FORMATS.values())
     found = "an empty folder" if not any(root.iterdir()) else "none of these in it"
-    raise FileProblem(root, expected, found, _inside(root))
+    raise FileProblem(root, expected, found, _nearby(root))
 
 
-def _inside(root: Path) -> str:
-    """Where a folder inside is one: an archive that was unpacked into a folder of its own."""
-    inside = [(sub, recognised(sub)) for sub in sorted(root.iterdir()) if sub.is_dir()]
+def _nearby(root: Path) -> str:
+    """Where the folder around is one, or one inside, as of archives with a folder of their own."""
+    around = [root.resolve().parent, *sorted(sub for sub in root.iterdir() if sub.is_dir())]
+    inside = [(sub, recognised(sub)) for sub in around]
     named = [f"{sub} ({kinds[0].title})" for sub, kinds in inside if kinds]
     return f"did you mean {' or '.join(named[:3])}?" if named else ""

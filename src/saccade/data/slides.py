@@ -16,9 +16,10 @@ from saccade.data.matching import files, match
 from saccade.data.outlines import draw_outlines
 from saccade.data.seeded import seeded_splits
 from saccade.data.slide_labels import nearest_labels
+from saccade.data.slide_pixels import reduced_pixels
 from saccade.data.splitsfile import read_splits, wanted_splits
 from saccade.errors import Fault, FileProblem
-from saccade.rasters import RGB, Raster, as_rgb, open_raster, overview
+from saccade.rasters import RGB, Raster, as_rgb, open_raster
 
 _POLYGONS = (".geojson", ".json")
 _RASTERS = (".png", ".tif", ".tiff")
@@ -122,7 +123,7 @@ class Slides(Format):
                 return RGB(raster.read(), raster.notices)
             times = raster.size[0] / size[0]
             notice = f"slide read at 1/{times:.3g} of its rows and columns"
-            return RGB(overview(raster, size), (*raster.notices, notice))
+            return RGB(reduced_pixels(raster, size), (*raster.notices, notice))
 
     def values(self, item: Item) -> NDArray[np.integer]:
         with open_raster(item.image) as raster:
