@@ -127,6 +127,14 @@ class Evaluation:
                 "iou": self._by_class(None if self.recovery is None else iou(self.recovery)),
             },
             "boundary_iou": value(self.boundary_iou.nanmean().item()),
+            "trimap_accuracy": {
+                str(width): value(score)
+                for width, score in zip(self.widths, self.trimap_accuracy.tolist(), strict=True)
+            },
+            "recall_by_size": {
+                name: [value(quarter.recall) for quarter in self.recall_by_size(k)]
+                for k, name in enumerate(self.classes)
+            },
             "sampling_ratio": self._by_class(self.sampling_ratio),
             "cost": self.cost.to_json(),
             "images": len(self.records),

@@ -52,8 +52,8 @@ class BoundaryNet(nn.Module):
         self.first = _UNet(3, width, halvings, rises, stem=max(1, width // 4))
         self.second = _UNet(width, width, SECOND_DEPTH, SECOND_DEPTH)
         self.head = nn.Conv2d(width, 2, 1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        for part in self.head.parameters():
+            nn.init.zeros_(part)
         self.usual = nn.Parameter(torch.zeros(1, 2, *self.tensor_size))
         self.register_buffer("even", uniform_grid(self.tensor_size).permute(0, 3, 1, 2), persistent=False)
 

@@ -19,6 +19,7 @@ STUDIES: dict[str, str] = {
     "antialias": "antialias:ANTIALIAS",
     "extreme": "extreme:EXTREME",
     "other-sizes": "other_sizes:OTHER_SIZES",
+    "smoothness": "smoothness:SMOOTHNESS",
     "foveation": "foveation_arms:TABLE",
     "foveation-stride": "foveation_stride:FOVEATION_STRIDE",
     "fields-of-view": "foveation_arms:FIELDS",
