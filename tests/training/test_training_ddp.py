@@ -71,15 +71,16 @@ def test_two_processes_learn_what_one_learns_and_count_what_one_counts(
 
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tiny_train: Train, opened: DataFolder) -> None:
-    unbroken = tiny_train("unbroken", "training.epochs=3", device="cpu:2")
+    options = ["training.epochs=3", "training.validate_every=2"]  # an epoch without validation too
+    unbroken = tiny_train("unbroken", *options, device="cpu:2")
 
     def stop(done: int, of: int, scores: dict[str, float]) -> None:
         if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(SaccadeError, match="go on with"):
-        tiny_train("broken", "training.epochs=3", device="cpu:2", on_epoch=stop)
-    resumed = tiny_train("broken", "training.epochs=3", device="cpu:2", resume=True)
+        tiny_train("broken", *options, device="cpu:2", on_epoch=stop)
+    resumed = tiny_train("broken", *options, device="cpu:2", resume=True)
     assert_same_weights(weights_of(resumed), weights_of(unbroken))
     assert rows(resumed.path) == rows(unbroken.path)
     assert not torch.distributed.is_initialized()

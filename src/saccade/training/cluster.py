@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import lightning as L
 import torch
 from lightning.pytorch.plugins.environments import ClusterEnvironment
 from lightning.pytorch.strategies import DDPStrategy
@@ -77,6 +78,13 @@ def strategy(place: Place, config: Config) -> Any:
         cluster_environment=Cluster(place), process_group_backend=backend, timeout=PATIENCE,
         find_unused_parameters=_may_idle(config),
     )  # fmt: skip
+
+
+class LookTogether(L.Callback):
+    """What is logged is averaged over the processes when it is first looked at: all must look at once."""
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        _ = trainer.callback_metrics
 
 
 def _may_idle(config: Config) -> bool:

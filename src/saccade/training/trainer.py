@@ -14,7 +14,7 @@ import lightning as L
 
 from saccade.errors import InvalidInput
 from saccade.training.callbacks import Keep, OnEpoch, StopEarly, Tell
-from saccade.training.cluster import strategy
+from saccade.training.cluster import LookTogether, strategy
 from saccade.training.config import Config
 from saccade.training.devices import Place
 from saccade.training.run import CHECKPOINTS, METRICS
@@ -48,8 +48,8 @@ def build_trainer(
     if options.precision == "16-mixed" and place.accelerator == "cpu":
         raise InvalidInput("training.precision", "32-true or bf16-mixed on a CPU", "'16-mixed'")
     keep = Keep(root / CHECKPOINTS)
-    callbacks: list[L.Callback] = [MetricsTable(root / METRICS, names)] if place.rank == 0 else []
-    callbacks.append(keep)
+    table = [MetricsTable(root / METRICS, names)] if place.rank == 0 else []
+    callbacks: list[L.Callback] = [LookTogether(), *table, keep]
     if options.early_stopping is not None:
         callbacks.append(StopEarly(keep, options.early_stopping))
     if on_epoch is not None and place.rank == 0:
