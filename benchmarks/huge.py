@@ -1,4 +1,4 @@
-"""Huge images: what reading and writing cost, in time, memory and bytes, beside the same libraries alone.
+"""Huge images: what reading, writing and predicting cost in time, memory and bytes, beside libraries alone.
 
     python benchmarks/huge.py FOLDER [--sides 20480 65536] [--json FILE]
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import resource
 import subprocess
@@ -122,7 +123,14 @@ def write_tifffile(image: Path, folder: Path) -> str:
             for left in range(0, size, 512):
                 yield np.ascontiguousarray(rows[:, left : left + 512])
 
-    path, steps = folder / "theirs.ome.tif", [1]
+    _write_levels(folder / "theirs.ome.tif", side, tiles)
+    return "tifffile alone"
+
+
+def _write_levels(path: Path, side: int, tiles: Callable[[int, int], Iterator[np.ndarray]]) -> None:
+    import tifffile
+
+    steps = [1]
     while side / steps[-1] > 512:
         steps.append(steps[-1] * 2)
     with tifffile.TiffWriter(path, bigtiff=True, ome=True) as file:
@@ -132,13 +140,64 @@ def write_tifffile(image: Path, folder: Path) -> str:
             form = {"shape": (size, size), "dtype": "uint8", "tile": (512, 512)}
             file.write(tiles(size, step), **form, compression="adobe_deflate", maxworkers=2, **place)
     path.unlink()
-    return "tifffile alone"
+
+
+def predict_ours(image: Path, folder: Path) -> str:
+    """Labels of the whole image in one learned view, from file to file; notes what it read and its shares."""
+    import saccade.inference.image as room
+    from huge_predict import CLASSES, noting, segmenter, timed
+    from saccade.inference import Job, Look, Settings, predict_image
+    from saccade.inference import source as reader
+    from saccade.rasters import RasterWriter
+
+    read: list[tuple[int, int, int]] = []
+    spent: dict[str, float] = {}
+    room.as_rgb = noting(read)
+    reader.sample_raster = timed(reader.sample_raster, "reading", spent)
+    RasterWriter.append = timed(RasterWriter.append, "writing", spent)
+    RasterWriter.finish = timed(RasterWriter.finish, "writing", spent)
+    start = time.perf_counter()
+    path = folder / "predicted.ome.tif"
+    predict_image(segmenter(), Job(image, path), Settings(CLASSES, Look(mode="whole"), overwrite=True))
+    spent["total"] = time.perf_counter() - start
+    _tile_list(folder, image).write_text(json.dumps(read))
+    _shares(folder).write_text(json.dumps({name: part / spent["total"] for name, part in spent.items()}))
+    return "predicted, 256 x 256 learned view to labels on disk"
+
+
+def predict_tifffile(image: Path, folder: Path) -> str:
+    """The same tiles decoded, such labels (every 64th pixel, enlarged) written, without a model."""
+    from saccade.rasters import open_raster
+
+    view_tifffile(image, folder)
+    with open_raster(folder / "predicted.ome.tif") as raster:
+        level = min(6, len(raster.levels) - 1)
+        small = raster.read(level=level)[..., 0]
+        side = raster.size[0]
+
+    def tiles(size: int, step: int) -> Iterator[np.ndarray]:
+        factor = max(1, 2**level // step)
+        for top in range(0, size, 512):
+            rows = small[top // factor : (top + 511) // factor + 1, :: max(1, step >> level)]
+            rows = rows.repeat(factor, 0)[:512].repeat(factor, 1)
+            padded = np.zeros((512, -(-size // 512) * 512), np.uint8)
+            padded[: len(rows), : min(size, rows.shape[1])] = rows[:, :size]
+            for left in range(0, size, 512):
+                yield np.ascontiguousarray(padded[:, left : left + 512])
+
+    _write_levels(folder / "theirs.ome.tif", side, tiles)
+    return "tifffile, reading those tiles and writing such labels, no model"
+
+
+def _shares(folder: Path) -> Path:
+    return folder / "shares.json"
 
 
 PAIRS: list[tuple[Callable[[Path, Path], str], Callable[[Path, Path], str]]] = [
     (view_ours, view_tifffile),
     (overview_ours, overview_tifffile),
     (write_ours, write_tifffile),
+    (predict_ours, predict_tifffile),
 ]
 
 
@@ -174,13 +233,17 @@ def in_own_process(name: str, image: Path, folder: Path) -> dict[str, Any]:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def compare(image: Path, folder: Path, rounds: int) -> list[dict[str, Any]]:
+def compare(image: Path, folder: Path, rounds: int, only: str = "") -> list[dict[str, Any]]:
     """The fastest of a few rounds, ours and the peer's taken in turn."""
     rows = []
     for pair in PAIRS:
+        if not pair[0].__name__.startswith(only):
+            continue
         runs = [[in_own_process(work.__name__, image, folder) for work in pair] for _ in range(rounds)]
         ours, peer = (min(kind, key=lambda run: run["seconds"]) for kind in zip(*runs, strict=True))
         share = {"image": image.name, "file_share": ours["bytes_read"] / image.stat().st_size}
+        if pair[0] is predict_ours:
+            share["shares"] = json.loads(_shares(folder).read_text())
         rows.append(ours | share | {"peer": peer, **_ratios(ours, peer)})
         print(_line(rows[-1]), flush=True)
     return rows
@@ -197,6 +260,8 @@ def _ratios(ours: dict[str, Any], peer: dict[str, Any]) -> dict[str, float]:
 def _line(row: dict[str, Any]) -> str:
     text = f"{row['name']:58s} {row['seconds']:8.2f} s {row['peak_bytes'] / 2**20:7.0f} MiB"
     text += f" {row['file_share']:8.2%} of the file read" if "view" in row["name"] else ""
+    if "shares" in row:
+        text += f" reading {row['shares']['reading']:.0%}, writing {row['shares']['writing']:.0%}"
     peer = row["peer"]
     text += f" | {peer['name']} {peer['seconds']:.2f} s {peer['peak_bytes'] / 2**20:.0f} MiB"
     return f"{text}: {row['ratio']:.2f}x, {row['cpu_ratio']:.2f}x of processor time"
@@ -209,6 +274,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sides", type=int, nargs="+", default=[20480, 65536])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", metavar="WORD", default="", help="pairs whose name begins so: predict")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--measure", nargs=2, metavar=("NAME", "IMAGE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -225,11 +291,14 @@ def main() -> None:
         if not image.exists():
             make_image(image, side)
         print(f"{image.name}: {side} x {side}, {image.stat().st_size / 1e9:.2f} GB on disk")
-        rows += compare(image, options.folder, options.rounds)
+        rows += compare(image, options.folder, options.rounds, options.only)
     if options.json:
-        options.json.write_text(
-            json.dumps({"machine": platform.processor() or platform.machine(), "rows": rows})
-        )
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        ).stdout
+        about = {"machine": platform.processor() or platform.machine(), "commit": commit.strip()}
+        about |= {"load": os.getloadavg()[0], "rows": rows}
+        options.json.write_text(json.dumps(about, indent=1) + "\n")
 
 
 if __name__ == "__main__":
