@@ -28,6 +28,7 @@ COMMANDS = (
     Command("evaluate", "saccade.cli.evaluate", "scores of a trained run at full resolution"),
     Command("compare", "saccade.cli.compare", "samplers beside each other: what does a pixel buy?"),
     Command("report", "saccade.cli.report", "one HTML page of a run: scores, curves, examples"),
+    Command("view", "saccade.cli.view", "an image, a run or a comparison as a page for the browser"),
 )
 
 

@@ -175,7 +175,7 @@ def _forecast(args: argparse.Namespace, setting: Setting, cases: list[Case], pla
     there = [outcome_of(setting, case, run_root(args.out, case)) for case in cases if case not in missing]
     kinds = len({(case.arm.name, case.size) for case in missing})
     with Progress("measuring", kinds, "kinds of runs", quiet=args.quiet) as progress:
-        found = forecasts(setting, missing, there, progress.advance)
+        found = forecasts(setting, missing, there, progress.advance, jobs=args.jobs)
     print(f"{len(cases)} runs: {len(cases) - len(missing)} there, {len(missing)} to train")
     for one in found:
         each = one.failure or f"{clock(one.seconds)} each ({one.source})"

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from saccade.data import DataFolder
 from saccade.errors import SaccadeError
 from saccade.evaluation.comparison.arms import Case, Outcome, Setting, Size
@@ -46,9 +48,28 @@ class Forecast:
 
 
 def forecasts(
+    setting: Setting,
+    missing: Sequence[Case],
+    there: Sequence[Outcome],
+    on_progress: Callable[[], object],
+    *,
+    jobs: int = 1,
+) -> list[Forecast]:
+    """One for each arm and size that has runs to be trained.
+
+    Steps are measured with the threads that one of ``jobs`` processes would have.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // jobs))
+    try:
+        return _forecasts(setting, missing, there, on_progress)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _forecasts(
     setting: Setting, missing: Sequence[Case], there: Sequence[Outcome], on_progress: Callable[[], object]
 ) -> list[Forecast]:
-    """One for each arm and size that has runs to be trained."""
     groups: dict[tuple[str, Size], list[Case]] = {}
     for case in missing:
         groups.setdefault((case.arm.name, case.size), []).append(case)
