@@ -36,7 +36,8 @@ COMMON = [
     "foveation.stride=4", "foveation.locations=4", "foveation.visits=8", "network.name=small:12",
     "training.precision=bf16-mixed", "training.batch_size=6", "loss.class_weights=rarity",
 ]  # fmt: skip
-MAPS, STRIDES = "maps", (2, 3, 4, 5)
+MAPS, STRIDES, STRIDE_IMAGES = "maps", (2, 3, 4, 5), 4
+"""Strides are compared on every fourth test image."""
 
 
 def main() -> None:
@@ -93,8 +94,8 @@ def run_one(
         "training_seconds": trained - start, "evaluation_seconds": time.perf_counter() - trained,
     }  # fmt: skip
     if variant in ("fixed0", "mean", "mode"):
-        samples = cache.iterate(data, data.split("test"))
-        found["strides"] = stride_study(run.segmenter, samples, data.classes, STRIDES).to_json()
+        some = cache.iterate(data, data.split("test")[::STRIDE_IMAGES])
+        found["strides"] = stride_study(run.segmenter, some, data.classes, STRIDES).to_json()
     file.write_text(json.dumps(found, indent=1) + "\n")
     print(f"{name}: {line(found)}", flush=True)
 

@@ -52,11 +52,9 @@ def difference(pyramid: Pyramid, mirrored: Tensor, margin: int, centres: Tensor)
     A crop of an even width lies half a pixel before its middle pixel, so ours does too.
     """
     inner = centres * 0.4
-    rounded = torch.stack([
-        (((inner[:, axis] + 1) / 2 * (side - 1)).round() - 0.5) / (side - 1) * 2 - 1
-        for axis, side in ((0, SIZE[1]), (1, SIZE[0]))
-    ], 1)  # fmt: skip
-    return float((ours(pyramid, rounded) - cropped(mirrored, rounded, margin, mode="area")).abs().mean())
+    sides = torch.tensor([SIZE[1] - 1, SIZE[0] - 1])
+    between = (((inner + 1) / 2 * sides).round() - 0.5) / sides * 2 - 1
+    return float((ours(pyramid, between) - cropped(mirrored, inner, margin, mode="area")).abs().mean())
 
 
 def main() -> None:
