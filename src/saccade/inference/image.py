@@ -15,7 +15,8 @@ from saccade.inference.extras import Draw, Extras, Kept
 from saccade.inference.files import Job
 from saccade.inference.fingerprint import fingerprint
 from saccade.inference.layout import Layout
-from saccade.inference.mosaic import NOTHING, Band, bands
+from saccade.inference.mosaic import Band, bands
+from saccade.inference.mosaic_kernels import NOTHING
 from saccade.inference.options import Look
 from saccade.inference.plan import Way, choose_way
 from saccade.inference.sinks import PngSink, RasterSink

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from saccade.errors import SaccadeError, UsageError
+from saccade.inference.estimate import resident_memory
 from saccade.inference.files import Job
 from saccade.inference.image import Done, Settings, predict_image
 from saccade.segmenter import Segmenter
@@ -81,14 +82,14 @@ class Worker:
 def predict_in_processes(
     worker: Worker, jobs: Sequence[Job], settings: Settings, processes: int
 ) -> Iterator[Outcome]:
-    """Predicts the jobs in several processes, each with its share of threads and memory; outcomes come in
-    the order of the jobs.
+    """Predicts the jobs in several processes, each with its share of threads and of the memory that this
+    one leaves; outcomes come in the order of the jobs.
 
     A process that the system kills ends its image with a fault; images that were not begun follow in new
     processes.
     """
     look = settings.look
-    share = None if look.memory is None else look.memory // processes
+    share = None if look.memory is None else max(0, look.memory - resident_memory()) // processes
     settings = replace(settings, look=replace(look, memory=share))
     waiting = list(jobs)
     while waiting:

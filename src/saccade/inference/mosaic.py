@@ -13,16 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 
+from saccade.inference.mosaic_kernels import NOTHING, add, choose, meet
 from saccade.inference.patches import Patch, Patches
 from saccade.rasters import Window
 from saccade.warp import unwarp, unwarp_labels
 from saccade.warp.bands import run_bands
-
-NOTHING = 255
-"""The id of a pixel that no patch holds."""
 
 CELL = 256
 """Columns whose differences are settled together."""
@@ -91,7 +88,7 @@ def labels_of(patches: list[Patch], window: Window) -> NDArray[np.uint8]:
         part = patch.region.intersection(window)
         if part is not None:
             place = part.shifted(-window.top, -window.left).slices
-            run_bands(_meet, part.height, out[place], differ[place], _labels(patch, part))
+            run_bands(meet, part.height, out[place], differ[place], _labels(patch, part))
     if differ.any():
         _settle(out, differ, patches, window)
     return out
@@ -106,17 +103,6 @@ def _labels(patch: Patch, part: Window) -> NDArray[np.uint8]:
     return found
 
 
-@njit(nogil=True, cache=True)
-def _meet(first, last, out, differ, labels):
-    """Rows ``first:last``: takes labels where there are none yet, and marks where they are others."""
-    for row in range(first, last):
-        for column in range(out.shape[1]):
-            if out[row, column] == NOTHING:
-                out[row, column] = labels[row, column]
-            elif out[row, column] != labels[row, column]:
-                differ[row, column] = True
-
-
 def _settle(out: NDArray[np.uint8], differ: NDArray[np.bool_], patches: list[Patch], window: Window) -> None:
     """Gives the pixels on which patches differ the class of the highest sum."""
     for left in range(0, window.width, CELL):
@@ -129,21 +115,7 @@ def _settle(out: NDArray[np.uint8], differ: NDArray[np.bool_], patches: list[Pat
         )
         for part in _thin(across, len(patches[0].scores)):
             total, _ = blend(patches, part.shifted(window.top, window.left))
-            run_bands(_choose, part.height, out[part.slices], differ[part.slices], total, smallest=64)
-
-
-@njit(nogil=True, cache=True)
-def _choose(first, last, out, differ, total):
-    """Rows ``first:last``: the class of the highest sum, the lowest of equals, where patches differ."""
-    for row in range(first, last):
-        for column in range(out.shape[1]):
-            if not differ[row, column]:
-                continue
-            best, most = 0, total[0, row, column]
-            for number in range(1, total.shape[0]):
-                if total[number, row, column] > most:
-                    best, most = number, total[number, row, column]
-            out[row, column] = best
+            run_bands(choose, part.height, out[part.slices], differ[part.slices], total, smallest=64)
 
 
 def _thin(window: Window, classes: int) -> Iterator[Window]:
@@ -167,19 +139,8 @@ def blend(patches: list[Patch], window: Window) -> tuple[NDArray[np.float32], ND
         rows, columns = patch.rows[local.slices[0]], patch.columns[local.slices[1]]
         place = part.shifted(-window.top, -window.left).slices
         arguments = (total[:, place[0], place[1]], weights[place], found, rows, columns)
-        run_bands(_add, part.height, *arguments, smallest=64)
+        run_bands(add, part.height, *arguments, smallest=64)
     return total, weights
-
-
-@njit(nogil=True, cache=True)
-def _add(first, last, total, weights, found, rows, columns):
-    """Rows ``first:last``: adds the scores ``found`` (K, rows, columns), each by its weight."""
-    for row in range(first, last):
-        for column in range(len(columns)):
-            weights[row, column] += rows[row] * columns[column]
-        for number in range(len(found)):
-            for column in range(len(columns)):
-                total[number, row, column] += found[number, row, column] * (rows[row] * columns[column])
 
 
 def shares_of(here: list[Patch], window: Window, patches: Patches) -> NDArray[np.uint8]:

@@ -79,7 +79,7 @@ class RasterSink:
     ) -> None:
         self.values, self._stack = values, ExitStack()
         outputs = [(job.labels, values.labels_like(raster, tile, gaps=gaps))]
-        if "scores" in job.extras:
+        if "scores" in job.extras and job.suffix != ".png":
             outputs.append((job.extra("scores"), scores_like(raster, values.classes.names, tile)))
         self._writers: dict[str, RasterWriter] = {}
         try:
