@@ -41,7 +41,7 @@ def run_page(run: RunReport) -> str:
             _detail_charts(run.evaluation),
             _cost(run.evaluation),
         ]
-    parts += [_examples(run), _setting(run)]
+    parts += [_fields(run), _examples(run), _setting(run)]
     return page(f"Saccade: {run.name}", "".join(parts))
 
 
@@ -174,6 +174,15 @@ def _cost(found: Evaluation) -> str:
         "time": f"{cost.seconds_per_image:.3f} s (median, from decoded pixels to full-resolution labels)",
         "memory at its peak": f"{memory} (weights, and what a prediction adds)",
     })  # fmt: skip
+
+
+def _fields(run: RunReport) -> str:
+    """How wide the run looked, over its training."""
+    if not run.foveation:
+        return ""
+    note = "The expected field of view in the first validation image, light where it is wide."
+    shown = "".join(figure_html(one) for one in run.foveation)
+    return f'<h2>Fields of view</h2><p>{note}</p><div class="pictures">{shown}</div>'
 
 
 def _examples(run: RunReport) -> str:

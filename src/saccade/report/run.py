@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from saccade.errors import FileProblem
 from saccade.evaluation import Evaluation, load_evaluation
 from saccade.report.examples import Example, load_examples
+from saccade.report.foveation import training_figures
 from saccade.report.history import History, read_history
+from saccade.report.markup import Figure
 
 FIGURES, PAGE = "figures", "report.html"
 SPLITS = ("test", "val", "train")
@@ -34,6 +36,7 @@ class RunReport:
         evaluation: of its best weights; None before it was evaluated.
         split: "test", "val" or "train": what was evaluated on.
         examples: in the order in which they are shown.
+        foveation: maps of the fields of view over the training; none where a run has none.
         own_colours: (K, 3) the classes' own colours; None where they are not known.
     """
 
@@ -45,6 +48,7 @@ class RunReport:
     split: str = "test"
     examples: tuple[Example, ...] = ()
     own_colours: NDArray[np.uint8] | None = None
+    foveation: tuple[Figure, ...] = ()
 
 
 def read_run(root: Path) -> RunReport:
@@ -69,8 +73,16 @@ def read_run(root: Path) -> RunReport:
         evaluation=load_evaluation(evaluation_file(root, evaluated[0])) if evaluated else None,
         split=evaluated[0] if evaluated else "test",
         examples=load_examples(root / FIGURES),
+        foveation=training_figures(root, _bank(config)),
         own_colours=_colours(config),
     )
+
+
+def _bank(config: Mapping[str, Any]) -> Sequence[float]:
+    """Widths of the fields of view; none where the configuration has none."""
+    section = config.get("foveation")
+    bank = section.get("bank") if isinstance(section, Mapping) else None
+    return bank if isinstance(bank, list) else ()
 
 
 def evaluation_file(root: Path, split: str) -> Path:

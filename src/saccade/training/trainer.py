@@ -17,6 +17,7 @@ from saccade.training.callbacks import Keep, OnEpoch, StopEarly, Tell
 from saccade.training.cluster import LookTogether, strategy
 from saccade.training.config import Config
 from saccade.training.devices import Place
+from saccade.training.foveation_maps import KeepMaps
 from saccade.training.run import CHECKPOINTS, METRICS
 from saccade.training.table import MetricsTable
 
@@ -50,6 +51,8 @@ def build_trainer(
     keep = Keep(root / CHECKPOINTS)
     table = [MetricsTable(root / METRICS, names)] if place.rank == 0 else []
     callbacks: list[L.Callback] = [LookTogether(), *table, keep]
+    if config.sampler.name == "foveation" and place.rank == 0:
+        callbacks.append(KeepMaps(root))
     if options.early_stopping is not None:
         callbacks.append(StopEarly(keep, options.early_stopping))
     if on_epoch is not None and place.rank == 0:
