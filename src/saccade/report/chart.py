@@ -98,13 +98,17 @@ def _horizontal(values: list[float], log: bool) -> tuple[Scale, list[float]]:
 
 
 def _log_steps(low: float, high: float, values: list[float]) -> list[float]:
-    """The values themselves where they are few, else round numbers, each at least twice the one before."""
+    """The values themselves where they are few, else round numbers."""
     own = sorted(set(values))
     if len(own) <= 6 and all(b >= 1.3 * a for a, b in pairwise(own)):
         return own
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found = [round(factor * 10.0**k, 10) for k in powers for factor in (1, 2, 5)]
-    return [step for step in found if low <= step <= high] or [low, high]
+    for factors in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
+        found = [round(factor * 10.0**k, 10) for k in powers for factor in factors]
+        inside = [step for step in found if low <= step <= high]
+        if len(inside) >= 3:
+            return inside
+    return inside or [low, high]
 
 
 def _vertical(values: list[float], given: tuple[float, float] | None) -> tuple[Scale, list[float]]:

@@ -10,6 +10,7 @@ import torch
 
 from saccade.data.cache import Sample
 from saccade.evaluation.comparison.results import Comparison, Point
+from saccade.metrics import iou
 from saccade.report import figures
 from saccade.report.comparison_words import arm_name, sized
 from saccade.report.examples import WIDTH, Looked, fitted
@@ -26,7 +27,7 @@ class Difference:
 
     Attributes:
         stem: of the image.
-        gain: of its mean IoU, mean over the seeds.
+        gain: of its mean IoU over the classes that it truly has, mean over the seeds.
         rank: "gain" or "loss".
     """
 
@@ -119,8 +120,17 @@ def _pictures(compared: Comparison, looked: list[tuple[str, Looked]]) -> list[Fi
 
 
 def _by_image(point: Point) -> np.ndarray:
-    scores = [[record.miou for record in one.records] for one in point.evaluations]
-    return np.array([[math.nan if value is None else value for value in row] for row in scores]).mean(0)
+    """Mean IoU of each image over the classes that it truly has, mean over the seeds.
+
+    A few wrong pixels of a class that is not there would else cost a whole class of the mean.
+    """
+    scores = [[_of_true_classes(record.confusion) for record in one.records] for one in point.evaluations]
+    return np.array(scores).mean(0)
+
+
+def _of_true_classes(confusion: torch.Tensor) -> float:
+    there = confusion.sum(1) > 0
+    return float(iou(confusion)[there].mean()) if there.any() else math.nan
 
 
 def _palette(compared: Comparison) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -43,7 +44,8 @@ def costs_to_json(costs: dict[Key, Cost], setting: Setting) -> dict[str, Any]:
     rows = [{"arm": arm, "size": named_size(size), **asdict(cost)} for (arm, size), cost in costs.items()]
     device = torch_device(setting.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    return {"device": name, "threads": torch.get_num_threads(), "rows": rows}
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {"device": name, "threads": torch.get_num_threads(), "load": load, "rows": rows}
 
 
 def costs_from_json(content: Any, wanted: dict[Key, Outcome], setting: Setting) -> dict[Key, Cost] | None:
