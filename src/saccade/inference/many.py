@@ -140,4 +140,6 @@ def _begin(worker: Worker) -> None:
 
 
 def _predict_here(job: Job, settings: Settings) -> Outcome:
-    return predict_one(_SEGMENTERS[0], job, settings)
+    """The fault travels as its message: errors that are made of several arguments cannot be sent."""
+    outcome = predict_one(_SEGMENTERS[0], job, settings)
+    return outcome if outcome.fault is None else replace(outcome, fault=SaccadeError(str(outcome.fault)))
