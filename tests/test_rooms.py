@@ -15,6 +15,7 @@ import saccade
 SOURCE = Path(saccade.__file__).parent
 ROOMS = (
     "errors",
+    "compiled",
     "grids",
     "warp",
     "samplers",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from saccade.compiled import inlined, kernel
 
 Array = NDArray[np.float64]
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@inlined
 def _between(density, x, y):
     """Bilinear value of ``density`` (h_a, w_a) at (x, y) in [-1, 1]."""
     rows, columns = density.shape
@@ -24,7 +25,7 @@ def _between(density, x, y):
     return top + v * (bottom - top)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def stiffen(density, x, y, across, down):
     """Stiffness of every spring: the density at its middle. ``across`` (h, w - 1), ``down`` (h - 1, w)."""
     rows, columns = x.shape
@@ -36,7 +37,7 @@ def stiffen(density, x, y, across, down):
             down[i, j] = _between(density, (x[i, j] + x[i + 1, j]) / 2, (y[i, j] + y[i + 1, j]) / 2)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _springs(across, down, springs):
     """Stiffness to the left, right, upper and lower neighbour of each node, as shares of their sum."""
     rows, columns = springs.shape[:2]
@@ -51,7 +52,7 @@ def _springs(across, down, springs):
             springs[i, j, 2], springs[i, j, 3] = up * share, low * share
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _sweep(x, y, springs, colour, step):
     """Moves every node of one colour towards the weighted mean of its neighbours; borders slide."""
     rows, columns = x.shape
@@ -68,7 +69,7 @@ def _sweep(x, y, springs, colour, step):
                 y[i, j] += step * (mean - y[i, j])
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def relax(density, x, y, rounds, sweeps, step):
     """Brings the springs to rest in place: ``rounds`` times new stiffness, then ``sweeps`` sweeps.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from saccade.compiled import kernel
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def sweep(values, eigenvalues, smoothness):
     """Solve (1 + lambda (e_k + L)) u = values[:, k] in place for each mode k (Thomas' algorithm).
 

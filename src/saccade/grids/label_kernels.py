@@ -8,7 +8,8 @@ names, keep the compiler from vectorising (4 times slower).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from saccade.compiled import kernel
 
 ANY = np.zeros(0, dtype=np.int64)
 """In place of target classes: all of them."""
@@ -17,14 +18,14 @@ ALIKE = np.zeros(0, dtype=np.float32)
 """In place of weights of classes: every pair counts 1."""
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _different(a, b, ignore, ignoring, out):
     """out[i] = 1 where a[i] and b[i] make a pair."""
     for i in range(len(out)):
         out[i] = (a[i] != b[i]) & ((a[i] != ignore) & (b[i] != ignore) | (not ignoring))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _weigh(a, b, weights, out):
     """Scale out[i] by the larger weight of the two classes; False where a class has none."""
     for i in range(len(out)):
@@ -35,7 +36,7 @@ def _weigh(a, b, weights, out):
     return True
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _keep_targets(a, b, classes, out):
     """Clear out[i] where neither class is a target."""
     for i in range(len(out)):
@@ -46,7 +47,7 @@ def _keep_targets(a, b, classes, out):
             out[i] = target
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def gather_edges(labels, ignore, ignoring, weights, rows, row_shares, columns, column_shares, cells):
     """Sum the edges of the pixels of each cell, where a pixel has half of each pair that it is in.
 
@@ -84,14 +85,14 @@ def gather_edges(labels, ignore, ignoring, weights, rows, row_shares, columns, c
     return known
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _count(a, b, ignore, ignoring, weights, out):
     """What each pair counts; False where a class has no weight."""
     _different(a, b, ignore, ignoring, out)
     return len(weights) == 0 or _weigh(a, b, weights, out)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _deposit(edges, rows, shares, out):
     """Add a row of edges to its rows of cells."""
     for side in range(2):
@@ -101,7 +102,7 @@ def _deposit(edges, rows, shares, out):
                 target[x] += share * edges[x]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def nearest_in_rows(labels, ignore, ignoring, classes, columns, nearest):
     """For each row and each of ``columns``, the column of the row's nearest boundary pixel; -1 without one.
 
@@ -135,7 +136,7 @@ def nearest_in_rows(labels, ignore, ignoring, classes, columns, nearest):
         above[:] = below
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _nearest_of(found, columns, out):
     """out[j] = the entry of ascending ``found`` nearest to ascending columns[j], the left one of a tie."""
     at = 0
@@ -148,7 +149,7 @@ def _nearest_of(found, columns, out):
         out[j] = found[at]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def nearest_of_rows(nearest, columns, rows, targets):
     """The nearest boundary pixel of each node, from the nearest of each image row: lower parabola envelopes.
 
@@ -181,7 +182,7 @@ def nearest_of_rows(nearest, columns, rows, targets):
                 targets[i, j, 0], targets[i, j, 1] = nearest[row[at], j], row[at]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _overtakes(p, q, nearest, column):
     """The row from which on a node of this column is nearer to the boundary pixel of row q > p than of p."""
     a, b = (nearest[p] - column) ** 2 + p * p, (nearest[q] - column) ** 2 + q * q

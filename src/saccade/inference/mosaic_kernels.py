@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from numba import njit
+from saccade.compiled import kernel
 
 NOTHING = 255
 """The id of a pixel that no patch holds."""
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def meet(first, last, out, differ, labels):
     """Rows ``first:last``: takes labels where there are none yet, and marks where they are others."""
     for row in range(first, last):
@@ -19,7 +19,7 @@ def meet(first, last, out, differ, labels):
                 differ[row, column] = True
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def choose(first, last, out, differ, total):
     """Rows ``first:last``: the class of the highest sum, the lowest of equals, where patches differ."""
     for row in range(first, last):
@@ -33,7 +33,7 @@ def choose(first, last, out, differ, total):
             out[row, column] = best
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def add(first, last, total, weights, found, rows, columns):
     """Rows ``first:last``: adds the scores ``found`` (K, rows, columns), each by its weight."""
     for row in range(first, last):

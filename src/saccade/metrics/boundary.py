@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from saccade.compiled import kernel
 from saccade.errors import InvalidInput
 from saccade.metrics.distances import squared_distance_to_other
 from saccade.metrics.maps import label_pairs
@@ -68,7 +68,7 @@ def _default_distance(target: Tensor) -> int:
     return max(1, round(DIAGONAL_SHARE * math.hypot(*target.shape[-2:])))
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _count(true, said, near_true, near_said, reach, ignore_index, counts):
     for y in range(true.shape[0]):
         for x in range(true.shape[1]):

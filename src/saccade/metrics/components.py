@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from saccade.compiled import kernel
 
 
 def connected_objects(true: np.ndarray, said: np.ndarray, ignore_index: int) -> np.ndarray:
@@ -17,7 +18,7 @@ def connected_objects(true: np.ndarray, said: np.ndarray, ignore_index: int) -> 
     return _gather(kinds[:count], areas[:count], right[:count], parents[:count])
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _root(parents, run):
     while parents[run] != run:
         parents[run] = parents[parents[run]]
@@ -25,7 +26,7 @@ def _root(parents, run):
     return run
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _runs(true, said, ignore_index):
     """Every run of equal class in every row, with a forest of which runs touch."""
     height, width = true.shape
@@ -60,14 +61,14 @@ def _runs(true, said, ignore_index):
     return kinds, (ends - begins).astype(np.int64), right, parents, count
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _doubled(array):
     longer = np.empty(2 * len(array), array.dtype)
     longer[: len(array)] = array
     return longer
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _gather(kinds, areas, right, parents):
     """Sum the runs of each tree; a root comes before its tree's other runs."""
     place = np.full(len(parents), -1, np.int64)

@@ -6,11 +6,11 @@ added over images first and divided once at the end, as the papers do.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from saccade.compiled import kernel
 from saccade.errors import InvalidInput
 
 
@@ -64,7 +64,7 @@ def _flat(labels: Tensor) -> np.ndarray:
     return labels.detach().reshape(-1).numpy()
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _count_pairs(
     target: np.ndarray, pred: np.ndarray, num_classes: int, ignore_index: int
 ) -> tuple[np.ndarray, np.int64, np.int64]:

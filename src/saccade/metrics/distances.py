@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from saccade.compiled import kernel
 from saccade.errors import InvalidInput
 from saccade.warp.bands import run_bands
 
@@ -73,7 +73,7 @@ def _smallest(other_side: int) -> int:
     return max(1, SMALLEST_BAND // max(1, other_side))
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _down_runs(first, last, labels, limit, column):
     """Columns [first, last): vertical distance to the nearest other label, at most ``limit``."""
     rows = labels.shape[0]
@@ -90,7 +90,7 @@ def _down_runs(first, last, labels, limit, column):
             column[y, x] = min(column[y, x], below)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _down_marks(first, last, marked, limit, column):
     """Columns [first, last): vertical distance to the nearest mark, at most ``limit``."""
     rows = marked.shape[0]
@@ -104,7 +104,7 @@ def _down_marks(first, last, marked, limit, column):
             column[y, x] = min(column[y, x], column[y + 1, x] + 1)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _along_runs(first, last, labels, column, limit, out):
     """Rows [first, last): the envelope over each run of equal label and the pixel beyond either end."""
     width = labels.shape[1]
@@ -124,7 +124,7 @@ def _along_runs(first, last, labels, column, limit, out):
             begin = end
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _along_rows(first, last, column, limit, out):
     """Rows [first, last): the envelope over the whole row."""
     width = column.shape[1]
@@ -133,7 +133,7 @@ def _along_rows(first, last, column, limit, out):
         _envelope(column[y], width, limit, place, start, out[y])
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _envelope(raised, length, limit, place, start, out):
     """out[x] = min over v of (x - v)^2 + raised[v]^2, over those raised[v] < limit; at most limit^2."""
     count = 0

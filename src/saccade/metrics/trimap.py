@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from saccade.compiled import kernel
 from saccade.errors import InvalidInput
 from saccade.metrics.distances import squared_distance_to_marked
 from saccade.metrics.maps import label_pairs
@@ -78,7 +78,7 @@ def checked_widths(widths: Sequence[int]) -> tuple[int, ...]:
     return tuple(widths)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _mark_boundary(labels, ignore_index, marked):
     rows, columns = labels.shape
     for y in range(rows):
@@ -92,7 +92,7 @@ def _mark_boundary(labels, ignore_index, marked):
                 marked[y, x] = marked[y + 1, x] = True
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _count(true, said, squared, band_of, ignore_index, bands):
     """bands[0 or 1, b]: right or all pixels of the narrowest band b that they lie in."""
     for y in range(true.shape[0]):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from saccade.compiled import kernel
 from saccade.warp.footprint_kernels import footprint, interval, level_for, pixel
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def box_sums(block, valid, masked, top, left, boxes, out):
     """Sums of ``block`` (h, w, C), whose corner lies at (top, left), over the part of each box inside it.
 
@@ -33,7 +33,7 @@ def box_sums(block, valid, masked, top, left, boxes, out):
                 out[n, channels] += area
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def cell_sums(block, valid, masked, rows, columns, out):
     """Sums of ``block`` (h, w, C) over the cells of a grating, as far as they lie inside it.
 
@@ -56,7 +56,7 @@ def cell_sums(block, valid, masked, rows, columns, out):
                     out[a, b, channels] += area
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def footprint_boxes(first, last, grid, size, levels, boxes, scales):
     """Rows ``first:last`` (over batch x grid rows): each sample's box on level 0, as ``saccade.sample`` with
     ``antialias`` would take it, and the downsampling of the level on which that would average it.

@@ -13,13 +13,14 @@ An outline is a doubly linked list of corner nodes; ``other`` of an end is the n
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from saccade.compiled import kernel
 
 NONE = -1
 _UP, _RIGHT, _DOWN, _LEFT = 0, 1, 2, 3
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def find(parent, item):
     while parent[item] != item:
         parent[item] = parent[parent[item]]
@@ -27,12 +28,12 @@ def find(parent, item):
     return item
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def find_all(parent, items):
     return np.array([find(parent, item) for item in items])
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def label_row(above, parts_above, row, parts, parent, count):
     """Numbers the connected parts of a row, joined to the row above; returns how many numbers are in use."""
     for x in range(len(row)):
@@ -59,7 +60,7 @@ def label_row(above, parts_above, row, parts, parent, count):
     return count
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def trace_row(y, above, row, parts_above, parts, wanted, left_ends, right_ends, nodes, free, used, closed):
     """The vertices between two rows of pixels (W + 2, an outside pixel at both ends).
 
@@ -126,20 +127,20 @@ def trace_row(y, above, row, parts_above, parts, wanted, left_ends, right_ends, 
     return used, rings
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _make(nodes, node, x, y):
     nodes[node, 0], nodes[node, 1] = x, y
     nodes[node, 2] = nodes[node, 3] = NONE
     nodes[node, 4] = node
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _link(nodes, a, b):
     nodes[a, 2 if nodes[a, 2] == NONE else 3] = b
     nodes[b, 2 if nodes[b, 2] == NONE else 3] = a
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _extend(nodes, end, new):
     """``new`` becomes the end where ``end`` was."""
     far = nodes[end, 4]
@@ -148,7 +149,7 @@ def _extend(nodes, end, new):
     nodes[far, 4] = new
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _join(nodes, a, b):
     """Two ends become one outline; True where they were the ends of the same, so that a ring closed."""
     far_a, far_b = nodes[a, 4], nodes[b, 4]
@@ -160,7 +161,7 @@ def _join(nodes, a, b):
     return False
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def ring_length(nodes, start):
     count, before, node = 0, NONE, start
     while True:
@@ -171,7 +172,7 @@ def ring_length(nodes, start):
             return count
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def take_ring(nodes, start, out, free, used):
     """Copies the corners of a ring into ``out`` (n, 2) x, y, and gives its nodes back; returns ``used``."""
     before, node = NONE, start

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from saccade.compiled import kernel
 from saccade.rasters.output import Kind
 
 
@@ -19,7 +19,7 @@ def halve(pixels: np.ndarray, kind: Kind) -> np.ndarray:
     return (np.rint(mean) if pixels.dtype.kind in "ui" else mean).astype(pixels.dtype)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _most_frequent(pixels, out):
     """Of each 2 x 2 block the value that occurs most; of equally frequent ones the first in reading order."""
     for i in range(out.shape[0]):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from saccade.compiled import inlined, kernel
 from saccade.warp.footprint_kernels import LONGEST, footprint, interval, level_for, pixel
 from saccade.warp.lanes import LANES, sum_rows
 
@@ -18,7 +18,7 @@ TAPS = int(LONGEST) + 2
 """The most pixels of a level that one side of a footprint touches."""
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def cover(low, high, shares):
     """The pixels that an interval touches, first and count; and into ``shares`` how much of each."""
     first, stop = int(low), math.ceil(high)
@@ -29,7 +29,7 @@ def cover(low, high, shares):
     return first, stop - first
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def level_lines(levels, level, image, base, strides, rest, channels):
     """Where an image starts on a level, and the steps there to the next row, column and channel."""
     if level == 0:
@@ -38,7 +38,7 @@ def level_lines(levels, level, image, base, strides, rest, channels):
     return levels[level, 0] + image * levels[level, 1] * lines, lines, channels, 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def columns_of(values, start, steps, down, rows, columns, channels, sums):
     """sums[j * channels + c]: column j, channel c of a box of pixels, rows weighted by ``down``."""
     lines, over, step = steps
@@ -59,7 +59,7 @@ def columns_of(values, start, steps, down, rows, columns, channels, sums):
                 at += 1
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def across_box(sums, across, columns, channels, channel):
     """One channel of the sums of a box, columns weighted by ``across``."""
     total, at = across[0] * sums[channel], np.uint64(channel)
@@ -69,7 +69,7 @@ def across_box(sums, across, columns, channels, channel):
     return total
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def averaged(first, last, base, strides, images, rest, levels, grid, out):
     """Rows ``first:last`` of ``out`` (B, C, h, w): the mean of the image over each sample's footprint.
 
@@ -102,7 +102,7 @@ def averaged(first, last, base, strides, images, rest, levels, grid, out):
                 out[image, channel, row, column] = across_box(sums, across, many, channels, channel) * share
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def averaged_to_grid(first, last, base, strides, images, rest, levels, grid, gradient, out, sides):
     """Rows ``first:last`` of the gradient with respect to each sample's place and to its footprint.
 
@@ -155,7 +155,7 @@ def averaged_to_grid(first, last, base, strides, images, rest, levels, grid, gra
             sides[image, row, column, 1] = (by_bottom - by_top) * 0.5 if tall > scale else 0.0
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def averaged_to_image(first, last, images, levels, grid, gradient, base, rest):
     """Planes ``first:last`` (over images x channels) of the gradient with respect to the levels.
 

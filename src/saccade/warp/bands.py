@@ -1,7 +1,7 @@
 """Runs a kernel over bands of rows on a small pool of threads, touching no global setting.
 
 Numba's own parallel loops start a runtime (OpenMP, TBB) that can reset torch's thread count. A kernel here is
-a plain ``@njit(nogil=True)`` function that works on rows ``first <= row < last``; bands of rows go to Python
+made by :func:`saccade.compiled.kernel` and works on rows ``first <= row < last``; bands of rows go to Python
 threads, which run at once because the kernel lets go of the interpreter.
 """
 

@@ -7,12 +7,12 @@ A batch of one image serves every grid: grid ``b`` reads image ``b % images``.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from saccade.compiled import kernel
 from saccade.warp.footprint_kernels import pixel
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def bilinear(first, last, base, strides, images, size, grid, out):
     """Rows ``first:last`` (over batch x grid rows) of ``out`` (B, C, h, w), between four pixels each."""
     height, width = size
@@ -34,7 +34,7 @@ def bilinear(first, last, base, strides, images, size, grid, out):
                 at += strides[3]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def bilinear_to_grid(first, last, base, strides, images, size, grid, gradient, out):
     """Rows ``first:last`` of the gradient with respect to ``grid``: out (B, h, w, 2)."""
     height, width = size
@@ -61,7 +61,7 @@ def bilinear_to_grid(first, last, base, strides, images, size, grid, gradient, o
             out[image, row, column, 1] = to_y * 0.5 * (height - 1)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def bilinear_to_image(first, last, size, grid, gradient, out):
     """Planes ``first:last`` (over images x channels) of the gradient with respect to the image.
 
@@ -87,7 +87,7 @@ def bilinear_to_image(first, last, size, grid, gradient, out):
                     out[source, below, right, channel] += share * fx * fy
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def nearest(first, last, base, strides, images, size, grid, out):
     """Rows ``first:last`` of ``out`` (B, C, h, w): the nearest pixel; halves go to the even one."""
     height, width = size

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from saccade.compiled import inlined, kernel
 from saccade.warp.score_kernels import beaten, place_of, read
 
 PLAIN, TWO, MANY = 0, 1, 2
@@ -19,7 +18,7 @@ SOLID = 1e-9
 """A triangle with less area than this share of its squared sides counts as folded."""
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def ordered(row, column, half):
     """Rows and columns of a triangle's corners A, B, C in the order of their numbers in the grid."""
     if half == 0:
@@ -27,14 +26,14 @@ def ordered(row, column, half):
     return row, column + 1, row + 1, column, row + 1, column + 1
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def meets(y, row, column, half, top, bottom):
     """Whether a triangle reaches into rows ``top`` to ``bottom``."""
     one, two, three = y[row + half, column + half], y[row, column + 1], y[row + 1, column]
     return min(one, min(two, three)) <= bottom and max(one, max(two, three)) >= top
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def kind_of(ka, kb, kc, scores, a, b, c):
     """The kind of a triangle whose corners, at places a, b, c in ``scores``, have best classes ka, kb, kc."""
     if ka != kb and ka != kc and kb != kc:
@@ -48,7 +47,7 @@ def kind_of(ka, kb, kc, scores, a, b, c):
     return TWO
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def survey(first, last, nodes, scores, kinds, spans, folded):
     """Cell rows ``first:last``: the kind of each triangle, what each block of cells spans, folded rows.
 
@@ -74,13 +73,13 @@ def survey(first, last, nodes, scores, kinds, spans, folded):
             spans[row, block, 2] = kinds[row, start:stop].max()
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def idle(spans, row, block, top, bottom, least):
     """Whether a block of cells has no triangle of kind ``least`` and above in rows ``top`` to ``bottom``."""
     return spans[row, block, 0] > bottom or spans[row, block, 1] < top or spans[row, block, 2] < least
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def mark_fold(xa, ya, xb, yb, xc, yc, half, folded):
     """Marks the rows that a triangle meets if it is turned over or nearly flat.
 
@@ -98,7 +97,7 @@ def mark_fold(xa, ya, xb, yb, xc, yc, half, folded):
         folded[row] = 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def turn(ia, ja, ib, jb, nodes, scores):
     """The point at which the edge from node A to node B, of higher number, changes class."""
     x, y, best = nodes

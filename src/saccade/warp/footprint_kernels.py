@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
+from saccade.compiled import inlined, kernel
 
 LONGEST = 32.0
 """The longer side of a footprint spans at most this many pixels of the level it is averaged on."""
@@ -11,13 +11,13 @@ ROUNDING = 1.0 + 1e-9
 """A footprint this close to the next level counts as on it, so that rounding does not choose levels."""
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def pixel(position, side):
     """Pixel coordinate of a grid coordinate in [-1, 1], kept inside the image."""
     return min(max((position + 1.0) * 0.5 * (side - 1), 0.0), side - 1.0)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def footprint(grid, image, row, column, height, width):
     """(width, height) of a sample's footprint in pixels, as ``saccade.grids.footprints``; at least 1."""
     rows, columns = grid.shape[1], grid.shape[2]
@@ -38,7 +38,7 @@ def footprint(grid, image, row, column, height, width):
     return max(wide, 1.0), max(tall, 1.0)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def level_for(wide, tall, levels):
     """The level on which the shorter side spans 2 to 4 pixels and the longer at most ``LONGEST``."""
     short, long = min(wide, tall) * ROUNDING, max(wide, tall)
@@ -49,7 +49,7 @@ def level_for(wide, tall, levels):
     return level
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def interval(centre, length, scale, side):
     """(low, high) of a footprint along one axis, in pixels of a level, clipped to the image."""
     half = max(length, scale) * 0.5
@@ -57,7 +57,7 @@ def interval(centre, length, scale, side):
     return max(low, 0.0) / scale, min(high, float(side)) / scale
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def footprint_to_grid(first, last, grid, sides, size, out):
     """Transpose of :func:`footprint`, rows ``first:last``: adds to ``out`` what ``sides`` asks of the nodes.
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from saccade.compiled import inlined, kernel
 from saccade.warp.contour_kernels import BLOCK, MANY, PLAIN, idle, meets
 from saccade.warp.nearest_kernels import TILE, nearest_tile
 from saccade.warp.score_kernels import contenders, place_of, read
@@ -23,7 +23,7 @@ CHUNK = 1 << 19
 """Pixels painted and searched for holes at a time, so that they are still in the cache."""
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def changeover(start, stop, x0, base, steep):
     """For ``base + (x - x0) steep`` on pixels ``start .. stop``: (first positive, last positive)."""
     if steep == 0.0:
@@ -44,7 +44,7 @@ def changeover(start, stop, x0, base, steep):
     return start, last
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def paint_labels(out, top, left, nodes, scores, kinds, spans, least):
     """Paints the triangles of kind ``least`` and above that meet ``out``; its first pixel is (top, left)."""
     x, y, best = nodes
@@ -73,7 +73,7 @@ def paint_labels(out, top, left, nodes, scores, kinds, spans, least):
                     _paint_mixed(out, top, left, points, scores, a, b, c, found[:count], planes)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _paint_plain(out, top, left, points, label):
     x0, y0, x1, y1, x2, y2 = points
     if weights(x0, y0, x1, y1, x2, y2)[4]:
@@ -86,7 +86,7 @@ def _paint_plain(out, top, left, points, label):
             out[row - top, place] = label
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _paint_mixed(out, top, left, points, scores, a, b, c, found, planes):
     """Paints a triangle in which the classes ``found`` compete.
 
@@ -120,7 +120,7 @@ def _paint_mixed(out, top, left, points, scores, a, b, c, found, planes):
                 out[row - top, place - left] = found[_highest(planes, len(found), place - x0)]
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def _highest(planes, count, across):
     winner, most = 0, planes[3, 0] + across * planes[2, 0]
     for slot in range(1, count):
@@ -130,7 +130,7 @@ def _highest(planes, count, across):
     return winner
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def fill_holes(out, top, left, nodes, bins, hole):
     """Gives pixels that hold ``hole`` the class of their nearest node."""
     x, y, classes = nodes[0].ravel(), nodes[1].ravel(), nodes[2].ravel()
@@ -150,7 +150,7 @@ def fill_holes(out, top, left, nodes, bins, hole):
                         part[row, column] = classes[tile[row, column]]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def labelled_nearest(first, last, out, window, nodes, bins):
     """Rows ``first:last`` of ``out`` (rows, columns): the class of the nearest node."""
     x, y, classes = nodes[0].ravel(), nodes[1].ravel(), nodes[2].ravel()
@@ -165,7 +165,7 @@ def labelled_nearest(first, last, out, window, nodes, bins):
                     out[i + row, j + column] = classes[tile[row, column]]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def labelled_anyhow(first, last, out, window, nodes, bins, scores, kinds, spans, hole):
     """Rows ``first:last`` of ``out`` (rows, columns): every triangle painted, then the holes; any mesh."""
     deep = max(TILE, CHUNK // out.shape[1])
@@ -177,7 +177,7 @@ def labelled_anyhow(first, last, out, window, nodes, bins, scores, kinds, spans,
         fill_holes(part, top, window[2], nodes, bins, hole)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def labelled_covering(first, last, out, window, nodes, scores, kinds, spans, folded):
     """Rows ``first:last`` of ``out`` (rows, columns) for a mesh that reaches all borders of the image."""
     deep = max(1, CHUNK // out.shape[1])

@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from saccade.compiled import inlined, kernel
 
 TILE = 32
 BLOCK = 8
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def bin_nodes(x, y, side, across, down):
     """Nodes (flat x, y in pixels) by bins of ``side`` pixels: where each bin starts, and their numbers."""
     starts = np.zeros(across * down + 1, np.int64)
@@ -36,7 +37,7 @@ def bin_nodes(x, y, side, across, down):
     return starts, order
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def nearest_to(px, py, x, y, starts, order, side, across):
     """The node nearest to one place, searching bins in growing rings."""
     down = (len(starts) - 1) // across
@@ -58,7 +59,7 @@ def nearest_to(px, py, x, y, starts, order, side, across):
     return found
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def hopeless(node, rival, cx, cy, hx, hy, x, y):
     """Whether ``rival`` is nearer than ``node`` all over the box (cx, cy) +- (hx, hy)."""
     nx, ny, mx, my = x[node] - cx, y[node] - cy, x[rival] - cx, y[rival] - cy
@@ -68,7 +69,7 @@ def hopeless(node, rival, cx, cy, hx, hy, x, y):
     return n2 - m2 - 2.0 * (abs(nx - mx) * hx + abs(ny - my) * hy) > 1e-12 * (n2 + m2 + 1.0)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def candidates(top, left, rows, columns, x, y, starts, order, side, across):
     """Numbers of all nodes that may be nearest to a pixel of a tile."""
     down = (len(starts) - 1) // across
@@ -92,7 +93,7 @@ def candidates(top, left, rows, columns, x, y, starts, order, side, across):
     return found[:count]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def nearest_tile(tile, top, left, rows, columns, x, y, starts, order, side, across):
     """Writes the nearest node of every pixel of a tile into ``tile[:rows, :columns]``."""
     nodes = candidates(top, left, rows, columns, x, y, starts, order, side, across)
@@ -124,7 +125,7 @@ def nearest_tile(tile, top, left, rows, columns, x, y, starts, order, side, acro
                     tile[i + row, j + column] = winners[row * BLOCK + column]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def compete(x, y, node, across, down, least, winners):
     """Gives ``node`` at (x, y) the pixels (across, down) of a block to which it is nearer than any before."""
     for pixel in range(np.uint64(BLOCK * BLOCK)):
@@ -135,7 +136,7 @@ def compete(x, y, node, across, down, least, winners):
         winners[pixel] = node if closer else winners[pixel]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def nearest_numbers(numbers, top, left, x, y, starts, order, side, across, holes_only):
     """Writes ``-2 - node`` of the nearest node into ``numbers`` (rows, columns); or only where it is -1."""
     rows, columns = numbers.shape

@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from saccade.compiled import inlined, kernel
 from saccade.warp.lanes import LANES, draw_line
 from saccade.warp.triangle_kernels import by_height, corners, reach, slope, weights
 
@@ -25,7 +25,7 @@ SPANS = 8192
 """Spans that are kept, and as many more as one triangle has rows."""
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def paint(numbers, planes, values, top, left, x, y, heights):
     """Writes the triangle of each pixel into ``numbers``, and values on it into ``planes``; the rest stays.
 
@@ -61,7 +61,7 @@ def paint(numbers, planes, values, top, left, x, y, heights):
     draw(planes, values, numbers.shape[1], top, left, spans, frames, nodes[:kept])
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def frame(points, into):
     """A triangle's corner 0 and slopes (x0, y0, b1, c1, b2, c2); False, and nothing, where it is flat."""
     x0, y0, x1, y1, x2, y2 = points
@@ -71,7 +71,7 @@ def frame(points, into):
     return not thin
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def node_of(number, cells, corner):
     """Flat number of corner 0, 1 or 2 of a triangle, in a mesh of ``cells`` cells a row."""
     half, cell = number & 1, number >> 1
@@ -83,7 +83,7 @@ def node_of(number, cells, corner):
     return (row + 1 - half) * (cells + 1) + column + half
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def trace_spans(numbers, top, left, points, number, spans, many):
     """Numbers the pixels of a triangle, and adds (row, first column, pixels) of each row to ``spans``.
 
@@ -105,7 +105,7 @@ def trace_spans(numbers, top, left, points, number, spans, many):
     return many
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def draw(planes, values, columns, top, left, spans, frames, nodes):
     """Draws values on the spans of some triangles. nodes: (triangles, 4) corners, and where its spans end."""
     for channel in range(len(planes)):
@@ -124,7 +124,7 @@ def draw(planes, values, columns, top, left, spans, frames, nodes):
                 span += 1
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def draw_span(flat, at, count, base, place, x0, steep):
     """flat[at + k] = base + ((place + k) - x0) steep for k < count."""
     for done in range(0, count, LANES):

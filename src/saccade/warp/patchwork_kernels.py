@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from saccade.compiled import inlined, kernel
 
 NOTHING = 255
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def added(first, last, top, patches, middles, field, flat, labels, shares):
     """Rows ``first:last`` of labels, which begin at row ``top`` of the image, and of shares where it has any.
 
@@ -35,7 +36,7 @@ def added(first, last, top, patches, middles, field, flat, labels, shares):
             _share(total, weights, shares[row])
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def _between(offset, count):
     """The cell whose centre is at or before an offset in [-1/2, 1/2], and the share of the next."""
     place = min(max((offset + 0.5) * count - 0.5, 0.0), count - 1.0)
@@ -43,7 +44,7 @@ def _between(offset, count):
     return below, np.float32(place - below)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def _weight(offset, flat):
     """1, or cos^2 from the middle of a patch to its edge, at least a thousandth."""
     if flat:
@@ -51,7 +52,7 @@ def _weight(offset, flat):
     return np.float32(max(np.cos(np.pi * offset) ** 2, 1e-3))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _mix(patch, above, share, line):
     below = min(above + 1, patch.shape[0] - 1)
     for column in range(patch.shape[1]):
@@ -60,7 +61,7 @@ def _mix(patch, above, share, line):
             line[column, k] = here + share * (patch[below, column, k] - here)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _add(line, middle, width, weight, flat, total, weights):
     count, classes = line.shape
     low = max(int(np.ceil(middle - width / 2 - 1e-9)), 0)
@@ -76,7 +77,7 @@ def _add(line, middle, width, weight, flat, total, weights):
             total[x, k] += here * (value + share * (line[right, k] - value))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _decide(total, weights, labels):
     for x in range(len(labels)):
         best = 0
@@ -86,7 +87,7 @@ def _decide(total, weights, labels):
         labels[x] = best if weights[x] > 0 else NOTHING
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _share(total, weights, shares):
     for x in range(len(shares)):
         for k in range(shares.shape[1]):

@@ -7,11 +7,13 @@ is that number, and a mean over children weighs each by what it covers.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
+from saccade.compiled import inlined, kernel
 
-@njit(nogil=True, cache=True, inline="always")
+
+@inlined
 def cover(index, level, full):
     """How many full pixels pixel ``index`` of ``level`` covers along an axis of ``full`` pixels."""
     return max(0, min(full, (index + 1) << level) - (index << level))
@@ -29,7 +31,7 @@ def _quarter(total, rounding):
     return lambda total, rounding: total * 0.25
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def join_pairs(row, out, to, columns, channels, gap, rounding):
     """Writes the mean of each two neighbouring pixels of ``row``, which holds sums of two rows of pixels.
 
@@ -42,7 +44,7 @@ def join_pairs(row, out, to, columns, channels, gap, rounding):
             out[target + channel] = quarter(total, rounding)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def halve_whole(below, at, down, strides, out, to, columns, channels, row, rounding):
     """``columns`` pixels of a level, each the mean of four pixels, from places ``at`` and ``at + down``."""
     over, step = strides[2], strides[3]
@@ -69,7 +71,7 @@ def halve_whole(below, at, down, strides, out, to, columns, channels, row, round
         join_pairs(row, out, to + channel, columns, 1, channels, rounding)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def halve(first, last, below, strides, out, full, level, rounding, wide):
     """Rows ``first:last`` (over batch x rows) of ``level`` from the level below.
 
@@ -106,7 +108,7 @@ def halve(first, last, below, strides, out, full, level, rounding, wide):
                 to += 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def spread(first, last, above, below, full, level):
     """Transpose of :func:`halve` for rows ``first:last`` of the level below: adds each parent's share.
 

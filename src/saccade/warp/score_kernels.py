@@ -7,13 +7,14 @@ comes as its bits with a table of their values, so that it is never copied; else
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from saccade.compiled import kernel
 
 HUGE = 1e38
 """Infinite scores count as this: a class ruled out by -inf must not turn its neighbours into NaN."""
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def read(scores, place):
     """One score, kept finite."""
     values, table = scores[0], scores[1]
@@ -22,13 +23,13 @@ def read(scores, place):
     return min(max(float(values[place]), -HUGE), HUGE)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def place_of(row, column, scores):
     """Where the score of class 0 of a node is."""
     return row * scores[2][1] + column * scores[2][2]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def winners(first, last, scores, best, faults):
     """Rows ``first:last`` of ``best`` (h, w) int32: the best class of each node, the lowest of equals.
 
@@ -51,7 +52,7 @@ def winners(first, last, scores, best, faults):
                 place += strides[2]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def beaten(number, rival, scores, a, b, c):
     """Whether class ``rival`` wins over ``number`` all over the triangle with corners at places a, b, c."""
     mine, other = number * scores[2][0], rival * scores[2][0]
@@ -61,7 +62,7 @@ def beaten(number, rival, scores, a, b, c):
     return least > 0 or (least == 0 and rival < number)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def contenders(scores, a, b, c, ka, kb, kc, found):
     """Into ``found``, ascending, the classes that may win in a triangle with best classes ka, kb, kc."""
     count = 0

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
+from saccade.compiled import inlined, kernel
 from saccade.warp.contour_kernels import BLOCK, PLAIN, TWO, idle, meets, ordered, turn
 from saccade.warp.triangle_kernels import crossing, slope
 
@@ -24,7 +23,7 @@ RUN = 32
 """Pixels looked at together for steps."""
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def step_along(out, origin, xp, yp, xq, yq, inside, outside):
     """Adds the steps of one segment from P to Q, with class ``inside`` on the right of who walks along it.
 
@@ -45,7 +44,7 @@ def step_along(out, origin, xp, yp, xq, yq, inside, outside):
             out[row - top, column] += change
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def edge_steps(out, origin, ia, ja, ib, jb, forward, inside, nodes, scores):
     """Adds the steps along the edge from A to B, or back, of a triangle that counts as one class."""
     x, y, best = nodes
@@ -66,7 +65,7 @@ def edge_steps(out, origin, ia, ja, ib, jb, forward, inside, nodes, scores):
             step_along(out, origin, xb, yb, xm, ym, inside, kb)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def border_of_two(out, origin, row, column, half, nodes, scores):
     """Adds the steps of the one segment between the two classes of a triangle."""
     ia, ja, ib, jb, ic, jc = ordered(row, column, half)
@@ -89,7 +88,7 @@ def border_of_two(out, origin, row, column, half, nodes, scores):
     step_along(out, origin, xp, yp, xq, yq, inside, outside)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def border_of_many(out, origin, row, column, half, nodes, scores):
     """Adds the steps around a triangle that counts as the class of its first corner."""
     ia, ja, ib, jb, ic, jc = ordered(row, column, half)
@@ -99,7 +98,7 @@ def border_of_many(out, origin, row, column, half, nodes, scores):
     edge_steps(out, origin, ia, ja, ic, jc, not way, inside, nodes, scores)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def trace(out, origin, nodes, scores, kinds, spans):
     """Adds to ``out`` (rows, columns), at first zero, the steps between classes.
 
@@ -123,7 +122,7 @@ def trace(out, origin, nodes, scores, kinds, spans):
                         border_of_many(out, origin, row, column, half, nodes, scores)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def add_up(out):
     """Running sums along the rows of ``out`` (rows, columns), in its own type.
 
@@ -147,7 +146,7 @@ def add_up(out):
         _sum_run(line, whole, len(line), label)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def _sum_run(line, start, stop, label):
     total = int(label)
     for place in range(start, stop):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
+from saccade.compiled import inlined
 
 THINNEST = 1e-12
 """A triangle whose area is below this share of its squared sides has none: its neighbours hold its pixels."""
@@ -22,7 +22,7 @@ EDGE = 1e-9
 """A pixel so close to an edge lies on it: rounding must not put it outside the mesh."""
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def corners(x, y, row, column, half):
     """(x0, y0, x1, y1, x2, y2) of triangle ``half`` (0 or 1) of a cell; x, y: (h, w) nodes in pixels."""
     a = half
@@ -34,7 +34,7 @@ def corners(x, y, row, column, half):
     )  # fmt: skip
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def by_height(x0, y0, x1, y1, x2, y2):
     """The corners sorted from top to bottom."""
     if y1 < y0:
@@ -46,13 +46,13 @@ def by_height(x0, y0, x1, y1, x2, y2):
     return x0, y0, x1, y1, x2, y2
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def slope(xa, ya, xb, yb):
     """Columns per row along an edge that goes down; 0 for a level edge, where it is not used."""
     return (xb - xa) / (yb - ya) if yb > ya else 0.0
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def crossing(y, xa, ya, xb, yb, steep):
     """Where the edge from (xa, ya) down to (xb, yb) meets row ``y``; exact at both ends."""
     if y == ya:
@@ -62,7 +62,7 @@ def crossing(y, xa, ya, xb, yb, steep):
     return xa + (y - ya) * steep
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def reach(y, xa, ya, xb, yb, xc, yc, ac, ab, bc):
     """(first, last) pixel of row ``y`` inside a triangle sorted by height; empty when last < first."""
     one = crossing(y, xa, ya, xc, yc, ac)
@@ -75,7 +75,7 @@ def reach(y, xa, ya, xb, yb, xc, yc, ac, ab, bc):
     return math.ceil(min(one, other) - EDGE), math.floor(max(one, other) + EDGE)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def weights(x0, y0, x1, y1, x2, y2):
     """Slopes of the weights of corners 1 and 2: (w1 by x, w1 by y, w2 by x, w2 by y), and if it is flat.
 

@@ -6,8 +6,8 @@ The source of a pixel is one int32: a triangle (>= 0), or ``-2 - node`` for a no
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from saccade.compiled import kernel
 from saccade.warp.nearest_kernels import nearest_numbers
 from saccade.warp.paint_kernels import frame, node_of, paint
 from saccade.warp.triangle_kernels import corners
@@ -16,7 +16,7 @@ CHUNK = 1 << 17
 """Pixels whose sources are kept at a time."""
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def sources(first, last, out, window, mesh, bins, linear, missed):
     """Rows ``first:last`` of ``out`` (rows, columns) int32: the source of each pixel of the window."""
     numbers, top, left = out[first:last], window[0] + first, window[2]
@@ -31,7 +31,7 @@ def sources(first, last, out, window, mesh, bins, linear, missed):
         missed[0] = 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def any_left(numbers):
     """Whether a pixel has no triangle."""
     for row in range(len(numbers)):
@@ -43,7 +43,7 @@ def any_left(numbers):
     return False
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def to_nearest(numbers, top, left, mesh, bins, holes_only):
     """Numbers the nearest node of all pixels, or of those left; False if there are no bins to find it by."""
     starts, order, side, across = bins
@@ -54,7 +54,7 @@ def to_nearest(numbers, top, left, mesh, bins, holes_only):
     return True
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def fill_holes(numbers, planes, values):
     """Gives each pixel whose source is a node that node's values."""
     flat = numbers.ravel()
@@ -64,7 +64,7 @@ def fill_holes(numbers, planes, values):
                 planes[channel, place] = values[channel, -2 - flat[place]]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def interpolated(first, last, values, out, window, mesh, bins, missed):
     """Rows ``first:last`` of ``out`` (C, rows, columns): values (C, nodes), linear on each triangle.
 
@@ -87,7 +87,7 @@ def interpolated(first, last, values, out, window, mesh, bins, missed):
             fill_holes(numbers, part, values)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def gathered(first, last, values, strides, out, window, mesh, bins):
     """Rows ``first:last`` of ``out`` (C, rows, columns): the nearest node's value, of any type, as bits.
 
@@ -108,7 +108,7 @@ def gathered(first, last, values, strides, out, window, mesh, bins):
                     out[channel, start + line, column] = values[at]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def scattered(first, last, numbers, gradient, out, window, mesh):
     """Channels ``first:last`` of the gradient with respect to the values: out (C, nodes) float64, zeros.
 
@@ -132,7 +132,7 @@ def scattered(first, last, numbers, gradient, out, window, mesh):
             column = stop
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _hand_back(first, last, number, row, column, stop, gradient, out, window, mesh, held):
     """Adds the gradient of the pixels ``column:stop`` of a row to the corners of their triangle."""
     x, y, _ = mesh
