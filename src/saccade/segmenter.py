@@ -182,7 +182,6 @@ class Segmenter(nn.Module):
         full = unwarp_labels(found.scores, found.views.grids, pyramids[0].size)
         return full[0] if single else full
 
-
     def foveate(self, pyramid: Pyramid) -> FoveatedImage:
         """One image as a foveation sampler sees it."""
         assert isinstance(self.sampler, FoveationSampler)
