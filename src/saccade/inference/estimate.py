@@ -103,7 +103,7 @@ def _banding(about: Plainly) -> int:
     several = 3 if about.layout.mode == "tiles" else 0
     band = rows * width * (2 + several) + 3 * BLEND_VALUES * 4 * (several > 0)
     if "scores" in about.extras and not about.png:
-        band += rows * width * about.classes * 2 + 5 * BLEND_VALUES * 4
+        band += rows * width * about.classes * 4 + 5 * BLEND_VALUES * 4
     if about.raster.info.masked:
         band += rows * width * 2 + (8 << 20)
     return band + _threads() * about.tile**2 * 4
