@@ -17,8 +17,8 @@ from saccade.rasters.pieces import PIECE_PIXELS
 
 STATUS = Path("/proc/self/status")
 USUAL_BASE = 700 << 20
-WARM = 64 << 20
-"""What compiled kernels, threads and decoders take once all have run."""
+WARM = 160 << 20
+"""What threads and decoders take once all have run, and compiling the kernels at their first use."""
 
 MARGIN = 1.15
 BYTES_A_SAMPLE = 320
