@@ -125,3 +125,5 @@ def test_target_classes_go_by_name() -> None:
     assert target_classes(BoundaryConfig(classes=("person", "sky")), names) == (2, 0)
     with pytest.raises(InvalidInput, match="did you mean 'person'"):
         target_classes(BoundaryConfig(classes=("persn",)), names)
+    with pytest.raises(InvalidInput, match=r"boundary.classes to be at least one class, or null for all"):
+        target_classes(BoundaryConfig(classes=()), names)

@@ -40,7 +40,7 @@ def require_predictor(segmenter: Segmenter, extras: Iterable[str] = ()) -> None:
     name = type(segmenter.sampler).__name__
     if segmenter.sampler.sees_labels:
         raise UsageError(f"{name} sees the true labels, so it predicts nothing; it can only be evaluated")
-    if "density" in extras and segmenter.sampler.overview_of((1, 1)) is None:
+    if "density" in extras and not segmenter.sampler.has_density:
         raise UsageError(f"{name} predicts no density; leave density out of --save")
 
 

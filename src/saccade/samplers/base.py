@@ -25,11 +25,13 @@ class Sampler(nn.Module, ABC):
         size: (h, w), rows and columns of samples in a view, where the call names no other.
         overview_size: (h_o, w_o) of the overview that the sampler wants to see; None where it looks blindly.
         sees_labels: True for samplers that use the true labels; they serve studies, never a prediction.
+        has_density: True for samplers whose views come with a density.
         fits: which of the sizes follow the proportions of each image, by their attribute ("size").
     """
 
     overview_size: tuple[int, int] | None = None
     sees_labels: bool = False
+    has_density: bool = False
 
     def __init__(self, size: Sequence[int]) -> None:
         super().__init__()

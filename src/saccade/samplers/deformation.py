@@ -29,6 +29,8 @@ class DeformationSampler(Sampler):
         net: any module from (B, 3, h_o, w_o) to a density (B, 1, h, w) >= 0; default the paper's.
     """
 
+    has_density = True
+
     def __init__(
         self,
         size: Sequence[int],

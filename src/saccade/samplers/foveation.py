@@ -72,6 +72,8 @@ class FoveationSampler(Sampler):
         InvalidInput: for a bank that does not increase, or another name than those above.
     """
 
+    has_density = True
+
     def __init__(
         self,
         size: Sequence[int],

@@ -27,6 +27,7 @@ class OracleSampler(Sampler):
     """
 
     sees_labels = True
+    has_density = True
 
     def __init__(
         self,

@@ -55,13 +55,14 @@ def target_classes(options: BoundaryConfig, names: Sequence[str]) -> tuple[int, 
     """Ids of ``boundary.classes``; None for all.
 
     Raises:
-        InvalidInput: for a name that is no class of the data.
+        InvalidInput: for a name that is no class of the data, or no name at all.
     """
     if options.classes is None:
         return None
+    if not options.classes:
+        raise InvalidInput("boundary.classes", "at least one class, or null for all", "none")
     for name in options.classes:
         if name not in names:
-            raise InvalidInput(
-                "boundary.classes", "classes of the data", repr(name), nearest_name(name, names)
-            )
+            allowed, fix = ", ".join(names), nearest_name(name, names)
+            raise InvalidInput("boundary.classes", f"classes of the data ({allowed})", repr(name), fix)
     return tuple(names.index(name) for name in options.classes)
