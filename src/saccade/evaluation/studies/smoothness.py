@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from saccade.evaluation.comparison.arms import Outcome, Setting, Size, named_size
-from saccade.evaluation.smoothness import STEPS, Found, smoothness_study, ways_of
+from saccade.evaluation.smoothness import STEPS, Found, Way, smoothness_study, ways_of
 from saccade.evaluation.studies.blocks import Block, Cell, Chart, Curve, Table, Text
 from saccade.evaluation.studies.study import Study
 from saccade.metrics import iou, miou
 from saccade.training.lessons_boundary import target_classes
 
 NOTE = (
-    "Label recovery: the labels are sampled by the exact grid of the true labels and put back, without any "
-    "network; nothing is trained. Near: within 1 % of the image's diagonal of a target boundary. Folded: "
-    "images whose exact grid folds and was mended."
+    "Boundaries of {targets} attract. Label recovery: the labels are sampled by the exact grid of the true "
+    "labels and put back, without any network; nothing is trained. Near: within 1 % of the image's diagonal "
+    "of a target boundary. Folded: share of images whose exact grid folds and was mended."
 )
 
 
@@ -27,16 +27,19 @@ def measure(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence[Block]:
     for size in setting.sizes:
         found = smoothness_study(setting.samples(), len(names), size, ways=ways, classes=targets)
         blocks += _blocks(names, size, found)
-    return [*blocks, Text(NOTE)]
+    targeted = "all classes" if targets is None else ", ".join(names[k] for k in targets)
+    return [*blocks, Text(NOTE.format(targets=targeted))]
 
 
 def _blocks(names: Sequence[str], size: Size, found: Sequence[Found]) -> list[Block]:
-    rows = [_row(one) for one in found]
+    rows = [_row(one, size) for one in found]
     head = ("grid", "lambda", *names, "mean", "samples near", "folded")
-    halves = {"few": found[1 : 1 + len(STEPS)], "all": found[1 + len(STEPS) :]}
+    halves = found[1 : 1 + len(STEPS)], found[1 + len(STEPS) :]
     curves = [
-        Curve(f"{name}, {which} nodes", STEPS, [_cell(float(iou(one.recovery)[k])) for one in part])
-        for which, part in halves.items()
+        Curve(
+            f"{name}, {_grid(part[0].way, size)}", STEPS, [_cell(float(iou(one.recovery)[k])) for one in part]
+        )
+        for part in halves
         for k, name in enumerate(names[:4])
     ]
     title = f"Label recovery over lambda, {named_size(size)}"
@@ -46,17 +49,15 @@ def _blocks(names: Sequence[str], size: Size, found: Sequence[Found]) -> list[Bl
     ]
 
 
-def _row(one: Found) -> list[Cell]:
+def _row(one: Found, size: Size) -> list[Cell]:
     way = one.way
-    grid = (
-        "uniform"
-        if way.smoothness is None
-        else "of the view"
-        if way.tensor is None
-        else named_size(way.tensor)
-    )
     scores = [_cell(x) for x in iou(one.recovery).tolist()]
-    return [grid, way.smoothness, *scores, _cell(miou(one.recovery)), _cell(one.near), one.folded]
+    smoothness = None if way.smoothness is None else f"{way.smoothness:g}"
+    return [_grid(way, size), smoothness, *scores, _cell(miou(one.recovery)), _cell(one.near), one.folded]
+
+
+def _grid(way: Way, size: Size) -> str:
+    return "uniform" if way.smoothness is None else named_size(way.tensor or size)
 
 
 def _cell(number: float) -> float | None:
