@@ -14,9 +14,8 @@ import hashlib
 import inspect
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from types import FunctionType
 from typing import Any
 
 from numba import njit
@@ -28,7 +27,7 @@ _IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+)?import[ \t]+(\([^)]*\
 _NAME = re.compile(r"([\w.]+)(?:\s+as\s+\w+)?")
 
 
-def kernel(function: FunctionType) -> Any:
+def kernel(function: Callable[..., Any]) -> Any:
     """Compiles a function when it is first called; it lets go of the interpreter lock while it runs.
 
     A decorator for functions of modules.
@@ -36,12 +35,12 @@ def kernel(function: FunctionType) -> Any:
     return _compiled(function)
 
 
-def inlined(function: FunctionType) -> Any:
+def inlined(function: Callable[..., Any]) -> Any:
     """Like :func:`kernel`, for a small function whose body is to stand in the kernels that call it."""
     return _compiled(function, inline="always")
 
 
-def _compiled(function: FunctionType, **options: Any) -> Any:
+def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     path, name = inspect.getfile(function), function.__qualname__
     try:
         digest = digest_of(path)

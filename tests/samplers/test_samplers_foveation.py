@@ -226,3 +226,8 @@ def test_a_stride_that_leaves_gaps_is_refused() -> None:
 def test_an_overview_alone_is_not_enough() -> None:
     with pytest.raises(InvalidInput, match="size of the image"):
         FoveationSampler((4, 4), (8, 16))(torch.zeros(1, 3, 4, 4))
+
+
+def test_a_lattice_that_no_stride_could_close_asks_for_a_smaller_shrink() -> None:
+    with pytest.raises(InvalidInput, match=r"foveation\.shrink.*smaller.*at most 8 suits"):
+        Lattice((64, 96), (4, 6), 1, (8.0, 8.0))

@@ -200,3 +200,10 @@ def test_options_that_do_not_go_together_are_refused(
 ) -> None:
     with pytest.raises(SaccadeError, match=words):
         build_segmenter(foveation(option), len(opened.classes))
+
+
+def test_a_shrink_that_leaves_gaps_is_refused_before_anything_is_trained(
+    foveation: Callable[..., Config],
+) -> None:
+    with pytest.raises(InvalidInput, match=r"foveation\.(shrink|stride).*gaps"):
+        foveation("foveation.shrink=24")

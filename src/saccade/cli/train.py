@@ -35,7 +35,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="the run folder to make")
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="options, as section.key=value")
     parser.add_argument("--config", metavar="FILE", type=Path, help="a YAML file of options")
-    parser.add_argument("--sampler", help="deformation, uniform, or oracle (sees labels)")
+    parser.add_argument("--sampler", help="deformation, boundary, foveation, uniform, oracle (sees labels)")
     parser.add_argument("--size", metavar="ROWSxCOLUMNS", help="what the network sees of an image")
     parser.add_argument("--network", metavar="NAME", help="small, or ARCHITECTURE:ENCODER")
     parser.add_argument("--epochs", help="passes over the training images")

@@ -43,11 +43,20 @@ class Lattice:
         for axis in (0, 1):
             first, last = self.covered(axis)
             if first[0] > 0 or last[-1] < self.size[axis] - 1 or (first[1:] > last[:-1] + 1).any():
-                most = floor(self.field[axis] * max(1, self.overview[axis] - 1) / self.size[axis])
-                fix = "lower foveation.stride or foveation.shrink, or widen the smallest field of view"
-                expected = f"at most {max(most, 1)} pixels of the overview, or gaps are left"
-                expected += f" between fields of {self.field[axis]:g}"
-                raise InvalidInput("foveation.stride", expected, self.stride, fix)
+                raise self._gap(axis)
+
+    def _gap(self, axis: int) -> InvalidInput:
+        """What would close the gaps along an axis."""
+        field = self.field[axis]
+        between = f"or gaps are left between fields of {field:g} in {self.size[axis]} pixels"
+        most = floor(field * max(1, self.overview[axis] - 1) / self.size[axis])
+        if most < 1:
+            fix = f"at most {max(1, floor(field))} suits most images; or widen the smallest field of view"
+            shrink = ceil(self.size[axis] / self.overview[axis])
+            return InvalidInput("foveation.shrink", f"smaller, {between}", shrink, fix)
+        fix = "or lower foveation.shrink, or widen the smallest field of view"
+        expected = f"at most {most} pixels of the overview, {between}"
+        return InvalidInput("foveation.stride", expected, self.stride, fix)
 
     def numbers(self, axis: int) -> NDArray[np.int64]:
         """The pixels of the overview along an axis (0 down, 1 across) that are locations."""

@@ -11,6 +11,7 @@ import torch
 from saccade.data import DataFolder
 from saccade.errors import FileProblem, InvalidInput
 from saccade.rasters.outputs import writing
+from saccade.samplers import FoveationSampler
 from saccade.training import run as folder
 from saccade.training.build import build_segmenter
 from saccade.training.config import Config
@@ -25,7 +26,8 @@ def resolve_foveation(config: Config, data: DataFolder, draw: tuple[float, ...] 
     """The section foveation with bank and weights as numbers; as it is where another sampler is used.
 
     Raises:
-        InvalidInput: when the training images are too small for a bank, or the field is not in it.
+        InvalidInput: when the training images are too small for a bank, the field is not in it, or the
+            locations of a prediction would leave gaps.
     """
     options = config.foveation
     if config.sampler.name != "foveation":
@@ -35,7 +37,18 @@ def resolve_foveation(config: Config, data: DataFolder, draw: tuple[float, ...] 
     bank = options.bank or default_bank(config.sampler.size, list(data.sizes("train")))
     if options.field >= len(bank):
         raise InvalidInput("foveation.field", f"from 0 to {len(bank) - 1}", options.field)
-    return replace(options, bank=bank, draw=draw)
+    options = replace(options, bank=bank, draw=draw)
+    if options.members is None:
+        _require_no_gaps(config.sampler.size, options, data)
+    return options
+
+
+def _require_no_gaps(patch: tuple[int, int], options: FoveationConfig, data: DataFolder) -> None:
+    """Refuses, before anything is trained, locations whose predictions would leave pixels out."""
+    bank = options.bank or ()
+    sampler = FoveationSampler(patch, bank, shrink=options.shrink, estimator="fixed", stride=options.stride)
+    for size in sorted({size for split in ("train", "val") for size in data.sizes(split)}):
+        sampler.lattice(size)
 
 
 def default_bank(patch: tuple[int, int], sizes: list[tuple[int, int]]) -> tuple[int, ...]:
