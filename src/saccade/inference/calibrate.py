@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import sqrt
+from weakref import WeakKeyDictionary
 
 import torch
+from torch import nn
 
 from saccade.inference.look import look
 from saccade.inference.source import MemorySource
@@ -41,6 +43,18 @@ class ViewCost:
     seconds: float
     bytes: int
     on_gpu: bool
+
+
+def cost_of_view(segmenter: Segmenter, view: tuple[int, int]) -> ViewCost:
+    """:func:`measure_view`, measured once for a network and a size, however many images follow."""
+    known = _KNOWN.setdefault(segmenter.network, {})
+    key = (view, segmenter.sampler.overview_size)
+    if key not in known:
+        known[key] = measure_view(segmenter, view)
+    return known[key]
+
+
+_KNOWN: WeakKeyDictionary[nn.Module, dict[tuple, ViewCost]] = WeakKeyDictionary()
 
 
 def measure_view(segmenter: Segmenter, view: tuple[int, int]) -> ViewCost:

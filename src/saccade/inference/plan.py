@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from saccade.errors import InvalidInput, UsageError
-from saccade.inference.calibrate import ViewCost, measure_patch, measure_view
+from saccade.inference.calibrate import ViewCost, cost_of_view, measure_patch, measure_view
 from saccade.inference.estimate import Plainly, level_read, peak_bytes, resident_memory, seconds, tiles_read
 from saccade.inference.files import labels_suffix
 from saccade.inference.layout import Layout, lay_out
@@ -120,7 +120,7 @@ def choose_way(
     layout = layout_for(raster, segmenter, look, trained_shrink)
     if cost is None:
         nothing = ViewCost(0, 0.0, 0, False)
-        cost = nothing if look.memory is None else measure_view(segmenter, layout.view)
+        cost = nothing if look.memory is None else cost_of_view(segmenter, layout.view)
     base = resident_memory() if base is None else base
     pixels = raster.size[0] * raster.size[1]
     png = (suffix or labels_suffix(raster)) == ".png" and pixels <= IN_MEMORY
