@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from saccade.errors import InvalidInput
-from saccade.grids.axes import along_columns, along_rows, pull_matrices
+from saccade.grids.axes import along_columns, pull_strips
 from saccade.grids.uniform import even_positions
 from saccade.grids.validate import require_count, require_density, require_size
 
@@ -81,18 +81,23 @@ def require_radius(radius: int | Sequence[int] | None, shape: tuple[int, int]) -
 def attract(density: Tensor, size: tuple[int, int], radius: tuple[int, int], cover: bool) -> Tensor:
     """:func:`attraction_grid` without the checks, in the type of ``density`` (float64 for gradient checks).
 
-    Offsets from the node, not positions, are averaged: nothing cancels where the density is faint.
+    Offsets from the node, not positions, are averaged: nothing cancels where the density is faint. Some rows
+    of nodes are finished at a time: memory of a few strips is used again, not asked for and given back.
     """
     mass = _with_floor(density[:, 0])
     (rows, columns), key = mass.shape[1:], (cover, density.device, density.dtype)
-    weigh_rows, shift_rows = pull_matrices(rows, size[0], radius[0], *key)
-    weigh_columns, shift_columns = pull_matrices(columns, size[1], radius[1], *key)
-    across = along_columns(weigh_columns + shift_columns, mass)
-    total, pull_x = along_rows(weigh_rows, across).split(size[1], dim=-1)
-    pull_y = along_rows(shift_rows, across[..., : size[1]])
+    across = along_columns(pull_strips(columns, size[1], radius[1], *key), mass)
     even_y, even_x = (even_positions(side, device=density.device, dtype=density.dtype) for side in size)
-    x, y = torch.addcdiv(even_x, pull_x, total), torch.addcdiv(even_y[:, None], pull_y, total)
-    return torch.stack([x, y], dim=-1).clamp(-1, 1)
+    strips, top = [], 0
+    for near, weights, offsets in pull_strips(rows, size[0], radius[0], *key):
+        even = even_y[top : top + len(weights), None]
+        total, pull_x = (weights @ across[:, near]).split(size[1], dim=-1)
+        pull_y = offsets @ across[:, near, : size[1]]
+        strips.append(
+            torch.stack([torch.addcdiv(even_x, pull_x, total), torch.addcdiv(even, pull_y, total)], -1)
+        )
+        top += len(weights)
+    return torch.cat(strips, dim=1).clamp_(-1, 1)
 
 
 def _with_floor(density: Tensor) -> Tensor:

@@ -43,14 +43,14 @@ def reflect(index: np.ndarray, count: int) -> np.ndarray:
 STRIP = 100
 """Nodes whose pull is computed together: fewer leave out more zeros, more keep the processor busier."""
 
-Strips = tuple[tuple[slice, Tensor], ...]
-"""Rows of a matrix, some at a time: the columns that are not all zero, and that part of the matrix."""
+Strips = tuple[tuple[slice, Tensor, Tensor], ...]
+"""For some nodes at a time: the pixels that pull any of them, their weights and their weighted offsets."""
 
 
 @lru_cache(maxsize=16)
-def pull_matrices(
+def pull_strips(
     pixels: int, nodes: int, radius: int, cover: bool, device: torch.device, dtype: torch.dtype
-) -> tuple[Strips, Strips]:
+) -> Strips:
     """Weights and weighted offsets of the pixels of one axis of the density, for each node of that axis.
 
     Args:
@@ -61,7 +61,7 @@ def pull_matrices(
         device, dtype: of the matrices.
 
     Returns:
-        Two matrices, in strips, since the Gaussian is cut off and much of a large matrix is zero:
+        Strips of the nodes, since the Gaussian is cut off and much of a large matrix is zero; in each
 
         weights: (nodes, pixels), sum over padded p that repeat the pixel of k(p - node).
         offsets: (nodes, pixels), the same sum of k(p - node) (p - node), in grid units, less what a constant
@@ -78,32 +78,23 @@ def pull_matrices(
     )
     bias = offsets.sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True)
     offsets = (offsets - bias * weights) * (2 / (pixels - 1) if pixels > 1 else 0.0)
-    return strips(weights, device, dtype), strips(offsets, device, dtype)
+    parts = max(1, nodes // STRIP)
+    pairs = zip(np.array_split(weights, parts), np.array_split(offsets, parts), strict=True)
+    return tuple(_strip(weight, offset, device, dtype) for weight, offset in pairs)
 
 
-def strips(matrix: np.ndarray, device: torch.device, dtype: torch.dtype) -> Strips:
-    """``matrix`` in strips of rows, each without the columns before and after all that is not 0."""
-    count = max(1, len(matrix) // STRIP)
-    found = []
-    for strip in np.array_split(matrix, count):
-        used = np.flatnonzero(strip.any(axis=0))
-        place = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
-        found.append((place, constant(strip[:, place], device, dtype)))
-    return tuple(found)
+def _strip(
+    weight: np.ndarray, offset: np.ndarray, device: torch.device, dtype: torch.dtype
+) -> tuple[slice, Tensor, Tensor]:
+    used = np.flatnonzero(weight.any(axis=0))
+    near = slice(int(used[0]), int(used[-1]) + 1)
+    return near, constant(weight[:, near], device, dtype), constant(offset[:, near], device, dtype)
 
 
-def along_rows(matrix: Strips, values: Tensor) -> Tensor:
-    """``matrix @ values``, for values (B, pixels, n)."""
-    return _joined([part @ values[:, place] for place, part in matrix], 1)
-
-
-def along_columns(matrix: Strips, values: Tensor) -> Tensor:
-    """``values @ matrix.T``, for values (B, n, pixels)."""
-    return _joined([values[..., place] @ part.T for place, part in matrix], 2)
-
-
-def _joined(parts: list[Tensor], dim: int) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
+def along_columns(strips: Strips, values: Tensor) -> Tensor:
+    """(B, n, 2 nodes) for values (B, n, pixels): summed with the weights, then with the offsets."""
+    weighed = [values[..., near] @ weights.T for near, weights, _ in strips]
+    return torch.cat([*weighed, *(values[..., near] @ offsets.T for near, _, offsets in strips)], dim=2)
 
 
 def constant(matrix: np.ndarray, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
