@@ -12,6 +12,8 @@ _SAME_WIDTH = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 def flat(tensor: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """A 1-D view of the memory that a CPU tensor spans, and its strides in elements; nothing is copied."""
     tensor = tensor.detach()
+    if tensor.is_contiguous():
+        return tensor.view(-1).numpy(), np.array(tensor.stride(), np.int64)
     extent = 1 + sum((side - 1) * stride for side, stride in zip(tensor.shape, tensor.stride(), strict=True))
     if tensor.numel() == 0:
         extent = 0

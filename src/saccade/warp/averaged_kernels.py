@@ -19,14 +19,19 @@ TAPS = int(LONGEST) + 2
 
 
 @inlined
-def cover(low, high, shares):
-    """The pixels that an interval touches, first and count; and into ``shares`` how much of each."""
+def cover(low, high, shares, before):
+    """The pixels that an interval touches, first and count; and into ``shares`` how much of each.
+
+    Only the outermost are touched in part, so only they are written: ``shares`` holds ones but for the ends
+    of the last call, which counted ``before`` pixels (1 where there was none).
+    """
+    shares[before - 1] = 1.0
     first, stop = int(low), math.ceil(high)
-    place = float(first)
-    for slot in range(np.uint64(stop - first)):
-        shares[slot] = min(high, place + 1.0) - max(low, place)
-        place += 1.0
-    return first, stop - first
+    count = stop - first
+    head = first + 1.0 - low
+    shares[0] = head
+    shares[count - 1] = (head if count == 1 else 1.0) - (stop - high)
+    return first, count
 
 
 @kernel
@@ -77,20 +82,22 @@ def averaged(first, last, base, strides, images, rest, levels, grid, out):
     """
     height, width = levels[0, 1], levels[0, 2]
     channels, rows, columns = out.shape[1:]
-    across, down = np.empty(TAPS, out.dtype), np.empty(TAPS, out.dtype)
+    across, down = np.ones(TAPS, out.dtype), np.ones(TAPS, out.dtype)
+    many = high = 1
     sums = np.empty(TAPS * channels + LANES, out.dtype)
     for line in range(first, last):
         image, row = line // rows, line % rows
+        source = image % images
         for column in range(columns):
             wide, tall = footprint(grid, image, row, column, height, width)
             level = level_for(wide, tall, len(levels))
             scale = float(1 << level)
             x0, x1 = interval(pixel(grid[image, row, column, 0], width), wide, scale, width)
             y0, y1 = interval(pixel(grid[image, row, column, 1], height), tall, scale, height)
-            left, many = cover(x0, x1, across)
-            top, high = cover(y0, y1, down)
+            left, many = cover(x0, x1, across, many)
+            top, high = cover(y0, y1, down, high)
             start, lines, over, step = level_lines(
-                levels, level, image % images, base, strides, rest, channels
+                levels, level, source, base, strides, rest, channels
             )
             start += top * lines + left * over
             if level == 0:
@@ -112,23 +119,25 @@ def averaged_to_grid(first, last, base, strides, images, rest, levels, grid, gra
     """
     height, width = levels[0, 1], levels[0, 2]
     channels, rows, columns = gradient.shape[1:]
-    across, down = np.empty(TAPS, gradient.dtype), np.empty(TAPS, gradient.dtype)
+    across, down = np.ones(TAPS, gradient.dtype), np.ones(TAPS, gradient.dtype)
+    many = high = 1
     one = np.ones(1, gradient.dtype)
     room = TAPS * channels + LANES
     sums = np.empty(room, gradient.dtype)
     first_row, last_row = np.empty(room, gradient.dtype), np.empty(room, gradient.dtype)
     for line in range(first, last):
         image, row = line // rows, line % rows
+        source = image % images
         for column in range(columns):
             wide, tall = footprint(grid, image, row, column, height, width)
             level = level_for(wide, tall, len(levels))
             scale = float(1 << level)
             x0, x1 = interval(pixel(grid[image, row, column, 0], width), wide, scale, width)
             y0, y1 = interval(pixel(grid[image, row, column, 1], height), tall, scale, height)
-            left, many = cover(x0, x1, across)
-            top, high = cover(y0, y1, down)
+            left, many = cover(x0, x1, across, many)
+            top, high = cover(y0, y1, down, high)
             start, lines, over, step = level_lines(
-                levels, level, image % images, base, strides, rest, channels
+                levels, level, source, base, strides, rest, channels
             )
             start += top * lines + left * over
             values, steps = base if level == 0 else rest, (lines, over, step)

@@ -19,12 +19,13 @@ def bilinear(first, last, base, strides, images, size, grid, out):
     channels, rows, columns = out.shape[1:]
     for line in range(first, last):
         image, row = line // rows, line % rows
+        start = image % images * strides[0]
         for column in range(columns):
             x = pixel(grid[image, row, column, 0], width)
             y = pixel(grid[image, row, column, 1], height)
             left, top = int(x), int(y)
             fx, fy = x - left, y - top
-            at = image % images * strides[0] + top * strides[1] + left * strides[2]
+            at = start + top * strides[1] + left * strides[2]
             across = strides[2] if left < width - 1 else 0
             down = strides[1] if top < height - 1 else 0
             for channel in range(channels):
@@ -41,12 +42,13 @@ def bilinear_to_grid(first, last, base, strides, images, size, grid, gradient, o
     channels, rows, columns = gradient.shape[1:]
     for line in range(first, last):
         image, row = line // rows, line % rows
+        start = image % images * strides[0]
         for column in range(columns):
             x = pixel(grid[image, row, column, 0], width)
             y = pixel(grid[image, row, column, 1], height)
             left, top = min(int(x), max(width - 2, 0)), min(int(y), max(height - 2, 0))
             fx, fy = x - left, y - top
-            at = image % images * strides[0] + top * strides[1] + left * strides[2]
+            at = start + top * strides[1] + left * strides[2]
             across = strides[2] if left < width - 1 else 0
             down = strides[1] if top < height - 1 else 0
             to_x = to_y = 0.0
@@ -94,10 +96,11 @@ def nearest(first, last, base, strides, images, size, grid, out):
     channels, rows, columns = out.shape[1:]
     for line in range(first, last):
         image, row = line // rows, line % rows
+        start = image % images * strides[0]
         for column in range(columns):
             x = int(np.rint(pixel(grid[image, row, column, 0], width)))
             y = int(np.rint(pixel(grid[image, row, column, 1], height)))
-            at = image % images * strides[0] + y * strides[1] + x * strides[2]
+            at = start + y * strides[1] + x * strides[2]
             for channel in range(channels):
                 out[image, channel, row, column] = base[at]
                 at += strides[3]

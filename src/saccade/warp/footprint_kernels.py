@@ -52,9 +52,9 @@ def level_for(wide, tall, levels):
 @inlined
 def interval(centre, length, scale, side):
     """(low, high) of a footprint along one axis, in pixels of a level, clipped to the image."""
-    half = max(length, scale) * 0.5
+    half, finer = max(length, scale) * 0.5, 1.0 / scale
     low, high = centre + 0.5 - half, centre + 0.5 + half
-    return max(low, 0.0) / scale, min(high, float(side)) / scale
+    return max(low, 0.0) * finer, min(high, float(side)) * finer
 
 
 @kernel
