@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from saccade.grids import uniform_grid
 from saccade.samplers import (
     DeformationSampler,
     DensityNet,
+    DensityOf,
     EdgeTarget,
     Gather,
     OracleSampler,
@@ -203,6 +205,17 @@ def test_the_density_net_takes_any_size(size: tuple[int, int]) -> None:
     density = DensityNet(dilations=(1, 2, 4)).eval()(torch.randn(2, 3, *size))
     assert density.shape == (2, 1, *size)
     torch.testing.assert_close(density.sum((1, 2, 3)), torch.ones(2))
+
+
+def test_any_network_with_one_output_makes_a_density() -> None:
+    scores = nn.Conv2d(3, 1, 3, stride=2, padding=1)
+    overview = torch.randn(2, 3, 8, 12)
+    density = DensityOf(scores)(overview)
+    assert density.shape == (2, 1, 4, 6) and density.dtype == torch.float32
+    expected = scores(overview).exp() / scores(overview).exp().sum((1, 2, 3), keepdim=True)
+    torch.testing.assert_close(density, expected)
+    views = DeformationSampler((5, 7), overview_size=(8, 12), net=DensityOf(scores))(overview)
+    assert views.grids.shape == (2, 5, 7, 2)
 
 
 @pytest.mark.parametrize("counts", [[900, 90, 9], [5, 5], [7]])

@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
     goes_on = require_new(args.run_folder, args.resume, args.overwrite)
     config = _config(args, goes_on)
     lightning_device(args.device)
-    require_network(config.network.name)
+    for name in filter(None, (config.network.name, config.sampler.net)):
+        require_network(name)
     from saccade.data import SampleCache, open_data
 
     limit = config.training.cache_gigabytes

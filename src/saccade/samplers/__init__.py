@@ -5,7 +5,7 @@ from saccade.samplers.boundary import BoundarySampler
 from saccade.samplers.boundary_target import BoundaryTarget
 from saccade.samplers.boundarynet import BoundaryNet
 from saccade.samplers.deformation import DeformationSampler
-from saccade.samplers.densitynet import DensityNet
+from saccade.samplers.densitynet import DensityNet, DensityOf
 from saccade.samplers.foveation import Foveation, FoveationSampler
 from saccade.samplers.foveation_image import FoveatedImage
 from saccade.samplers.gather import Gather
@@ -20,6 +20,7 @@ __all__ = [
     "BoundaryTarget",
     "DeformationSampler",
     "DensityNet",
+    "DensityOf",
     "EdgeTarget",
     "FoveatedImage",
     "Foveation",

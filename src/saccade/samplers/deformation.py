@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from saccade.grids.validate import require_size
 from saccade.samplers.base import Sampler, one_view_an_image
@@ -26,7 +26,8 @@ class DeformationSampler(Sampler):
         overview_size: (h_o, w_o) of the overview; default the size (the paper: once or twice).
         density_size: (h_a, w_a) of the density; default the overview's.
         gather: how the density becomes a grid.
-        net: any module from (B, 3, h_o, w_o) to a density (B, 1, h, w) >= 0; default the paper's.
+        net: any module from (B, 3, h_o, w_o) to a density (B, 1, h, w) >= 0; default the paper's
+            :class:`DensityNet`. :class:`DensityOf` makes one of any network.
     """
 
     has_density = True
@@ -38,7 +39,7 @@ class DeformationSampler(Sampler):
         overview_size: Sequence[int] | None = None,
         density_size: Sequence[int] | None = None,
         gather: Gather | None = None,
-        net: DensityNet | None = None,
+        net: nn.Module | None = None,
     ) -> None:
         super().__init__(size)
         given = self.size if overview_size is None else overview_size
@@ -46,7 +47,7 @@ class DeformationSampler(Sampler):
         given = self.overview_size if density_size is None else density_size
         self.density_size = require_size(given, "density_size")
         self.gather = Gather() if gather is None else gather
-        self.net = DensityNet() if net is None else net
+        self.net: nn.Module = DensityNet() if net is None else net
 
     @classmethod
     def published(cls, size: Sequence[int], *, radius: int | None = None) -> DeformationSampler:

@@ -32,5 +32,26 @@ class DensityNet(nn.Module):
 
     def forward(self, overview: Tensor) -> Tensor:
         """(B, 3, h, w) normalised image to (B, 1, h, w) float32 density, sums to 1 over each image."""
-        logits = self.layers(overview).float()
-        return logits.flatten(1).softmax(dim=1).view_as(logits)
+        return as_density(self.layers(overview))
+
+
+class DensityOf(nn.Module):
+    """Any network with one output, as a net of densities: a softmax of its scores over all pixels.
+
+    Args:
+        network: from (B, 3, h, w) to (B, 1, h', w').
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, overview: Tensor) -> Tensor:
+        """(B, 3, h, w) normalised image to (B, 1, h', w') float32 density, sums to 1 over each image."""
+        return as_density(self.network(overview))
+
+
+def as_density(scores: Tensor) -> Tensor:
+    """(B, 1, h, w) scores as shares, float32, that sum to 1 over each image."""
+    scores = scores.float()
+    return scores.flatten(1).softmax(dim=1).view_as(scores)

@@ -11,6 +11,7 @@ from saccade.samplers import (
     BoundarySampler,
     DeformationSampler,
     DensityNet,
+    DensityOf,
     EdgeTarget,
     FoveationSampler,
     Gather,
@@ -63,8 +64,15 @@ def build_sampler(config: Config) -> Sampler:
         overview_size=options.overview,
         density_size=options.density,
         gather=gather,
-        net=DensityNet(options.channels, options.dilations),
+        net=build_density_net(options),
     )
+
+
+def build_density_net(options: SamplerConfig) -> nn.Module:
+    """The paper's three convolutions, or the network of that name with one output."""
+    if options.net is None:
+        return DensityNet(options.channels, options.dilations)
+    return DensityOf(build_network(options.net, 1))
 
 
 def build_foveation(sampler: SamplerConfig, options: FoveationConfig) -> FoveationSampler:

@@ -29,6 +29,8 @@ class SamplerConfig:
         floor: smallest share of attention that any place gets, 0 to 1; smaller gathers more.
         radius: of the attraction, in pixels of the density; default a quarter of its short axis.
         cover: the attraction's outermost samples stay on the border; false as published.
+        net: name of the network that makes the density, as ``network.name``; default the paper's few
+            convolutions, of ``channels`` and ``dilations``.
         channels: of the density net's 3x3 layers.
         dilations: of the same layers.
         blur: of the edges that the density is taught, in pixels of the density.
@@ -45,6 +47,7 @@ class SamplerConfig:
     floor: float = 0.1
     radius: int | None = None
     cover: bool = True
+    net: str | None = None
     channels: tuple[int, ...] = (24, 24, 3)
     dilations: tuple[int, ...] = (1, 1, 1)
     blur: float = 1.0
