@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from raster_files import FILES
@@ -84,3 +86,23 @@ def test_reading_leaves_nothing_beside_the_file(made, tmp_path):
             raster.read()
             raster.valid()
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_threads_that_begin_together_find_the_tiles_of_a_jpeg_tiff(tmp_path, monkeypatch):
+    """tifffile looks into the first tile when it first decodes, which must not move a read in progress."""
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 512, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "jpeg.tif", pixels, tile=(64, 64), compression="jpeg", photometric="rgb")
+    windows = [Window(0, 64, left, left + 64) for left in range(0, 512, 64)]
+    with open_raster(tmp_path / "jpeg.tif") as raster:
+        expected = [raster.read(window) for window in windows]
+    seek = tifffile.FileHandle.seek
+
+    def slow(self, *place):
+        found = seek(self, *place)
+        time.sleep(0.002)
+        return found
+
+    monkeypatch.setattr(tifffile.FileHandle, "seek", slow)
+    with open_raster(tmp_path / "jpeg.tif") as raster, ThreadPoolExecutor(len(windows)) as pool:
+        for found, tile in zip(pool.map(raster.read, windows), expected, strict=True):
+            np.testing.assert_array_equal(found, tile)

@@ -12,6 +12,7 @@ from saccade.inference.calibrate import ViewCost
 from saccade.inference.layout import Layout
 from saccade.inference.look import SAMPLES_AT_ONCE
 from saccade.inference.mosaic import BLEND_VALUES
+from saccade.inference.painting import BYTES_A_NODE
 from saccade.rasters import Level, Raster
 from saccade.rasters.pieces import PIECE_PIXELS
 
@@ -90,7 +91,7 @@ def _kept(about: Plainly) -> int:
     height, width = about.raster.size
     view = about.layout.view[0] * about.layout.view[1]
     rows = min(2, about.layout.tiling.count[0])
-    scores = rows * about.layout.tiling.count[1] * view * (about.classes + 2) * 4
+    scores = rows * about.layout.tiling.count[1] * view * ((about.classes + 2) * 4 + BYTES_A_NODE)
     image = height * width * 7 if about.in_memory else 0
     labels = height * width if about.png else 0
     return max(about.raster.info.resident, 0) + image + scores + labels

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from saccade.inference.mosaic_kernels import NOTHING, add, choose, meet
-from saccade.inference.patches import Patch, Patches
+from saccade.inference.painting import Painter
+from saccade.inference.patches import Patches
 from saccade.rasters import Window
-from saccade.warp import unwarp, unwarp_labels
 from saccade.warp.bands import run_bands
 
 CELL = 256
@@ -63,7 +63,7 @@ def bands(
         yield from (Band(one.top, one.labels, one.shares) for one in found)
         return
     height, width = patches.size
-    held: dict[int, Patch] = {}
+    held: dict[int, Painter] = {}
     ends = np.array([(region.top, region.bottom) for region in patches.regions]).reshape(-1, 2)
     for top in range(start, height, rows):
         window = Window(top, min(top + rows, height), 0, width)
@@ -71,39 +71,32 @@ def bands(
         held = {n: held[n] for n in wanted if n in held}
         missing = [n for n in wanted if n not in held]
         if missing:
-            held |= dict(zip(missing, patches.look(missing), strict=True))
+            held |= dict(zip(missing, map(Painter, patches.look(missing)), strict=True))
             if on_patches is not None:
                 on_patches(len(missing))
         here = [held[n] for n in wanted]
         yield Band(top, labels_of(here, window), shares_of(here, window, patches) if scores else None)
 
 
-def labels_of(patches: list[Patch], window: Window) -> NDArray[np.uint8]:
+def labels_of(patches: list[Painter], window: Window) -> NDArray[np.uint8]:
     """(rows, columns) uint8 class ids of a window."""
     if len(patches) == 1 and patches[0].region.intersection(window) == window:
-        return _labels(patches[0], window)
+        return patches[0].labels(window)
     out = np.full(window.size, NOTHING, np.uint8)
     differ = np.zeros(window.size, np.bool_)
     for patch in patches:
         part = patch.region.intersection(window)
         if part is not None:
             place = part.shifted(-window.top, -window.left).slices
-            run_bands(meet, part.height, out[place], differ[place], _labels(patch, part))
+            run_bands(meet, part.height, out[place], differ[place], patch.labels(part))
     if differ.any():
         _settle(out, differ, patches, window)
     return out
 
 
-def _labels(patch: Patch, part: Window) -> NDArray[np.uint8]:
-    local = part.shifted(-patch.region.top, -patch.region.left)
-    side = (local.top, local.bottom, local.left, local.right)
-    found: NDArray[np.uint8] = unwarp_labels(
-        patch.scores[None], patch.grid[None], patch.region.size, window=side
-    )[0].numpy()
-    return found
-
-
-def _settle(out: NDArray[np.uint8], differ: NDArray[np.bool_], patches: list[Patch], window: Window) -> None:
+def _settle(
+    out: NDArray[np.uint8], differ: NDArray[np.bool_], patches: list[Painter], window: Window
+) -> None:
     """Gives the pixels on which patches differ the class of the highest sum."""
     for left in range(0, window.width, CELL):
         cell = differ[:, left : left + CELL]
@@ -113,7 +106,7 @@ def _settle(out: NDArray[np.uint8], differ: NDArray[np.bool_], patches: list[Pat
         across = Window(
             int(lines[0]), int(lines[-1]) + 1, left + int(columns[0]), left + int(columns[-1]) + 1
         )
-        for part in _thin(across, len(patches[0].scores)):
+        for part in _thin(across, patches[0].classes):
             total, _ = blend(patches, part.shifted(window.top, window.left))
             run_bands(choose, part.height, out[part.slices], differ[part.slices], total, smallest=64)
 
@@ -125,25 +118,23 @@ def _thin(window: Window, classes: int) -> Iterator[Window]:
         yield Window(top, min(top + rows, window.bottom), window.left, window.right)
 
 
-def blend(patches: list[Patch], window: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def blend(patches: list[Painter], window: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The weighted sum of scores (K, rows, columns) and of weights (rows, columns), float32, of a window."""
-    total = np.zeros((len(patches[0].scores), *window.size), np.float32)
+    total = np.zeros((patches[0].classes, *window.size), np.float32)
     weights = np.zeros(window.size, np.float32)
     for patch in patches:
         part = patch.region.intersection(window)
         if part is None:
             continue
         local = part.shifted(-patch.region.top, -patch.region.left)
-        side = (local.top, local.bottom, local.left, local.right)
-        found = unwarp(patch.scores[None], patch.grid[None], patch.region.size, window=side)[0].numpy()
-        rows, columns = patch.rows[local.slices[0]], patch.columns[local.slices[1]]
+        rows, columns = patch.patch.rows[local.slices[0]], patch.patch.columns[local.slices[1]]
         place = part.shifted(-window.top, -window.left).slices
-        arguments = (total[:, place[0], place[1]], weights[place], found, rows, columns)
+        arguments = (total[:, place[0], place[1]], weights[place], patch.scores(part), rows, columns)
         run_bands(add, part.height, *arguments, smallest=64)
     return total, weights
 
 
-def shares_of(here: list[Patch], window: Window, patches: Patches) -> NDArray[np.uint8]:
+def shares_of(here: list[Painter], window: Window, patches: Patches) -> NDArray[np.uint8]:
     """(rows, columns, K) uint8: each class's share of 255 in the patches that are ``here``; 0 without one."""
     out = np.zeros((*window.size, patches.classes), np.uint8)
     step = max(1, BLEND_VALUES // (patches.classes * window.height))

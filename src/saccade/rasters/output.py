@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -95,4 +95,5 @@ class Output:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, equal for equal outputs."""
-        return asdict(self)
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return found | {"pixel_size": None if self.pixel_size is None else asdict(self.pixel_size)}

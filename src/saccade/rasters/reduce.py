@@ -10,7 +10,8 @@ from saccade.rasters.output import Kind
 
 def halve(pixels: np.ndarray, kind: Kind) -> np.ndarray:
     """(h, w) to (ceil(h / 2), ceil(w / 2)); an odd last row or column stands for itself twice."""
-    pixels = np.pad(pixels, [(0, side % 2) for side in pixels.shape], mode="edge")
+    if any(side % 2 for side in pixels.shape):
+        pixels = np.pad(pixels, [(0, side % 2) for side in pixels.shape], mode="edge")
     if kind == "labels":
         out = np.empty((pixels.shape[0] // 2, pixels.shape[1] // 2), pixels.dtype)
         _most_frequent(np.ascontiguousarray(pixels), out)

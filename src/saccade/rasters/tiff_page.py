@@ -50,6 +50,7 @@ class PageReader:
         self.resident = 0 if self.plain or self.segment_bytes < LARGE_SEGMENT else self.segment_bytes
         self._kept: tuple[int, np.ndarray | None] = (-1, None)
         self._keeping = threading.Lock()
+        self._decode: Any = self.frame.decode  # made now: tifffile moves the file's position for it, unlocked
         self._decode_arguments: dict[str, Any] = {"_fullsize": self.frame.is_tiled}
         if self.frame.compression in _JPEG:
             self._decode_arguments |= {"jpegtables": page.jpegtables, "jpegheader": self.frame.jpegheader}
@@ -96,7 +97,7 @@ class PageReader:
                 "store the image in tiles, for example: vips tiffsave IN OUT.tif --tile --pyramid --bigtiff",
             )
         data = self._bytes(index, 0, self.page.databytecounts[index])
-        decoded, _, shape = self.frame.decode(data, index, **self._decode_arguments)
+        decoded, _, shape = self._decode(data, index, **self._decode_arguments)
         if decoded is None:
             return None
         pixels = np.asarray(decoded)[0]

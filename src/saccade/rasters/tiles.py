@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from saccade.rasters.reduce import halve
 from saccade.rasters.spool import Spool
 
 EFFORT = 6
+PARTS = 16
+"""Pieces of a row of tiles that threads take in turn."""
 
 
 class TileStore:
@@ -28,14 +30,13 @@ class TileStore:
         self.dtype = np.dtype(output.dtype)
         self.count = -(-size[0] // output.tile), -(-size[1] // output.tile)
         self._plain: dict[int, bytes] = {}
+        self._values: dict[bytes, int] = {}
         about: dict[str, Any] = {"output": output.as_json(), "size": size, "effort": EFFORT}
         self.spool = Spool(folder, about, self.count[1] * output.channels, resume=resume)
 
     def append(self, band: np.ndarray, pool: ThreadPoolExecutor) -> None:
         """The next row of tiles from its pixels (rows, W, C)."""
-        self.spool.append(
-            list(pool.map(lambda number: self._packed(band, number), range(self.spool.per_row)))
-        )
+        self.spool.append(_spread(pool, lambda number: self._packed(band, number), self.spool.per_row))
 
     def _packed(self, band: np.ndarray, number: int) -> bytes:
         channel, column = divmod(number, self.count[1])
@@ -46,13 +47,17 @@ class TileStore:
         """A tile, filled up with zeros at the right and below, deflated."""
         whole = pixels.shape == (self.output.tile, self.output.tile)
         if whole and self.dtype.kind == "u" and (pixels == pixels[0, 0]).all():
-            value = int(pixels[0, 0])
-            if value not in self._plain:
-                self._plain[value] = self._deflated(pixels)
-            return self._plain[value]
+            return self._plain_tile(int(pixels[0, 0]))
         tile = np.zeros((self.output.tile, self.output.tile), self.dtype)
         tile[: pixels.shape[0], : pixels.shape[1]] = pixels
         return self._deflated(tile)
+
+    def _plain_tile(self, value: int) -> bytes:
+        if value not in self._plain:
+            tile = np.full((self.output.tile, self.output.tile), value, self.dtype)
+            self._plain[value] = self._deflated(tile)
+            self._values[self._plain[value]] = value
+        return self._plain[value]
 
     def _deflated(self, tile: np.ndarray) -> bytes:
         return bytes(imagecodecs.deflate_encode(tile.tobytes(), level=EFFORT))
@@ -86,15 +91,43 @@ class TileStore:
         size = (self.size[0] + 1) // 2, (self.size[1] + 1) // 2
         coarse = TileStore(folder, self.output, size)
         for row in range(coarse.count[0]):
-            places = [(row, c, k) for k in range(self.output.channels) for c in range(coarse.count[1])]
-            coarse.spool.append(list(pool.map(lambda place: coarse.pack(self._halved_tile(*place)), places)))
+            self._halve_row(row, coarse, pool)
         return coarse
 
-    def _halved_tile(self, row: int, column: int, channel: int) -> np.ndarray:
+    def _halve_row(self, row: int, coarse: TileStore, pool: ThreadPoolExecutor) -> None:
+        def made(number: int) -> bytes:
+            channel, column = divmod(number, coarse.count[1])
+            return self._halved_tile(coarse, row, column, channel)
+
+        coarse.spool.append(_spread(pool, made, coarse.spool.per_row))
+
+    def _halved_tile(self, coarse: TileStore, row: int, column: int, channel: int) -> bytes:
+        """A tile of the coarser level; four plain ones of one value need not be decoded."""
         rows = range(2 * row, min(2 * row + 2, self.count[0]))
         columns = range(2 * column, min(2 * column + 2, self.count[1]))
-        four = [[self.tile(i, j, channel) for j in columns] for i in rows]
-        return halve(np.block(four), self.output.kind)
+        stored = {self.spool.read(i, channel * self.count[1] + j) for i in rows for j in columns}
+        value = self._values.get(next(iter(stored)))
+        if len(stored) == 1 and value is not None and len(rows) == len(columns) == 2:
+            return coarse._plain_tile(value)
+        half = self.output.tile // 2
+        out = np.zeros((2 * half, 2 * half), self.dtype)
+        for i in rows:
+            for j in columns:
+                small = halve(self.tile(i, j, channel), self.output.kind)
+                top, left = (i - rows[0]) * half, (j - columns[0]) * half
+                out[top : top + small.shape[0], left : left + small.shape[1]] = small
+        size = coarse.size[0] - row * 2 * half, coarse.size[1] - column * 2 * half
+        return coarse.pack(out[: size[0], : size[1]])
 
     def close(self) -> None:
         self.spool.close()
+
+
+def _spread(pool: ThreadPoolExecutor, make: Callable[[int], bytes], count: int) -> list[bytes]:
+    """What ``make`` gives of 0 .. ``count`` - 1, in a few parts: handing over single tiles costs time."""
+    step = max(1, count // PARTS)
+
+    def some(start: int) -> list[bytes]:
+        return [make(number) for number in range(start, min(start + step, count))]
+
+    return [tile for part in pool.map(some, range(0, count, step)) for tile in part]
