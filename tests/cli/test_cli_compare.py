@@ -105,6 +105,12 @@ def test_studies_are_listed_and_one_without_training_has_a_page(tiny_data, tmp_p
     options = ["--study", "oracle-blur", "--sizes", "8x12", *TINY]
     assert main(["compare", str(tiny_data), str(tmp_path / "out"), *options]) == 0
     assert "Label recovery over the blur" in (tmp_path / "out" / "study_oracle-blur.html").read_text()
+    shown = capsys.readouterr().out
+    content = json.loads((tmp_path / "out" / "study_oracle-blur.json").read_text())
+    table = next(block for block in content["blocks"] if block["kind"] == "table")
+    assert all(row[0] in shown for row in table["rows"])
+    again = ["--study", "smoothness", "--sizes", "8x12", *TINY]
+    assert main(["compare", str(tiny_data), str(tmp_path / "out"), *again]) == 0
 
 
 def test_a_study_of_other_sizes_agrees_with_the_evaluation_at_its_own(tiny_data, compared):

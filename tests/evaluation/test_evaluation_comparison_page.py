@@ -11,7 +11,7 @@ from comparisons import comparison_of, setting_of
 
 from saccade.evaluation.studies import Chart, Curve, Study, Table, Text
 from saccade.report import comparison as page
-from saccade.report.comparison_study import block_html
+from saccade.report.comparison_study import blocks_html, blocks_lines
 from saccade.report.comparison_words import factor, points
 
 
@@ -109,28 +109,47 @@ def test_a_factor_beyond_what_was_measured_says_so(shown):
 
 def test_a_study_has_its_question_and_its_blocks(shown):
     blocks = [Text("Far & wide.", "Answer"), Table("t", ("a", "b"), [["x", None]])]
-    study = Study(
-        "radius", "How far", "How far should it reach?", "ICLR 2022",
-        measure=lambda setting, outcomes: blocks, value_name="radius",
-    )  # fmt: skip
+    study = Study("radius", "How far", "How far should it reach?", "ICLR 2022", value_name="radius")
     found = comparison_of(shown, WRONG)
     arms = tuple(replace(arm, value=float(number)) for number, arm in enumerate(found.arms))
     outcomes = tuple(
         replace(one, case=replace(one.case, arm=next(a for a in arms if a.name == one.case.arm.name)))
         for one in found.outcomes
     )
-    html = page.comparison_page(shown, replace(found, arms=arms, outcomes=outcomes), study)
+    html = page.comparison_page(shown, replace(found, arms=arms, outcomes=outcomes), study, blocks)
     assert "How far should it reach?" in html
     assert "Far &amp; wide." in html
     assert "mIoU over radius" in html
 
 
-def test_a_study_without_training_has_a_page(shown):
-    study = Study("x", "X", "Why?", "ours", measure=lambda setting, outcomes: [Text("Because.")])
-    assert "Because." in page.comparison_page(shown, None, study)
+def test_a_study_without_training_speaks_of_no_network_and_no_seeds(shown):
+    html = page.comparison_page(shown, None, Study("x", "X", "Why?", "ours"), [Text("Because.")])
+    assert "Because." in html
+    assert "nothing trained" in html
+    for word in ("seed", "small:4", "learning_rate", "Costs:"):
+        assert word not in html
+
+
+def test_charts_that_follow_each_other_stand_side_by_side():
+    one = Chart("one", "x", "y", [Curve("a", [1, 2], [0.5, 0.6])])
+    html = blocks_html([one, replace(one, title="two"), Text("between"), replace(one, title="three")])
+    assert [part.count("<svg") for part in html.split('<div class="charts">')[1:]] == [2, 1]
+
+
+def test_a_chart_of_scores_shows_small_differences():
+    html = blocks_html([Chart("c", "x", "y", [Curve("one", [1, 2], [0.91, 0.93])])])
+    assert ">0.9</text>" in html
+    assert ">0</text>" not in html
+
+
+def test_tables_of_a_study_are_lines_on_a_terminal():
+    table = Table("caption", ("class", "score", "n"), [["leaf", 0.5, 1200], ["background", None, 3]])
+    assert blocks_lines([Text("no line"), table]) == [
+        "caption", "class       score  n", "leaf        0.500  1,200", "background  –      3",
+    ]  # fmt: skip
 
 
 def test_a_chart_of_a_study_is_drawn_with_its_spread():
-    html = block_html(Chart("c", "x", "y", [Curve("one", [1, 2], [0.5, 0.6], [0.4, 0.5], [0.6, 0.7])]))
+    html = blocks_html([Chart("c", "x", "y", [Curve("one", [1, 2], [0.5, 0.6], [0.4, 0.5], [0.6, 0.7])])])
     assert html.count("V") == 2
     assert "<h3>c</h3>" in html

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from saccade.evaluation.comparison.arms import Arm, Case, Setting
     from saccade.evaluation.comparison.results import Comparison
     from saccade.evaluation.comparison.run import Plan
-    from saccade.evaluation.studies import Study
+    from saccade.evaluation.studies import Block, Study
 
 SHORT = {
     "network": "network.name",
@@ -116,9 +116,9 @@ def _setting(args: argparse.Namespace, study: Study | None, arms: list[Arm]) -> 
             raise UsageError(f"{key} is what is compared; give it with {AXES[key]}")
     sizes, seeds = _sizes(args.sizes or SIZES), _seeds(args.seeds)
     base = read_config(args.config, given)
-    for arm in arms:
-        read_config(overrides=arm.options, base=base)
-    require_network(base.network.name)
+    for config in (base, *(read_config(overrides=arm.options, base=base) for arm in arms)):
+        for name in filter(None, (config.network.name, config.sampler.net)):
+            require_network(name)
     lightning_device(args.device)
     limit = base.training.cache_gigabytes
     cache = SampleCache(None if limit is None else round(limit * 1e9))
@@ -209,19 +209,35 @@ def _write(
 ) -> int:  # fmt: skip
     from saccade.evaluation.comparison.files import write_table, write_text
     from saccade.evaluation.comparison.run import collect
-    from saccade.evaluation.comparison.table import to_json
+    from saccade.evaluation.comparison.table import to_csv, to_json
+    from saccade.evaluation.studies import study_json
     from saccade.report.comparison import comparison_lines, comparison_page
+    from saccade.report.comparison_study import blocks_lines
 
-    found: Comparison | None = None
+    found, table = None, ""
     if cases:
         with Progress("measuring costs", None, "kinds of runs", quiet=args.quiet) as progress:
             found = collect(setting, arms, cases, args.out, name=name, on_measured=progress.advance)
-        write_table(found, args.out, name)
+        table = write_table(to_json(found), args.out, name, to_csv(found))
+    blocks = _measured(args, setting, study, found)
+    if study is not None:
+        table = write_table(study_json(setting, study, blocks, found), args.out, name)
     say("writing the page", args)
-    page = write_text(args.out / f"{name}.html", comparison_page(setting, found, study))
-    if args.json and found is not None:
-        print(json.dumps(to_json(found), indent=1, allow_nan=False))
-    elif found is not None:
-        print("\n".join(comparison_lines(found)))
+    page = write_text(args.out / f"{name}.html", comparison_page(setting, found, study, blocks))
+    lines = [*blocks_lines(blocks), *(comparison_lines(found) if found else ())]
+    print(table if args.json else "\n".join(lines))
     say(str(page), args)
     return 1 if found is not None and found.failures else 0
+
+
+def _measured(
+    args: argparse.Namespace, setting: Setting, study: Study | None, found: Comparison | None
+) -> Sequence[Block]:
+    """What a study finds besides its arms; a line of progress for every image that it looks at."""
+    if study is None:
+        return ()
+    from dataclasses import replace
+
+    with Progress("measuring", None, "images", quiet=args.quiet) as progress:
+        heard = replace(setting, on_sample=progress.advance)
+        return study.measure(heard, found.outcomes if found is not None else ())

@@ -6,7 +6,7 @@ Lines differ by dash and marker as well as by colour.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
@@ -74,6 +74,15 @@ def line_chart(
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{described}">'
         f"{''.join(parts)}</svg>"
     )
+
+
+def round_range(lines: Iterable[Line]) -> tuple[float, float] | None:
+    """Round ends about all values of scores, so that small differences are seen; None without values."""
+    values = [y for line in lines for y in _known(line.y, line.low, line.high)]
+    if not values:
+        return None
+    low, high = math.floor(20 * min(values)) / 20, math.ceil(20 * max(values)) / 20
+    return max(0.0, low), high if high > low else low + 0.05
 
 
 Scale = Callable[[float], float]

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from saccade.evaluation.comparison.arms import Setting, named_size
 from saccade.evaluation.comparison.equal_quality import equal_quality
 from saccade.evaluation.comparison.results import Comparison, Point
-from saccade.evaluation.studies.study import Study
+from saccade.evaluation.studies import Block, Study
 from saccade.report import comparison_charts as charts
 from saccade.report import comparison_tables as tables
 from saccade.report import comparison_words as words
 from saccade.report.comparison_examples import examples
-from saccade.report.comparison_study import block_html, over_value
+from saccade.report.comparison_study import blocks_html, over_value
 from saccade.report.markup import details, facts, page, text
 from saccade.report.page import flat
 from saccade.training.configfile import to_dict
 
+GRID_SECTIONS = ("sampler", "boundary", "data")
+"""Sections of options that a study reads which trains nothing."""
 
-def comparison_page(setting: Setting, compared: Comparison | None, study: Study | None = None) -> str:
+
+def comparison_page(
+    setting: Setting, compared: Comparison | None, study: Study | None = None, blocks: Sequence[Block] = ()
+) -> str:
     """HTML of a comparison; of a study also what it measured besides.
 
     Args:
         setting: of the comparison.
         compared: what came out; None for a study that trains nothing.
         study: whose page it is; None for a plain comparison.
+        blocks: what the study measured besides.
     """
-    parts = [_head(setting, study)]
-    if study is not None:
-        outcomes = compared.outcomes if compared is not None else ()
-        parts += [block_html(block) for block in study.measure(setting, outcomes)]
+    parts = [_head(setting, study), blocks_html(blocks)]
     if compared is not None:
         parts += _results(compared, study)
     parts.append(_setting(setting, compared))
@@ -70,16 +75,20 @@ def _gain(compared: Comparison, point: Point) -> str:
 
 
 def _head(setting: Setting, study: Study | None) -> str:
-    number = len(setting.data.split(setting.split))
-    line = (
-        f"{setting.data.path.name} · {setting.base.network.name} · "
-        f"{number} images of the split {setting.split}, scored at full resolution · "
-        f"{len(setting.seeds)} seed{'s' * (len(setting.seeds) > 1)}"
-    )
+    line = " · ".join(_facts(setting, study))
     if study is None:
         return f'<h1>Cost against quality</h1><p class="soft">{text(line)}</p>'
     asked = f"<p>{text(study.question)} <span class='soft'>({text(study.source)})</span></p>"
     return f'<h1>{text(study.title)}</h1><p class="soft">{text(line)}</p>{asked}'
+
+
+def _facts(setting: Setting, study: Study | None) -> list[str]:
+    number = len(setting.data.split(setting.split))
+    images = f"{number} images of the split {setting.split}, scored at full resolution"
+    if study is not None and not study.trains:
+        return [setting.data.path.name, images, "no network, nothing trained"]
+    seeds = f"{len(setting.seeds)} seed{'s' * (len(setting.seeds) > 1)}"
+    return [setting.data.path.name, setting.base.network.name, images, seeds]
 
 
 def _results(compared: Comparison, study: Study | None) -> list[str]:
@@ -124,10 +133,11 @@ def _counted(runs: int) -> str:
 
 
 def _setting(setting: Setting, compared: Comparison | None) -> str:
-    common = facts({key: value for key, value in flat(to_dict(setting.base)).items() if key != "classes"})
-    parts = [details("Options of all runs", common)]
-    if compared is not None:
-        own = {arm.name: " ".join(arm.options) for arm in compared.arms}
-        parts.insert(0, details("Options of each sampler", facts(own)))
+    options = {key: value for key, value in flat(to_dict(setting.base)).items() if key != "classes"}
+    if compared is None:
+        read = {key: value for key, value in options.items() if key.partition(".")[0] in GRID_SECTIONS}
+        return f"<h2>Setting</h2>{details('Options of the grids', facts(read))}"
+    own = {arm.name: " ".join(arm.options) for arm in compared.arms}
+    parts = [details("Options of each sampler", facts(own)), details("Options of all runs", facts(options))]
     where = f"device {setting.device}, {torch.get_num_threads()} threads; PyTorch {torch.__version__}"
     return f'<h2>Setting</h2>{"".join(parts)}<p class="soft">Costs: {text(where)}.</p>'

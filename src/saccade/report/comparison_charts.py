@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -12,7 +12,7 @@ from saccade.evaluation.comparison.results import Comparison, Point, trimap_part
 from saccade.metrics import recall_by_size
 from saccade.metrics.cost import Cost
 from saccade.report import comparison_words as words
-from saccade.report.chart import COLOURS, Line, line_chart
+from saccade.report.chart import COLOURS, Line, line_chart, round_range
 from saccade.report.markup import text
 
 Axis = Callable[[Cost], float | None]
@@ -31,7 +31,7 @@ def quality_charts(compared: Comparison, which: int, name: str) -> str:
         lines = [_quality_line(compared, arm, axis, which, "GFLOPs" in label) for arm in _shown(compared)]
         title = f"{name} over {label}"
         found[title] = line_chart(
-            lines, title=title, x_label=label, y_label=name, log_x=True, y_range=_range(lines)
+            lines, title=title, x_label=label, y_label=name, log_x=True, y_range=round_range(lines)
         )
     return charts(found)
 
@@ -49,7 +49,7 @@ def trimap_charts(compared: Comparison) -> str:
         title = f"Accuracy near true boundaries, {words.sized(size)}"
         found[title] = line_chart(
             lines, title=title, x_label="width of the band, pixels", y_label="accuracy", log_x=True,
-            y_range=_range(lines),
+            y_range=round_range(lines),
         )  # fmt: skip
     return charts(found)
 
@@ -107,14 +107,3 @@ def _recalls(point: Point, class_id: int) -> list[float | None]:
         None if math.isnan(size.recall) else size.recall
         for size in recall_by_size(objects, classes=[class_id])
     ]
-
-
-def _range(lines: Iterable[Line]) -> tuple[float, float] | None:
-    """Round ends about the values, so that small differences are seen; the axis says where it starts."""
-    values = [
-        y for line in lines for y in (*line.y, *line.low, *line.high) if y is not None and math.isfinite(y)
-    ]
-    if not values:
-        return None
-    low, high = math.floor(20 * min(values)) / 20, math.ceil(20 * max(values)) / 20
-    return max(0.0, low), high if high > low else low + 0.05

@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from itertools import groupby
+
 from saccade.evaluation.comparison.results import Comparison
-from saccade.evaluation.studies.blocks import Block, Chart, Table, Text
+from saccade.evaluation.studies.blocks import Block, Cell, Chart, Table, Text
 from saccade.evaluation.studies.study import Study
-from saccade.report.chart import Line, line_chart
+from saccade.report.chart import Line, line_chart, round_range
 from saccade.report.comparison_charts import charts
 from saccade.report.comparison_words import sized
 from saccade.report.markup import number, table, text
 
 
-def block_html(block: Block) -> str:
-    """A text, a table or a chart."""
+def blocks_html(blocks: Sequence[Block]) -> str:
+    """Texts, tables and charts; charts that follow each other stand side by side."""
+    parts = []
+    for drawn, group in groupby(blocks, key=lambda block: isinstance(block, Chart)):
+        if drawn:
+            parts.append(charts({block.title: _chart(block) for block in group if isinstance(block, Chart)}))
+        else:
+            parts += [_words(block) for block in group]
+    return "".join(parts)
+
+
+def blocks_lines(blocks: Sequence[Block]) -> list[str]:
+    """The tables for a terminal."""
+    lines = []
+    for block in blocks:
+        if isinstance(block, Table):
+            rows = [block.head, *([_plain(cell) for cell in row] for row in block.rows)]
+            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+            lines.append(block.caption)
+            lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return lines
+
+
+def _words(block: Block) -> str:
     if isinstance(block, Text):
         heading = f"<h2>{text(block.heading)}</h2>" if block.heading else ""
         return f"{heading}<p>{text(block.text)}</p>"
-    if isinstance(block, Table):
-        rows = [[_cell(cell) for cell in row] for row in block.rows]
-        note = f'<p class="soft">{text(block.note)}</p>' if block.note else ""
-        return table(block.head, rows, caption=block.caption) + note
-    return charts({block.title: _chart(block)})
+    assert isinstance(block, Table)
+    rows = [[_cell(cell) for cell in row] for row in block.rows]
+    note = f'<p class="soft">{text(block.note)}</p>' if block.note else ""
+    return table(block.head, rows, caption=block.caption) + note
 
 
 def over_value(compared: Comparison, study: Study) -> str:
@@ -41,7 +66,7 @@ def over_value(compared: Comparison, study: Study) -> str:
             ))  # fmt: skip
         found[f"{name} over {study.value_name}"] = line_chart(
             lines, title=f"{name} over {study.value_name}", x_label=study.value_name, y_label=name,
-            log_x=study.log_value,
+            log_x=study.log_value, y_range=round_range(lines),
         )  # fmt: skip
     return charts(found)
 
@@ -50,11 +75,17 @@ def _chart(chart: Chart) -> str:
     lines = [Line(one.name, one.x, one.y, one.low, one.high) for one in chart.curves]
     return line_chart(
         lines, title=chart.title, x_label=chart.x_label, y_label=chart.y_label, log_x=chart.log_x,
-        y_range=chart.y_range,
+        y_range=chart.y_range or round_range(lines),
     )  # fmt: skip
 
 
-def _cell(cell: str | float | int | None) -> str:
+def _plain(cell: Cell) -> str:
     if isinstance(cell, str):
-        return text(cell)
-    return f"{cell:,}" if isinstance(cell, int) else number(cell)
+        return cell
+    if cell is None or not math.isfinite(cell):
+        return "–"
+    return f"{cell:,}" if isinstance(cell, int) else f"{cell:.3f}"
+
+
+def _cell(cell: Cell) -> str:
+    return number(None) if cell is None else text(_plain(cell))

@@ -22,7 +22,7 @@ p { margin: 8px 0; max-width: 75ch; }
 .tile b { display: block; font-size: 1.55rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--soft); font-size: 0.86rem; }
 .charts { display: grid; gap: 20px 28px;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); }
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 480px), 1fr)); }
 .charts h3 { margin: 8px 0 2px; }
 svg.chart { width: 100%; height: auto; display: block; }
 svg.chart text { fill: var(--ink); font-size: 12px; }

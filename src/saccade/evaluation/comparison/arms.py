@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,6 +91,7 @@ class Setting:
         options: those of them that were given, ``section.key=value`` each, for the page.
         split: what is evaluated on.
         device: where networks run.
+        on_sample: called after each image of :meth:`samples`.
     """
 
     data: DataFolder
@@ -101,10 +102,14 @@ class Setting:
     options: tuple[str, ...] = ()
     split: str = "test"
     device: str = "cpu"
+    on_sample: Callable[[], object] | None = None
 
     def samples(self) -> Iterator[Sample]:
         """The labelled images of the split, one after the other."""
-        return self.cache.iterate(self.data, self.data.split(self.split))
+        for sample in self.cache.iterate(self.data, self.data.split(self.split)):
+            yield sample
+            if self.on_sample is not None:
+                self.on_sample()
 
     def case(self, arm: Arm, size: Size, seed: int) -> Case:
         """The run of an arm; raises UsageError for an option of it that there is not."""

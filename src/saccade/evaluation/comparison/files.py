@@ -8,9 +8,7 @@ from typing import Any
 
 from saccade.errors import FileProblem
 from saccade.evaluation.comparison.arms import Case
-from saccade.evaluation.comparison.results import Comparison
 from saccade.evaluation.comparison.state import RUNS
-from saccade.evaluation.comparison.table import to_csv, to_json
 from saccade.rasters.outputs import finished_file, writing
 
 NAME = "comparison"
@@ -29,15 +27,23 @@ def require_place(out: Path) -> None:
     """
     if out.is_file():
         raise FileProblem(out, "a new or empty folder, or a comparison", "a file")
-    if out.is_dir() and any(out.iterdir()) and not (out / RUNS).is_dir():
+    if out.is_dir() and any(out.iterdir()) and not _is_comparison(out):
         expected = f"a new or empty folder, or a comparison (with a folder {RUNS}/)"
         raise FileProblem(out, expected, "something else", "choose another folder")
 
 
-def write_table(compared: Comparison, out: Path, name: str = NAME) -> list[Path]:
-    """Writes NAME.csv and NAME.json."""
-    texts = {".csv": to_csv(compared), ".json": json.dumps(to_json(compared), indent=1, allow_nan=False)}
-    return [write_text(out / f"{name}{ending}", text) for ending, text in texts.items()]
+def _is_comparison(out: Path) -> bool:
+    """A study that trains nothing leaves its page alone, without runs."""
+    return (out / RUNS).is_dir() or any(out.glob("study_*.html"))
+
+
+def write_table(content: dict[str, Any], out: Path, name: str = NAME, csv: str | None = None) -> str:
+    """Writes NAME.json, and NAME.csv where there is one; returns the text of the first."""
+    text = json.dumps(content, indent=1, allow_nan=False)
+    write_text(out / f"{name}.json", text)
+    if csv is not None:
+        write_text(out / f"{name}.csv", csv)
+    return text
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -8,7 +8,7 @@ import math
 import statistics
 from typing import Any
 
-from saccade.evaluation.comparison.arms import Outcome, named_size
+from saccade.evaluation.comparison.arms import Outcome, Setting, named_size
 from saccade.evaluation.comparison.costs import costs_to_json
 from saccade.evaluation.comparison.equal_quality import equal_quality
 from saccade.evaluation.comparison.results import Comparison, Point
@@ -66,15 +66,22 @@ def to_json(compared: Comparison) -> dict[str, Any]:
     setting = compared.setting
     return {
         "kind": KIND,
-        "data": str(setting.data.path.resolve()),
-        "split": setting.split,
-        "images": len(setting.data.split(setting.split)),
-        "options": list(setting.options),
+        **setting_json(setting),
         "arms": {arm.name: list(arm.options) for arm in compared.arms},
         "reference": compared.reference.name,
         "summary": [point_row(point, compared) for point in compared.points.values()],
         "runs": [run_row(one, compared) for one in compared.outcomes],
         "costs": costs_to_json(compared.costs, setting) if compared.costs else None,
+    }
+
+
+def setting_json(setting: Setting) -> dict[str, Any]:
+    """What was looked at, and with which options."""
+    return {
+        "data": str(setting.data.path.resolve()),
+        "split": setting.split,
+        "images": len(setting.data.split(setting.split)),
+        "options": list(setting.options),
     }
 
 

@@ -9,7 +9,7 @@ import importlib
 
 from saccade.errors import UsageError, nearest_name
 from saccade.evaluation.studies.blocks import Block, Chart, Curve, Table, Text
-from saccade.evaluation.studies.study import Study
+from saccade.evaluation.studies.study import Study, study_json
 
 STUDIES: dict[str, str] = {
     "variants": "variants:VARIANTS",
@@ -26,7 +26,7 @@ STUDIES: dict[str, str] = {
 }
 """Name to ``module:object``, in the order of ``--study list``."""
 
-__all__ = ["STUDIES", "Block", "Chart", "Curve", "Study", "Table", "Text", "load_study"]
+__all__ = ["STUDIES", "Block", "Chart", "Curve", "Study", "Table", "Text", "load_study", "study_json"]
 
 
 def load_study(name: str) -> Study:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 Cell = str | float | int | None
 
@@ -63,3 +65,18 @@ class Chart:
 
 
 Block = Text | Table | Chart
+
+
+def to_plain(block: Block) -> dict[str, Any]:
+    """A block as JSON has it: its kind, its parts, and None for what is no number."""
+    return {"kind": type(block).__name__.lower(), **_plain(asdict(block))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from saccade.evaluation.comparison.arms import Arm, Outcome, Setting, Size
-from saccade.evaluation.studies.blocks import Block
+from saccade.evaluation.comparison.results import Comparison
+from saccade.evaluation.comparison.table import setting_json, to_json
+from saccade.evaluation.studies.blocks import Block, to_plain
 
+KIND = "saccade study 1"
 Arms = Callable[[Setting], Sequence[Arm]]
 Measure = Callable[[Setting, Sequence[Outcome]], Sequence[Block]]
 
@@ -52,3 +56,17 @@ class Study:
     sizes: Callable[[Setting], Sequence[Size]] | None = None
     value_name: str = ""
     log_value: bool = False
+
+    @property
+    def trains(self) -> bool:
+        """Whether networks are trained for it, so that seeds and network matter."""
+        return self.arms is not no_arms
+
+
+def study_json(
+    setting: Setting, study: Study, blocks: Sequence[Block], compared: Comparison | None
+) -> dict[str, Any]:
+    """What a study found, numbers or None: the comparison of its arms, where it has some, and its blocks."""
+    found = setting_json(setting) if compared is None else to_json(compared)
+    asked = {"kind": KIND, "study": study.name, "question": study.question, "source": study.source}
+    return {**found, **asked, "blocks": [to_plain(block) for block in blocks]}

@@ -1,0 +1,69 @@
+"""Studies that train nothing, against what is known without them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from comparisons import setting_of
+
+from saccade.evaluation.studies import blocks, load_study, oracle_blur, study_json
+from saccade.metrics import iou, recovery_counts
+from saccade.samplers import OracleSampler
+from saccade.samplers.gather import Gather
+from saccade.samplers.target import EdgeTarget
+
+
+@pytest.fixture(scope="module")
+def measured(six_scenes):
+    setting = setting_of(six_scenes, sizes=((8, 12),))
+    return setting, oracle_blur.measure(setting, ())
+
+
+def table_of(found):
+    return next(block for block in found if isinstance(block, blocks.Table))
+
+
+def test_each_class_is_a_task_of_its_own(measured):
+    """Label recovery of a class against the rest, by a grid of its edges alone."""
+    setting, found = measured
+    names = list(setting.data.classes.names)
+    row = next(row for row in table_of(found).rows if row[0] == names[-1])
+    sampler = OracleSampler((8, 12), target=EdgeTarget(blur=oracle_blur.BLURS[2]), gather=Gather())
+    counts = torch.zeros(2, 2, dtype=torch.int64)
+    for sample in setting.samples():
+        told = torch.where(sample.labels == 255, 255, (sample.labels == len(names) - 1).long())
+        counts += recovery_counts(told, sampler(labels=[told]).grids, 2)
+    assert row[2 + 2] == pytest.approx(float(iou(counts)[1]))
+
+
+def test_the_rarest_class_stands_first_and_the_mean_last(measured):
+    setting, found = measured
+    shares = setting.data.class_counts("test")
+    names = [row[0] for row in table_of(found).rows]
+    assert names[:-1] == [setting.data.classes.names[k] for k in np.argsort(shares, kind="stable")]
+    assert names[-1] == oracle_blur.ALL
+
+
+def test_the_best_blur_is_the_one_of_the_highest_score(measured):
+    for row in table_of(measured[1]).rows:
+        scores = row[2:-2]
+        assert oracle_blur.BLURS[int(np.argmax(scores))] == float(row[-2])
+
+
+def test_no_blur_is_wider_than_the_density(measured):
+    """A wider one would be refused."""
+    assert table_of(measured[1]).head[-3] == "8"
+    assert oracle_blur.blurs_of(measured[0], (64, 128)) == list(oracle_blur.BLURS)
+
+
+def test_a_study_is_strict_json(measured):
+    setting, found = measured
+    hole = blocks.Table("t", ("a",), [[float("nan")], [np.float64(0.5)]])
+    content = study_json(setting, load_study("oracle-blur"), [*found, hole], None)
+    plain = json.loads(json.dumps(content, allow_nan=False))
+    assert plain["study"] == "oracle-blur"
+    assert plain["blocks"][-1]["rows"] == [[None], [0.5]]
+    assert plain["images"] == 6
