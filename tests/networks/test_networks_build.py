@@ -23,6 +23,15 @@ def test_the_small_network_takes_any_size(size: tuple[int, int]) -> None:
         assert build_network("small:4", 5).eval()(torch.randn(2, 3, *size)).shape == (2, 5, *size)
 
 
+@pytest.mark.parametrize("size", [(4, 4), (8, 1), (1, 1)])
+def test_the_small_network_learns_from_one_tiny_image(size: tuple[int, int]) -> None:
+    """As each process of several does that share a small batch: batch norm has a single value then."""
+    network = build_network("small:4", 2).train()
+    for _ in range(2):
+        network(torch.randn(1, 3, *size)).square().sum().backward()
+    assert all(part.grad is not None and part.grad.isfinite().all() for part in network.parameters())
+
+
 @pytest.mark.parametrize("name", ["unet:resnet18", "fpn:tu-mobilenetv3_small_050"])
 def test_networks_of_the_library_take_any_size(name: str) -> None:
     network = build_network(name, 5).eval()

@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saccade.errors import InvalidInput
+from saccade.networks.blocks import BatchNorm
 
 
 def _block(before: int, after: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for channels in (before, after):
-        layers += [nn.Conv2d(channels, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(True)]
+        layers += [nn.Conv2d(channels, after, 3, padding=1, bias=False), BatchNorm(after), nn.ReLU(True)]
     return nn.Sequential(*layers)
 
 

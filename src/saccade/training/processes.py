@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _MAIN = "from saccade.training.processes import main; main()"
 _REFUSED = 3
 """Exit code of a process that ended with an error of ours, its message on the last line."""
-_PATIENCE = 10.0
+_PATIENCE = 30.0
 """Seconds in which a process that failed has ended, once another noticed."""
 _READY = b"ready\n"
 
