@@ -61,6 +61,9 @@ class PageReader:
         return (min(PLAIN_ROWS, self.tile[0]), self.tile[1]) if self.plain else self.tile
 
     def read(self, window: Window) -> np.ndarray:
+        whole = self._one_segment(window)
+        if whole is not None:
+            return whole
         out = np.empty((*window.size, self.samples), self.dtype)
         planes = range(self.samples) if self.separate else (0,)
         rows = range(window.top // self.tile[0], (window.bottom - 1) // self.tile[0] + 1)
@@ -71,6 +74,21 @@ class PageReader:
                 for column in columns:
                     self._place(out[..., channels], window, plane, row, column)
         return out
+
+    def _one_segment(self, window: Window) -> np.ndarray | None:
+        """The decoded tile itself where the window is just that, so that its pixels are not copied."""
+        row, column = window.top // self.tile[0], window.left // self.tile[1]
+        is_tile = window.size == self.tile and (window.top, window.left) == (
+            row * self.tile[0],
+            column * self.tile[1],
+        )
+        if not is_tile or self.separate or self.plain or self.resident:
+            return None
+        found = self._segment(row * self.count[1] + column)
+        if found is None:
+            return np.full((*self.tile, self.samples), self.frame.nodata, self.dtype)
+        found = found[: self.tile[0], : self.tile[1]]
+        return np.require(found, self.dtype, ["C", "W"])
 
     def _place(self, out: np.ndarray, window: Window, plane: int, row: int, column: int) -> None:
         top, left = row * self.tile[0], column * self.tile[1]
