@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from saccade.data import DataFolder, Sample
+from saccade.errors import InvalidInput
+from saccade.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from saccade.training import Config
 from saccade.training.augment import Augmentation
 from saccade.training.build import build_segmenter
@@ -105,3 +107,44 @@ def test_seeds_are_the_same_on_every_machine_and_differ_for_different_numbers() 
     assert seed_of(0, 1, 2) == 3071860871404845570
     seeds = {seed_of(a, b, c) for a in range(5) for b in range(5) for c in range(5)}
     assert len(seeds) == 125
+
+
+def test_salt_and_pepper_is_black_or_white_for_the_share_that_was_asked_for() -> None:
+    options = AugmentConfig(False, False, 0.0, 0.0, salt_and_pepper=0.1)
+    draw = Augmentation.draw(2, options, torch.Generator().manual_seed(3))
+    pixels = torch.full((2, 3, 200, 250), 0.1)
+    found = draw.tint(pixels)
+    changed = (found != pixels).any(1)
+    assert torch.equal(changed, (found != pixels).all(1))
+    assert changed.float().mean().item() == pytest.approx(0.1, abs=0.005)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    plain = (found * std + mean).movedim(1, -1)[changed]
+    assert plain.sum(1).div(3).round().unique().tolist() == [0, 1]
+    torch.testing.assert_close(plain, plain.round().abs(), rtol=0, atol=1e-6)
+    assert plain.mean().item() == pytest.approx(0.5, abs=0.02)
+    assert not torch.equal(changed[0], changed[1])
+
+
+def test_salt_and_pepper_is_the_image_s_own_wherever_it_stands_in_the_batch() -> None:
+    options = AugmentConfig(salt_and_pepper=0.2)
+    draw = Augmentation.draw(3, options, torch.Generator().manual_seed(3))
+    pixels = torch.rand(3, 3, 20, 30)
+    torch.testing.assert_close(
+        draw.of([2, 0]).tint(pixels[[2, 0]]), draw.tint(pixels)[[2, 0]], rtol=0, atol=0
+    )
+
+
+def test_without_salt_and_pepper_the_other_draws_are_what_they_were() -> None:
+    one, other = (
+        Augmentation.draw(2, AugmentConfig(salt_and_pepper=share), torch.Generator().manual_seed(5))
+        for share in (0.0, 0.1)
+    )
+    assert one.speckles is None
+    assert torch.equal(one.gain, other.gain)
+    assert torch.equal(one.shift, other.shift)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_an_impossible_share_is_refused(share: float) -> None:
+    with pytest.raises(InvalidInput, match="salt_and_pepper"):
+        AugmentConfig(salt_and_pepper=share)

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from saccade.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from saccade.training.config import AugmentConfig
+
+_MEAN, _STD = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+_BLACK, _WHITE = -_MEAN / _STD, (1 - _MEAN) / _STD
 
 
 @dataclass(frozen=True)
@@ -19,11 +23,15 @@ class Augmentation:
         mirrored: (B, 2) bool, along x and y.
         gain: (B, 1, 1, 1), of the normalised pixels.
         shift: (B, 3, 1, 1), added to the normalised pixels.
+        speckles: (B,) int64, a seed of the salt and pepper of each image; None without.
+        speckled: share of the samples that are salt or pepper.
     """
 
     mirrored: Tensor
     gain: Tensor
     shift: Tensor
+    speckles: Tensor | None = None
+    speckled: float = 0.0
 
     @classmethod
     def draw(cls, batch: int, options: AugmentConfig, generator: torch.Generator) -> Augmentation:
@@ -32,12 +40,18 @@ class Augmentation:
         allowed = torch.tensor([options.flip_horizontal, options.flip_vertical])
         gain = 1 + options.contrast * torch.randn(batch, 1, 1, 1, generator=generator)
         shift = options.brightness * torch.randn(batch, 3, 1, 1, generator=generator)
-        return cls(coins & allowed, gain, shift)
+        if not options.salt_and_pepper:
+            return cls(coins & allowed, gain, shift)
+        seeds = torch.randint(2**62, (batch,), generator=generator)
+        return cls(coins & allowed, gain, shift, seeds, options.salt_and_pepper)
 
     def of(self, places: Sequence[int]) -> Augmentation:
         """The draw of some images of the batch."""
         chosen = list(places)
-        return Augmentation(self.mirrored[chosen], self.gain[chosen], self.shift[chosen])
+        speckles = None if self.speckles is None else self.speckles[chosen]
+        return Augmentation(
+            self.mirrored[chosen], self.gain[chosen], self.shift[chosen], speckles, self.speckled
+        )
 
     def mirror(self, maps: Tensor) -> Tensor:
         """(B, ..., h, w), each mirrored as its image is."""
@@ -52,5 +66,16 @@ class Augmentation:
         return grids * (1 - 2 * self.mirrored.to(grids))[:, None, None]
 
     def tint(self, pixels: Tensor) -> Tensor:
-        """(B, 3, h, w) normalised pixels under another light."""
-        return pixels * self.gain.to(pixels) + self.shift.to(pixels)
+        """(B, 3, h, w) normalised pixels under another light, some of them black or white."""
+        lit = pixels * self.gain.to(pixels) + self.shift.to(pixels)
+        if self.speckles is None:
+            return lit
+        chances = torch.stack([_chances(seed, lit) for seed in self.speckles.tolist()])[:, None]
+        salted = torch.where(chances >= 1 - self.speckled / 2, _WHITE.to(lit), lit)
+        return torch.where(chances < self.speckled / 2, _BLACK.to(lit), salted)
+
+
+def _chances(seed: int, pixels: Tensor) -> Tensor:
+    """(h, w) in [0, 1), the same on every device."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(pixels.shape[-2:], generator=generator).to(pixels.device)

@@ -101,16 +101,20 @@ class AugmentConfig:
         flip_horizontal, flip_vertical: whether half the images are mirrored.
         brightness, contrast: standard deviations of a random shift of each channel and a random gain, in
             units of the normalised image; 0 for none.
+        salt_and_pepper: share of the samples that become black or white (ICCV 2019, 4.1); 0 for none.
     """
 
     flip_horizontal: bool = True
     flip_vertical: bool = True
     brightness: float = 0.2
     contrast: float = 0.2
+    salt_and_pepper: float = 0.0
 
     def __post_init__(self) -> None:
         at_least("augment.brightness", self.brightness, 0)
         at_least("augment.contrast", self.contrast, 0)
+        if not 0 <= self.salt_and_pepper < 1:
+            raise InvalidInput("augment.salt_and_pepper", "a share in [0, 1)", self.salt_and_pepper)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class FoveationStep:
             pixels, truth = self._read(segmenter, one, drawn[n], draw.mirrored[n], weights)
             fed.append(blend(pixels, weights.to(pixels.device)))
             labels.append(truth)
-        tint = Augmentation(draw.mirrored[owner], draw.gain[owner], draw.shift[owner])
+        tint = draw.of(owner.tolist())
         scores = segmenter.score(tint.tint(torch.cat(fed)))
         scores = sampler.reading(scores, choice.weights.to(scores.device))
         return self._losses(scores, torch.cat(labels).to(scores.device), choice)
@@ -124,7 +124,7 @@ class FoveationStep:
         groups = [list(range(len(batch)))] if alike else [[n] for n in range(len(batch))]
         maps: list[Tensor] = []
         for group in groups:
-            part = Augmentation(draw.mirrored[group], draw.gain[group], draw.shift[group])
+            part = draw.of(group)
             seen = part.tint(part.mirror(torch.cat([overviews[n] for n in group])))
             maps += list(sampler.net(seen.to(device)))
         return [
