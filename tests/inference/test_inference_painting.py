@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from saccade import uniform_grid, unwarp, unwarp_labels
 from saccade.errors import InvalidInput
 from saccade.inference import one_patch
-from saccade.inference.painting import Painter
+from saccade.inference.painting import PaintedPatch
 from saccade.rasters import Window
 
 REGION = Window(40, 110, 25, 120)
 
 
-def painter(kind: str, classes: int, view: tuple[int, int], seed: int) -> Painter:
+def painter(kind: str, classes: int, view: tuple[int, int], seed: int) -> PaintedPatch:
     """Random scores on a grid that covers its region, bends inwards, or folds."""
     random = torch.Generator().manual_seed(seed)
     grid = uniform_grid(view)[0]
@@ -26,7 +26,7 @@ def painter(kind: str, classes: int, view: tuple[int, int], seed: int) -> Painte
     if kind == "folded":
         grid = (grid + 0.4 * torch.randn(grid.shape, generator=random)).clamp(-1, 1)
     scores = torch.randn((classes, *view), generator=random)
-    return Painter(one_patch(scores, grid, REGION))
+    return PaintedPatch(one_patch(scores, grid, REGION))
 
 
 @settings(max_examples=30, deadline=None)
@@ -51,4 +51,4 @@ def test_any_window_is_that_of_unwarp(kind, classes, view, seed, corner) -> None
 def test_scores_that_are_no_numbers_are_refused() -> None:
     scores = torch.full((2, 4, 4), float("nan"))
     with pytest.raises(InvalidInput, match="NaN"):
-        Painter(one_patch(scores, uniform_grid((4, 4))[0], REGION)).labels(REGION)
+        PaintedPatch(one_patch(scores, uniform_grid((4, 4))[0], REGION)).labels(REGION)

@@ -18,7 +18,7 @@ from saccade.grids import uniform_grid
 from saccade.inference.files import PICTURES, Job
 from saccade.inference.look import Looked, propose, whole_image
 from saccade.inference.mosaic import blend
-from saccade.inference.painting import Painter
+from saccade.inference.painting import PaintedPatch
 from saccade.inference.patches import Patch
 from saccade.inference.values import Values
 from saccade.inference.views import OwnPatches, TilePatches
@@ -231,7 +231,7 @@ _NO_VIEWS = Views(torch.zeros(1, 1, 1, 2), torch.zeros(1, dtype=torch.int64))
 
 def _by_rows(patches: list[Patch], size: tuple[int, int]) -> Tensor:
     """Blended values (h, w) of patches of one class each."""
-    out, painters = torch.zeros(size), [Painter(patch) for patch in patches]
+    out, painters = torch.zeros(size), [PaintedPatch(patch) for patch in patches]
     for top in range(0, size[0], 256):
         window = Window(top, min(top + 256, size[0]), 0, size[1])
         here = [patch for patch in painters if patch.region.intersection(window)]

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from saccade.inference.mosaic_kernels import NOTHING, add, choose, meet
-from saccade.inference.painting import Painter
+from saccade.inference.painting import PaintedPatch
 from saccade.inference.patches import Patches
 from saccade.rasters import Window
 from saccade.warp.bands import run_bands
@@ -63,7 +63,7 @@ def bands(
         yield from (Band(one.top, one.labels, one.shares) for one in found)
         return
     height, width = patches.size
-    held: dict[int, Painter] = {}
+    held: dict[int, PaintedPatch] = {}
     ends = np.array([(region.top, region.bottom) for region in patches.regions]).reshape(-1, 2)
     for top in range(start, height, rows):
         window = Window(top, min(top + rows, height), 0, width)
@@ -71,14 +71,14 @@ def bands(
         held = {n: held[n] for n in wanted if n in held}
         missing = [n for n in wanted if n not in held]
         if missing:
-            held |= dict(zip(missing, map(Painter, patches.look(missing)), strict=True))
+            held |= dict(zip(missing, map(PaintedPatch, patches.look(missing)), strict=True))
             if on_patches is not None:
                 on_patches(len(missing))
         here = [held[n] for n in wanted]
         yield Band(top, labels_of(here, window), shares_of(here, window, patches) if scores else None)
 
 
-def labels_of(patches: list[Painter], window: Window) -> NDArray[np.uint8]:
+def labels_of(patches: list[PaintedPatch], window: Window) -> NDArray[np.uint8]:
     """(rows, columns) uint8 class ids of a window."""
     if len(patches) == 1 and patches[0].region.intersection(window) == window:
         return patches[0].labels(window)
@@ -95,7 +95,7 @@ def labels_of(patches: list[Painter], window: Window) -> NDArray[np.uint8]:
 
 
 def _settle(
-    out: NDArray[np.uint8], differ: NDArray[np.bool_], patches: list[Painter], window: Window
+    out: NDArray[np.uint8], differ: NDArray[np.bool_], patches: list[PaintedPatch], window: Window
 ) -> None:
     """Gives the pixels on which patches differ the class of the highest sum."""
     for left in range(0, window.width, CELL):
@@ -118,7 +118,7 @@ def _thin(window: Window, classes: int) -> Iterator[Window]:
         yield Window(top, min(top + rows, window.bottom), window.left, window.right)
 
 
-def blend(patches: list[Painter], window: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def blend(patches: list[PaintedPatch], window: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The weighted sum of scores (K, rows, columns) and of weights (rows, columns), float32, of a window."""
     total = np.zeros((patches[0].classes, *window.size), np.float32)
     weights = np.zeros(window.size, np.float32)
@@ -134,7 +134,7 @@ def blend(patches: list[Painter], window: Window) -> tuple[NDArray[np.float32], 
     return total, weights
 
 
-def shares_of(here: list[Painter], window: Window, patches: Patches) -> NDArray[np.uint8]:
+def shares_of(here: list[PaintedPatch], window: Window, patches: Patches) -> NDArray[np.uint8]:
     """(rows, columns, K) uint8: each class's share of 255 in the patches that are ``here``; 0 without one."""
     out = np.zeros((*window.size, patches.classes), np.uint8)
     step = max(1, BLEND_VALUES // (patches.classes * window.height))

@@ -96,9 +96,7 @@ def averaged(first, last, base, strides, images, rest, levels, grid, out):
             y0, y1 = interval(pixel(grid[image, row, column, 1], height), tall, scale, height)
             left, many = cover(x0, x1, across, many)
             top, high = cover(y0, y1, down, high)
-            start, lines, over, step = level_lines(
-                levels, level, source, base, strides, rest, channels
-            )
+            start, lines, over, step = level_lines(levels, level, source, base, strides, rest, channels)
             start += top * lines + left * over
             if level == 0:
                 columns_of(base, start, (lines, over, step), down, high, many, channels, sums)
@@ -136,9 +134,7 @@ def averaged_to_grid(first, last, base, strides, images, rest, levels, grid, gra
             y0, y1 = interval(pixel(grid[image, row, column, 1], height), tall, scale, height)
             left, many = cover(x0, x1, across, many)
             top, high = cover(y0, y1, down, high)
-            start, lines, over, step = level_lines(
-                levels, level, source, base, strides, rest, channels
-            )
+            start, lines, over, step = level_lines(levels, level, source, base, strides, rest, channels)
             start += top * lines + left * over
             values, steps = base if level == 0 else rest, (lines, over, step)
             columns_of(values, start, steps, down, high, many, channels, sums)

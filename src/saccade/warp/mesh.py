@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,10 +45,12 @@ class Mesh:
         """Whether the triangles cover the image: borders reached, and an area to cover."""
         return min(self.size) > 1 and self.reaches_borders()
 
-    def with_heights(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    @cached_property
+    def heights(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """x, y and (2, h) the least and the greatest y of each row of nodes."""
         return self.x, self.y, np.stack([self.y.min(1), self.y.max(1)])
 
+    @cached_property
     def bins(self) -> tuple[np.ndarray, np.ndarray, float, int]:
         """Nodes by square bins, as ``nearest_kernels`` search them."""
         height, width = self.size
@@ -63,7 +66,7 @@ class Mesh:
             run(NO_BINS, missed)
             if not missed[0]:
                 return
-        run(self.bins(), missed)
+        run(self.bins, missed)
 
 
 def pixels(grid: Tensor, size: Sequence[int]) -> Tensor:

@@ -11,23 +11,14 @@ from torch import Tensor
 
 from saccade.errors import InvalidInput, nearest_name
 from saccade.grids.validate import require_grid, require_size, require_tensor
-from saccade.warp import labels_kernels as labels
 from saccade.warp import values_kernels as plain
 from saccade.warp.arrays import as_bits, flat, result_dtype, working_dtype
 from saccade.warp.bands import run_bands
-from saccade.warp.contour_kernels import BLOCK, MANY, survey
 from saccade.warp.mesh import Mesh, label_dtype, require_window, with_area
-from saccade.warp.score_kernels import HUGE, winners
+from saccade.warp.painting import Painter, Window, by_rows
 from saccade.warp.unwarp_reference import unwarp_labels_reference, unwarp_reference
 
 MODES = ("linear", "nearest")
-MOST_TRACED = 0.3
-"""Where more triangles than this share have three classes to choose from, painting all is quicker."""
-
-SMALLEST_BAND = 1 << 14
-"""Pixels worth a thread of their own."""
-
-Window = tuple[int, int, int, int]
 
 
 def unwarp(
@@ -103,7 +94,7 @@ def unwarp_labels(
     working, grid = with_area(scores.detach(), grid)
     out = torch.empty((len(grid), place[1] - place[0], place[3] - place[2]), dtype=dtype)
     for part, score, nodes in zip(out, working, grid, strict=True):
-        _label(part.numpy(), score, Mesh.of(nodes, size), place, mode == "linear", hole)
+        Painter(score, Mesh.of(nodes, size)).label(part.numpy(), place, hole, linear=mode == "linear")
     return out
 
 
@@ -126,48 +117,13 @@ def _checked(
     return require_size(size), require_window(window, size)
 
 
-def _by_rows(kernel: Any, place: Window, *arguments: Any) -> None:
-    rows, columns = place[1] - place[0], place[3] - place[2]
-    run_bands(kernel, rows, *arguments, smallest=max(1, SMALLEST_BAND // columns))
-
-
-def _label(out: np.ndarray, scores: Tensor, mesh: Mesh, place: Window, linear: bool, hole: int) -> None:
-    best, faults = np.empty(mesh.x.shape, np.int32), np.zeros(1, np.uint8)
-    nodes, readable = (mesh.x, mesh.y, best), _readable(scores)
-    smallest = max(1, SMALLEST_BAND // (len(scores) * mesh.x.shape[1]))
-    run_bands(winners, len(best), readable, best, faults, smallest=smallest)
-    if faults[0]:
-        raise InvalidInput("scores", "numbers", "NaN among them", "find where the network makes them")
-    if not linear:
-        _by_rows(labels.labelled_nearest, place, out, place, nodes, mesh.bins())
-        return
-    rows, columns = len(mesh.x) - 1, mesh.x.shape[1] - 1
-    kinds, spans = np.empty((rows, columns, 2), np.uint8), np.empty((rows, -(-columns // BLOCK), 3))
-    folded = np.zeros(mesh.size[0], np.uint8)
-    run_bands(survey, rows, nodes, readable, kinds, spans, folded, smallest=smallest)
-    if mesh.covers() and (kinds == MANY).mean() < MOST_TRACED:
-        _by_rows(labels.labelled_covering, place, out, place, nodes, readable, kinds, spans, folded)
-    else:
-        _by_rows(labels.labelled_anyhow, place, out, place, nodes, mesh.bins(), readable, kinds, spans, hole)
-
-
-def _readable(scores: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Scores (K, h, w) as ``score_kernels`` read them: values, table, strides, classes."""
-    if scores.element_size() > 2:
-        source, strides = flat(scores)
-        return source, np.empty(0, np.float32), strides, len(scores)
-    source, strides = flat(scores.view(torch.int16))
-    every = torch.arange(1 << 16, dtype=torch.int32).to(torch.int16).view(scores.dtype)
-    return source.view(np.uint16), every.float().clamp(-HUGE, HUGE).numpy(), strides, len(scores)
-
-
 def _gathered(values: Tensor, grid: Tensor, size: tuple[int, int], place: Window) -> Tensor:
     shape = (len(values), values.shape[1], place[1] - place[0], place[3] - place[2])
     out = values.new_empty(shape)
     for part, source, nodes in zip(as_bits(out), as_bits(values.detach()), grid, strict=True):
         mesh = Mesh.of(nodes, size)
-        arguments = (*flat(source), part.numpy(), place, mesh.with_heights(), mesh.bins())
-        _by_rows(plain.gathered, place, *arguments)
+        arguments = (*flat(source), part.numpy(), place, mesh.heights, mesh.bins)
+        by_rows(plain.gathered, place, *arguments)
     return out
 
 
@@ -179,8 +135,8 @@ class _Linear(torch.autograd.Function):
         ctx.save_for_backward(grid)
         ctx.size, ctx.place = size, place
         out = values.new_empty((*values.shape[:2], place[1] - place[0], place[3] - place[2]))
-        for part, source, nodes in zip(out, values.flatten(2), grid, strict=True):
-            _interpolate(part.detach().numpy(), source.contiguous().numpy(), Mesh.of(nodes, size), place)
+        for part, source, nodes in zip(out, values.detach(), grid, strict=True):
+            Painter(source, Mesh.of(nodes, size)).interpolate(part.detach().numpy(), place)
         return out
 
     @staticmethod
@@ -202,13 +158,6 @@ class _Nearest(torch.autograd.Function):
         return _scatter(gradients[0], ctx.saved_tensors[0], ctx.size, ctx.place, False), None, None, None
 
 
-def _interpolate(out: np.ndarray, values: np.ndarray, mesh: Mesh, place: Window) -> None:
-    def run(bins: Any, missed: np.ndarray) -> None:
-        _by_rows(plain.interpolated, place, values, out, place, mesh.with_heights(), bins, missed)
-
-    mesh.with_bins_if_needed(run)
-
-
 def _scatter(gradient: Tensor, grid: Tensor, size: tuple[int, int], place: Window, linear: bool) -> Tensor:
     """The transpose: what each node hands to the pixels of the window, summed over them."""
     batch, channels = gradient.shape[:2]
@@ -218,9 +167,9 @@ def _scatter(gradient: Tensor, grid: Tensor, size: tuple[int, int], place: Windo
         mesh = Mesh.of(nodes, size)
 
         def run(bins: Any, missed: np.ndarray, mesh: Mesh = mesh) -> None:
-            _by_rows(plain.sources, place, numbers, place, mesh.with_heights(), bins, linear, missed)
+            by_rows(plain.sources, place, numbers, place, mesh.heights, bins, linear, missed)
 
-        mesh.with_bins_if_needed(run) if linear else run(mesh.bins(), np.zeros(1, np.uint8))
-        pieces = (numbers, share.contiguous().numpy(), total, place, mesh.with_heights())
+        mesh.with_bins_if_needed(run) if linear else run(mesh.bins, np.zeros(1, np.uint8))
+        pieces = (numbers, share.contiguous().numpy(), total, place, mesh.heights)
         run_bands(plain.scattered, channels, *pieces)
     return torch.from_numpy(out).view(batch, channels, *grid.shape[1:3]).to(gradient.dtype)
