@@ -58,6 +58,7 @@ def test_every_row_and_point_of_the_papers_is_there() -> None:
         "iccv2019/table4": 8,
         "iccv2019/table5": 10,
         "foveation2020/table2": 33,  # eleven rows, three data sets
+        "foveation2020/fig2": 12,  # whole images at four rates, patches of three sizes, five widths reduced
     }
     found = {start: sum(name.startswith(start + "_") for name in names) for start in counted}
     assert found == counted

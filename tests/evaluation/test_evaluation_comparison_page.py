@@ -11,6 +11,7 @@ from comparisons import comparison_of, setting_of
 
 from saccade.evaluation.studies import Chart, Curve, Study, Table, Text
 from saccade.report import comparison as page
+from saccade.report.comparison_examples import best_arm
 from saccade.report.comparison_study import blocks_html, blocks_lines
 from saccade.report.comparison_words import factor, points
 
@@ -105,6 +106,33 @@ def test_a_factor_beyond_what_was_measured_says_so(shown):
     inf = float("inf")
     assert factor(Interval(inf, 2.5, inf), point, reference) == "> 4 [2.50, > 4]"
     assert factor(Interval(0, 0, 1.5), point, reference) == "≤ 1 [≤ 1, 1.50]"
+
+
+def test_what_was_never_measured_is_no_factor(shown):
+    """The reference stays below, and saw fewer pixels at each of its sizes."""
+    from saccade.metrics.bootstrap import Interval
+
+    found = comparison_of(shown, WRONG)
+    reference = found.of(found.reference)
+    wide = replace(reference[0], cost=replace(reference[0].cost, pixels=10**6))
+    inf = float("inf")
+    assert factor(Interval(inf, inf, inf), wide, reference) == "–"
+
+
+def test_another_budget_is_told_beside_the_gain(shown):
+    found = comparison_of(shown, {**WRONG, "boundary": (0.28, 0.19)})
+    outcomes = tuple(
+        replace(one, evaluation=replace(one.evaluation, cost=replace(one.evaluation.cost, pixels=96 * 2560)))
+        if one.case.arm.name == "deformation" and one.evaluation is not None else one
+        for one in found.outcomes
+    )  # fmt: skip
+    plain, wide = page.verdicts(found), page.verdicts(replace(found, outcomes=outcomes))
+    assert not any("times the pixels" in line for line in plain)
+    assert [line.startswith("deformation") for line in wide if "with 2,560 times the pixels" in line] == [
+        True
+    ]
+    assert best_arm(found) == "deformation"
+    assert best_arm(replace(found, outcomes=outcomes)) == "boundary"
 
 
 def test_a_study_has_its_question_and_its_blocks(shown):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from itertools import pairwise
 
@@ -93,3 +94,19 @@ def test_everything_stays_inside_the_picture():
     for node in tree.iter("circle"):
         assert 0 <= float(node.get("cx")) <= WIDTH
         assert 0 <= float(node.get("cy")) <= HEIGHT
+
+
+def test_numbers_on_a_long_axis_are_short_and_apart() -> None:
+    values = [512.0, 2048.0, 1310720.0, 5242880.0]
+    chart = line_chart([Line("a", values, [1, 2, 3, 4])], title="t", x_label="x", y_label="y", log_x=True)
+    ticks = re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="middle">([^<]+)</text>', chart)
+    places = [float(x) for x, text in ticks if text[0].isdigit()]
+    assert [text for _, text in ticks if text[0].isdigit()] == ["512", "2048", "1.31M", "5.24M"]
+    assert all(b - a > 40 for a, b in pairwise(places))
+
+
+def test_a_long_axis_has_round_numbers_where_its_own_are_long() -> None:
+    values = [0.0135004, 0.0222436, 0.0453509, 1.25608]
+    chart = line_chart([Line("a", values, [1, 2, 3, 4])], title="t", x_label="x", y_label="y", log_x=True)
+    assert "0.0135004" not in chart
+    assert ">0.1</text>" in chart

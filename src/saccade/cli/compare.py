@@ -122,7 +122,8 @@ def _setting(args: argparse.Namespace, study: Study | None, arms: list[Arm]) -> 
     lightning_device(args.device)
     limit = base.training.cache_gigabytes
     cache = SampleCache(None if limit is None else round(limit * 1e9))
-    fresh = args.jobs == 1 and not args.dry_run and not args.out.exists()
+    trains = study is None or study.trains
+    fresh = trains and args.jobs == 1 and not args.dry_run and not args.out.exists()
     keep = cache.keep if fresh else None  # else perhaps only the images of the split are needed
     with Progress("checking", None, "images", quiet=args.quiet) as progress:
         data = open_data(

@@ -16,6 +16,8 @@ LEFT, RIGHT, TOP, BOTTOM = 56, 130, 16, 44
 DASHES = ("", "7 4", "2 3", "9 3 2 3", "5 2", "1 5", "12 4", "4 2 1 2")
 MARKERS = ("circle", "square", "triangle", "diamond")
 COLOURS = len(DASHES)
+LONGEST = 5
+"""Letters of a number on an axis."""
 
 
 @dataclass(frozen=True)
@@ -107,17 +109,26 @@ def _horizontal(values: list[float], log: bool) -> tuple[Scale, list[float]]:
 
 
 def _log_steps(low: float, high: float, values: list[float]) -> list[float]:
-    """The values themselves where they are few, else round numbers."""
+    """The values themselves where they are few and short, else round numbers."""
     own = sorted(set(values))
-    if len(own) <= 6 and all(b >= 1.3 * a for a, b in pairwise(own)):
+    apart = max(1.3, (high / low) ** 0.13)  # room for a number
+    short = len(own) <= 6 and all(len(_tick(value)) <= LONGEST for value in own)
+    if short and all(b >= apart * a for a, b in pairwise(own)):
         return own
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for factors in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
+    for factors in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
         found = [round(factor * 10.0**k, 10) for k in powers for factor in factors]
         inside = [step for step in found if low <= step <= high]
         if len(inside) >= 3:
             return inside
     return inside or [low, high]
+
+
+def _tick(value: float) -> str:
+    """A number in few letters: ``0.25``, ``32768``, ``131k``, ``5.24M``."""
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:.3g}M"
+    return f"{value / 1e3:.3g}k" if abs(value) >= 1e5 else f"{value:g}"
 
 
 def _vertical(values: list[float], given: tuple[float, float] | None) -> tuple[Scale, list[float]]:
@@ -165,9 +176,11 @@ def _axes(
     for tick in y_ticks:
         y = to_y(tick)
         parts.append(f'<line class="gridline" x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_tick(tick)}</text>')
     for tick in x_ticks:
-        parts.append(f'<text x="{to_x(tick):.1f}" y="{bottom + 17}" text-anchor="middle">{tick:g}</text>')
+        parts.append(
+            f'<text x="{to_x(tick):.1f}" y="{bottom + 17}" text-anchor="middle">{_tick(tick)}</text>'
+        )
     parts.append(f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
     middle_x, middle_y = (LEFT + right) / 2, (TOP + bottom) / 2
     parts.append(f'<text x="{middle_x}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_label)}</text>')

@@ -68,10 +68,10 @@ def verdicts(compared: Comparison) -> list[str]:
 
 
 def _gain(compared: Comparison, point: Point) -> str:
-    found = compared.gain(point)
-    assert found is not None  # only points with a reference come here
+    found, other = compared.gain(point), compared.at(compared.reference, point.size)
+    assert found is not None and other is not None  # only points with a reference come here
     kind = {"win": "wins", "loss": "loses", "unclear": "no difference that is sure"}[found.verdict]
-    return f"{kind} ({words.points(found)[2:]} points)"
+    return f"{kind} ({words.points(found)[2:]} points{words.pixels_more(point, other)})"
 
 
 def _head(setting: Setting, study: Study | None) -> str:

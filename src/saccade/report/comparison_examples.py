@@ -12,7 +12,7 @@ from saccade.data.cache import Sample
 from saccade.evaluation.comparison.results import Comparison, Point
 from saccade.metrics import iou
 from saccade.report import figures
-from saccade.report.comparison_words import arm_name, sized
+from saccade.report.comparison_words import OTHER_BUDGET, arm_name, sized
 from saccade.report.examples import WIDTH, Looked, fitted
 from saccade.report.look import look_at
 from saccade.report.markup import Figure, figure, figure_html, text
@@ -37,13 +37,20 @@ class Difference:
 
 
 def best_arm(compared: Comparison) -> str | None:
-    """The arm that gains most over the reference, those that see labels left out."""
+    """The arm that gains most over the reference, of those that see no more pixels where there are any.
+
+    Arms that see the labels are left out.
+    """
     gains: dict[str, float] = {}
+    larger: set[str] = set()
     for point in compared.points.values():
-        found = compared.gain(point)
-        if found is not None and point.arm.name not in compared.sees_labels:
-            gains[point.arm.name] = gains.get(point.arm.name, 0.0) + found.value
-    return max(gains, key=lambda name: gains[name], default=None)
+        found, other = compared.gain(point), compared.at(compared.reference, point.size)
+        if found is None or other is None or point.arm.name in compared.sees_labels:
+            continue
+        gains[point.arm.name] = gains.get(point.arm.name, 0.0) + found.value
+        if point.pixels > OTHER_BUDGET * other.pixels:
+            larger.add(point.arm.name)
+    return max(gains, key=lambda name: (name not in larger, gains[name]), default=None)
 
 
 def differences(point: Point, other: Point, *, most: int = 2) -> list[Difference]:

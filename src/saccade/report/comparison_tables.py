@@ -17,15 +17,16 @@ def scores_table(compared: Comparison) -> str:
     rare = compared.by_frequency[0]
     reference = compared.of(compared.reference)
     head = [
-        "size", "sampler", "seeds", "mIoU", "gain, points", f"IoU of {compared.classes[rare]}",
+        "size", "sampler", "pixels", "seeds", "mIoU", "gain, points", f"IoU of {compared.classes[rare]}",
         "gain, points", f"times the pixels that {compared.reference.name} needs for the same mIoU",
     ]  # fmt: skip
     rows = []
     for point in by_size(compared):
         rows.append([
-            words.sized(point.size), text(words.arm_name(compared, point.arm.name)), str(len(point.seeds)),
-            words.seeds_spread(point.by_seed(lambda one: one.miou)), words.points(compared.gain(point)),
-            words.seeds_spread(class_scores(point, rare)), words.points(compared.gain(point, rare)),
+            words.sized(point.size), text(words.arm_name(compared, point.arm.name)), f"{point.pixels:,}",
+            str(len(point.seeds)), words.seeds_spread(point.by_seed(lambda one: one.miou)),
+            words.points(compared.gain(point)), words.seeds_spread(class_scores(point, rare)),
+            words.points(compared.gain(point, rare)),
             words.factor(equal_quality(compared, point), point, reference),
         ])  # fmt: skip
     caption = f"Mean ± deviation over the seeds; gains over {compared.reference.name} at the same size"

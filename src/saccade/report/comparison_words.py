@@ -9,6 +9,8 @@ from saccade.evaluation.comparison.arms import Size, named_size
 from saccade.evaluation.comparison.results import Comparison, Point
 from saccade.metrics.bootstrap import Interval
 
+OTHER_BUDGET = 1.25
+"""Times the pixels from which on two points are not of the same budget."""
 MARKS = {"win": "▲", "loss": "▼", "unclear": "·"}
 NOTE = (
     "Brackets hold 95 % of 4,000 bootstrap draws of images and seeds, the same images for all that is "
@@ -30,11 +32,16 @@ def score(found: Interval) -> str:
 
 
 def factor(found: Interval | None, point: Point, reference: Sequence[Point]) -> str:
-    """Times the pixels for equal quality, where it was measured: ``4.1 [3.3, > 4.0]``."""
+    """Times the pixels for equal quality, where it was measured: ``4.1 [3.3, > 4.0]``.
+
+    A dash where the reference is below at all its sizes and saw fewer pixels at each: nothing is known then.
+    """
     if found is None or math.isnan(found.value):
         return "–"
     least = min(one.pixels for one in reference) / point.pixels
     most = max(one.pixels for one in reference) / point.pixels
+    if math.isinf(found.value) and most < 1:
+        return "–"
 
     def said(value: float) -> str:
         if math.isinf(value):
@@ -53,6 +60,14 @@ def seeds_spread(values: Sequence[float]) -> str:
         return f"{mean:.3f}"
     deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
     return f"{mean:.3f} ± {deviation:.3f}"
+
+
+def pixels_more(point: Point, other: Point) -> str:
+    """``, with 2,560 times the pixels`` where a point sees more or fewer than the other; else nothing."""
+    times = point.pixels / other.pixels
+    if 1 / OTHER_BUDGET < times < OTHER_BUDGET:
+        return ""
+    return f", with {times:,.0f} times the pixels" if times >= 10 else f", with {times:.2g} times the pixels"
 
 
 def arm_name(compared: Comparison, name: str) -> str:

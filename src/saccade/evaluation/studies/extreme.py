@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from saccade.evaluation.comparison.arms import Arm, Setting, Size
+from saccade.evaluation.comparison.arms import Arm, Outcome, Setting, Size, named_size
+from saccade.evaluation.studies.blocks import Block, Text
 from saccade.evaluation.studies.parts import DOWNSAMPLERS
 from saccade.evaluation.studies.study import Study
 
@@ -24,11 +25,24 @@ def sizes(setting: Setting) -> Sequence[Size]:
     return sorted(found, key=lambda size: size[0] * size[1])
 
 
+def measure(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+    """How extreme the sizes are, which differs from what was meant where images are small."""
+    (height, width), _ = setting.data.sizes().most_common(1)[0]
+    said = [
+        f"{named_size(size)} one pixel in {height * width / (size[0] * size[1]):,.0f}"
+        for size in setting.sizes
+    ]
+    return [
+        Text(f"Of images of {named_size((height, width))} pixels the network sees at {', at '.join(said)}.")
+    ]
+
+
 EXTREME = Study(
     name="extreme",
     title="Extreme shrinking",
     question="What is left at 1/2500 of the pixels, and how many more does uniform sampling need?",
     source="ICLR 2022, 4.3",
     arms=arms,
+    measure=measure,
     sizes=sizes,
 )
