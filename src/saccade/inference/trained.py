@@ -16,10 +16,13 @@ LOOKED_AT = 15
 
 
 def trained_shrink(run: Run) -> float | None:
-    """Pixels of an image that a sample stood for along an axis in training; None where the images are gone.
+    """Pixels of an image that a sample stood for along an axis in training; None where nothing tells.
 
-    The median over some of the images in the data folder that the run names, by their headers.
+    As the run itself says; of runs that did not keep it the median over some of the images in the data folder
+    that they name, by their headers.
     """
+    if run.shrink is not None:
+        return run.shrink
     if run.config.data.path is None:
         return None
     try:

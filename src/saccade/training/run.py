@@ -38,6 +38,8 @@ class Run:
         classes: of its data.
         segmenter: with the weights of the checkpoint that was asked for, on the CPU, in evaluation mode.
         epoch: passes over the training images that these weights saw.
+        shrink: pixels of an image that a sample stood for along an axis, median over the images (or the parts
+            of them) of that epoch; None of runs that did not keep it.
     """
 
     path: Path
@@ -45,6 +47,7 @@ class Run:
     classes: ClassTable
     segmenter: Segmenter
     epoch: int
+    shrink: float | None = None
 
 
 def load_run(path: Path | str, checkpoint: str = "best") -> Run:
@@ -71,7 +74,7 @@ def load_run(path: Path | str, checkpoint: str = "best") -> Run:
         segmenter.load_state_dict(state)
     except RuntimeError as error:
         raise FileProblem(file, f"weights that fit {CONFIG}", "others", "train the run anew") from error
-    return Run(root, config, classes, segmenter.eval(), int(saved["epoch"]) + 1)
+    return Run(root, config, classes, segmenter.eval(), int(saved["epoch"]) + 1, saved.get("shrink"))
 
 
 def open_config(root: Path) -> tuple[Config, ClassTable]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod, sqrt
+from statistics import median
 from typing import Any
 
 import lightning as L
@@ -58,6 +60,7 @@ class SegmentationTask(L.LightningModule):
         self.foveation = FoveationStep(config) if config.sampler.name == "foveation" else None
         self.overviews = Overviews()
         self.confusion = ConfusionMatrix(len(class_names))
+        self.shrinks: list[float] = []
 
     def configure_optimizers(self) -> Any:
         options = self.config.optimizer
@@ -76,6 +79,7 @@ class SegmentationTask(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["training_images"] = self.training_images
+        checkpoint["shrink"] = median(self.shrinks) if self.shrinks else None
 
     def transfer_batch_to_device(
         self, batch: list[Sample], device: torch.device, dataloader_idx: int
@@ -87,6 +91,7 @@ class SegmentationTask(L.LightningModule):
         """Puts the stage in force: which half learns in this epoch, and whether it is validated."""
         self.trainer.check_val_every_n_epoch = 1 if self._is_validated() else self.config.all_epochs + 1
         torch.manual_seed(seed_of(self.config.training.seed, self.current_epoch, self.global_rank))
+        self.shrinks.clear()
         sampler_learns, network_learns = self.stage()
         self.segmenter.sampler.requires_grad_(sampler_learns)
         self.segmenter.network.requires_grad_(network_learns)
@@ -108,6 +113,7 @@ class SegmentationTask(L.LightningModule):
     def training_step(self, batch: list[Sample], batch_index: int) -> Tensor:
         if self.config.data.cropping.random:
             batch = random_parts(batch, self.config.data.cropping, self._seed(batch_index, PARTS))
+        self.shrinks += [self._shrink(one.size) for one in batch]
         draw = self._draw(len(batch), batch_index)
         if self.foveation is not None:
             moment = Moment(
@@ -127,6 +133,10 @@ class SegmentationTask(L.LightningModule):
             on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True,
         )  # fmt: skip
         return loss
+
+    def _shrink(self, size: tuple[int, int]) -> float:
+        """Pixels along an axis that a sample stands for: what predictions should come near to."""
+        return sqrt(prod(size) / prod(self.segmenter.sampler.for_image(size).size))
 
     def _losses(self, batch: list[Sample], draw: Augmentation) -> tuple[Tensor, Tensor]:
         """The mean over the images, of which only those with views of one size are taken together."""
