@@ -13,7 +13,7 @@ from saccade.evaluation.studies import Chart, Curve, Study, Table, Text
 from saccade.report import comparison as page
 from saccade.report.comparison_examples import best_arm
 from saccade.report.comparison_study import blocks_html, blocks_lines
-from saccade.report.comparison_words import factor, points
+from saccade.report.comparison_words import ONE_SEED, factor, points
 
 
 @pytest.fixture
@@ -106,6 +106,22 @@ def test_a_factor_beyond_what_was_measured_says_so(shown):
     inf = float("inf")
     assert factor(Interval(inf, 2.5, inf), point, reference) == "> 4 [2.50, > 4]"
     assert factor(Interval(0, 0, 1.5), point, reference) == "≤ 1 [≤ 1, 1.50]"
+
+
+def test_one_seed_is_said_to_tell_of_the_images_alone(shown):
+    one, two = (page.comparison_page(made, comparison_of(made, WRONG)) for made in (
+        replace(shown, seeds=(0,)), replace(shown, seeds=(0, 1)),
+    ))  # fmt: skip
+    assert ONE_SEED in one
+    assert ONE_SEED not in two
+
+
+def test_a_win_does_not_look_like_nothing():
+    from saccade.metrics.bootstrap import Interval
+
+    assert points(Interval(0.0004, 0.0001, 0.0007)) == "▲ +0.04 [0.01, 0.07]"
+    assert points(Interval(0.02, 0.01, 0.03)) == "▲ +2.0 [1.0, 3.0]"
+    assert points(Interval(0.0, 0.0, 0.0)) == "· +0.0 [0.0, 0.0]"
 
 
 def test_what_was_never_measured_is_no_factor(shown):

@@ -44,14 +44,15 @@ def comparison_page(
 
 def comparison_lines(compared: Comparison) -> list[str]:
     """The scores for a terminal."""
-    lines = [f"{'size':<10}{'sampler':<18}{'mIoU':<18}{'gain, points':<24}times the pixels"]
     reference = compared.of(compared.reference)
+    rows = [("size", "sampler", "mIoU", "gain, points", "times the pixels")]
     for point in tables.by_size(compared):
-        scores = words.seeds_spread(point.by_seed(lambda one: one.miou))
-        pixels = words.factor(equal_quality(compared, point), point, reference)
-        name = words.arm_name(compared, point.arm.name)
-        gain = words.points(compared.gain(point))
-        lines.append(f"{named_size(point.size):<10}{name:<18}{scores:<18}{gain:<24}{pixels}".rstrip())
+        rows.append((
+            named_size(point.size), words.arm_name(compared, point.arm.name),
+            words.seeds_spread(point.by_seed(lambda one: one.miou)), words.points(compared.gain(point)),
+            words.factor(equal_quality(compared, point), point, reference),
+        ))  # fmt: skip
+    lines = words.aligned(rows)
     return [*lines, *(f"failed: {one.case.name}: {one.failure}" for one in compared.failures)]
 
 

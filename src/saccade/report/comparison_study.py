@@ -11,7 +11,7 @@ from saccade.evaluation.studies.blocks import Block, Cell, Chart, Table, Text
 from saccade.evaluation.studies.study import Study
 from saccade.report.chart import Line, line_chart, round_range
 from saccade.report.comparison_charts import charts
-from saccade.report.comparison_words import sized
+from saccade.report.comparison_words import aligned, sized
 from saccade.report.markup import number, table, text
 
 
@@ -32,9 +32,7 @@ def blocks_lines(blocks: Sequence[Block]) -> list[str]:
     for block in blocks:
         if isinstance(block, Table):
             rows = [block.head, *([_plain(cell) for cell in row] for row in block.rows)]
-            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-            lines.append(block.caption)
-            lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+            lines += [block.caption, *aligned(rows)]
     return lines
 
 

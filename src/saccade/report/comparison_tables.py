@@ -30,7 +30,8 @@ def scores_table(compared: Comparison) -> str:
             words.factor(equal_quality(compared, point), point, reference),
         ])  # fmt: skip
     caption = f"Mean ± deviation over the seeds; gains over {compared.reference.name} at the same size"
-    return table(head, rows, caption=caption) + f'<p class="soft">{text(words.NOTE)}{_star(compared)}</p>'
+    notes = [words.NOTE, *([words.ONE_SEED] if len(compared.setting.seeds) == 1 else []), _star(compared)]
+    return table(head, rows, caption=caption) + f'<p class="soft">{text(" ".join(filter(None, notes)))}</p>'
 
 
 def cost_table(compared: Comparison) -> str:
@@ -157,6 +158,4 @@ def class_scores(point: Point, k: int) -> list[float]:
 
 
 def _star(compared: Comparison) -> str:
-    return (
-        " * sees the true labels: no bound that a real sampler could reach." if compared.sees_labels else ""
-    )
+    return "* sees the true labels: no bound that a real sampler could reach." if compared.sees_labels else ""

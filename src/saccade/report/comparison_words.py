@@ -17,13 +17,17 @@ NOTE = (
     "compared. ▲ a win, ▼ a loss: the interval excludes zero; · neither."
 )
 
+ONE_SEED = "With one seed the brackets tell of the images alone, not of what another training would give."
+
 
 def points(found: Interval | None) -> str:
     """A gain in points: ``▲ +3.1 [2.5, 3.7]``."""
     if found is None or math.isnan(found.value):
         return "–"
-    value, low, high = (round(100 * x, 1) + 0.0 for x in (found.value, found.low, found.high))
-    return f"{MARKS[found.verdict]} {value:+.1f} [{low:.1f}, {high:.1f}]"
+    sure = found.verdict != "unclear"
+    digits = 2 if sure and min(abs(found.low), abs(found.high)) < 0.0005 else 1  # no win of [0.0, 0.1]
+    value, low, high = (round(100 * x, digits) + 0.0 for x in (found.value, found.low, found.high))
+    return f"{MARKS[found.verdict]} {value:+.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def score(found: Interval) -> str:
@@ -78,3 +82,9 @@ def arm_name(compared: Comparison, name: str) -> str:
 def sized(size: Size) -> str:
     """``32 x 64``."""
     return " x ".join(named_size(size).split("x"))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of equally many cells as lines, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from saccade.evaluation.comparison.arms import Arm, Setting
+from saccade.evaluation.comparison.arms import Arm, Outcome, Setting
+from saccade.evaluation.studies.blocks import Block, Text
 from saccade.evaluation.studies.parts import DEFORMATION, UNIFORM
 from saccade.evaluation.studies.study import Study
 
@@ -24,12 +25,19 @@ def _arm(radius: int) -> Arm:
     return Arm(f"radius-{radius}", options, float(radius))
 
 
+def measure(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+    grid = setting.base.sampler.grid
+    reach = " of its own radius" if grid == "attraction" else ", which has no radius"
+    return [Text(f"radius-N is attraction of that radius; deformation is the {grid} grid{reach}.")]
+
+
 RADIUS = Study(
     name="radius",
     title="The radius of attraction",
     question="How far should a dense place pull samples from?",
     source="ICLR 2022, 3.1",
     arms=arms,
+    measure=measure,
     value_name="radius, pixels of the density",
     log_value=True,
 )
