@@ -150,7 +150,7 @@ def test_every_study_says_what_it_asks_and_its_arms_can_be_built(name, six_scene
     study = load_study(name)
     assert study.name == name
     assert study.question.endswith("?")
-    setting = setting_of(six_scenes, "foveation.shrink=4")
+    setting = setting_of(six_scenes)
     if study.sizes is not None:
         setting = replace(setting, sizes=tuple(study.sizes(setting)))
     cases = cases_of(setting, list(study.arms(setting)))

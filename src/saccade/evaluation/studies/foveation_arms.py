@@ -17,10 +17,16 @@ def bank_of(setting: Setting) -> tuple[int, ...]:
     return given or default_bank(setting.sizes[0], list(setting.data.sizes("train")))
 
 
+def overview_of(setting: Setting) -> tuple[str, ...]:
+    """The setting's overview, or where that leaves gaps between patches, one of two pixels in each."""
+    most = max(1, min(min(size) for size in setting.sizes) // 2)
+    return () if setting.base.foveation.shrink <= most else (f"foveation.shrink={most}",)
+
+
 def arms(setting: Setting) -> Sequence[Arm]:
     """The baselines and estimators of arXiv 2020, Table 2, but for the ensemble, which needs other runs."""
     bank = bank_of(setting)
-    shared = (*FOVEATION, f"foveation.bank={list(bank)}")
+    shared = (*FOVEATION, f"foveation.bank={list(bank)}", *overview_of(setting))
     fixed = [
         Arm(f"fixed{n}", (*shared, "foveation.estimator=fixed", f"foveation.field={n}"))
         for n in range(len(bank))
@@ -34,7 +40,7 @@ def field_arms(setting: Setting) -> Sequence[Arm]:
     return [
         Arm(
             f"width-{width}",
-            (*FOVEATION, f"foveation.bank=[{width}]", "foveation.estimator=fixed"),
+            (*FOVEATION, f"foveation.bank=[{width}]", "foveation.estimator=fixed", *overview_of(setting)),
             float(width),
         )
         for width in bank_of(setting)
