@@ -108,6 +108,7 @@ def test_any_values_read_back_the_same(
         ("sampler.floor=0", "in (0, 1] for the elastic grid"),
         ("sampler.channels=[]", "sampler.channels"),
         ("sampler.channels=[3]", "as many as sampler.channels"),
+        ("sampler.channels=[8, 8, 3]", "give sampler.net=null for the net that has them"),
         ("sampler.edge_weights=[-1, 2]", "sampler.edge_weights"),
         ("sampler.edge_weights=rare", "did you mean 'rarity'?"),
         ("sampler.radius=0", "sampler.radius"),

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from training_runs import assert_same_weights, rows, weights_of
 
 from saccade.data import DataFolder, open_data
 from saccade.data.scenes import make_scenes
 from saccade.errors import FileProblem, InvalidInput, SaccadeError, UsageError
+from saccade.samplers import DensityNet
 from saccade.training import Config, Run, load_run, train
 from saccade.training.loop import Interrupted
 
@@ -204,6 +206,15 @@ def test_what_is_refused_leaves_the_old_run_in_place(
         tiny_train("run", *options, overwrite=True)
     assert_same_weights(weights_of(run), kept)
     assert load_run(run.path).config == run.config
+
+
+def test_a_run_of_before_density_nets_had_names_keeps_the_papers(tiny_train: Train) -> None:
+    run = tiny_train("run", "sampler.net=null")
+    options = yaml.safe_load((run.path / "config.yaml").read_text())
+    del options["sampler"]["net"]
+    (run.path / "config.yaml").write_text(yaml.safe_dump(options))
+    assert load_run(run.path).config == run.config
+    assert isinstance(load_run(run.path).segmenter.sampler.net, DensityNet)
 
 
 def test_a_folder_that_is_no_run_is_never_touched(tiny_train: Train, tmp_path: Path) -> None:

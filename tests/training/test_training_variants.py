@@ -187,7 +187,7 @@ def test_a_loss_that_is_not_finite_is_one_clear_line(
     [
         ("training.precision=bf16-mixed",),
         ("training.precision=bf16-mixed", "loss.through_grid=true", "sampler.grid=attraction"),
-        ("sampler.dilations=[1,2,4]", "training.precision=bf16-mixed"),
+        ("sampler.net=null", "sampler.dilations=[1,2,4]", "training.precision=bf16-mixed"),
         ("sampler.net=small:2", "loss.through_grid=true"),
         ("loss.segmentation=focal", "loss.edge=mse", "loss.edge_weight=100", "loss.class_weights=[1,2,3,4]"),
         ("training.batch_size=9",),

@@ -19,6 +19,10 @@ from saccade.segmenter import Segmenter
 from saccade.training.build import build_segmenter
 from saccade.training.config import Config
 from saccade.training.configfile import read_config, save_config
+from saccade.training.sampler_options import SamplerConfig
+
+BEFORE = Config(sampler=SamplerConfig(net=None))
+"""What a run had that does not name an option, since there was none yet: it keeps all that there are."""
 
 CONFIG, ENVIRONMENT, METRICS, CHECKPOINTS = "config.yaml", "environment.json", "metrics.csv", "checkpoints"
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -82,7 +86,7 @@ def open_config(root: Path) -> tuple[Config, ClassTable]:
     if not (root / CONFIG).is_file():
         found = f"no {CONFIG} in it" if root.is_dir() else "a file" if root.exists() else "no such folder"
         raise FileProblem(root, "a run folder made by saccade train", found)
-    config = read_config(root / CONFIG)
+    config = read_config(root / CONFIG, base=BEFORE)
     if config.classes is None:
         raise FileProblem(root / CONFIG, "the classes of a run", "none", "train the run anew")
     return config, classes_from_dict(config.classes, root / CONFIG)

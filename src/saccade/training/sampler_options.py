@@ -13,6 +13,10 @@ SAMPLERS = ("deformation", "boundary", "uniform", "oracle", "foveation")
 ESTIMATORS = ("mean", "mode", "gumbel", "reinforce", "fixed", "random", "average", "ensemble")
 
 
+CHANNELS, DILATIONS = (24, 24, 3), (1, 1, 1)
+"""The density net of ICLR 2022."""
+
+
 @dataclass(frozen=True)
 class SamplerConfig:
     """Where to look.
@@ -29,10 +33,10 @@ class SamplerConfig:
         floor: smallest share of attention that any place gets, 0 to 1; smaller gathers more.
         radius: of the attraction, in pixels of the density; default a quarter of its short axis.
         cover: the attraction's outermost samples stay on the border; false as published.
-        net: name of the network that makes the density, as ``network.name``; default the paper's few
+        net: name of the network that makes the density, as ``network.name``; None for the paper's few
             convolutions, of ``channels`` and ``dilations``.
-        channels: of the density net's 3x3 layers.
-        dilations: of the same layers.
+        channels: of the 3x3 layers of the paper's density net, or of the foveation net.
+        dilations: of the layers of the paper's density net.
         blur: of the edges that the density is taught, in pixels of the density.
         edge_weights: how much edges count by class: "rarity" (1 / sqrt of the share of pixels), "equal" (as
             published), or one number a class.
@@ -47,9 +51,9 @@ class SamplerConfig:
     floor: float = 0.1
     radius: int | None = None
     cover: bool = True
-    net: str | None = None
-    channels: tuple[int, ...] = (24, 24, 3)
-    dilations: tuple[int, ...] = (1, 1, 1)
+    net: str | None = "small:8"
+    channels: tuple[int, ...] = CHANNELS
+    dilations: tuple[int, ...] = DILATIONS
     blur: float = 1.0
     edge_weights: str | tuple[float, ...] = "rarity"
 
@@ -72,6 +76,10 @@ class SamplerConfig:
         if len(self.channels) != len(self.dilations):
             got = f"{len(self.channels)} channels and {len(self.dilations)} dilations"
             raise InvalidInput("sampler.dilations", "as many as sampler.channels", got)
+        layers = (self.channels, self.dilations)
+        if self.name == "deformation" and self.net is not None and layers != (CHANNELS, DILATIONS):
+            fix = "give sampler.net=null for the net that has them"
+            raise InvalidInput("sampler.channels and sampler.dilations", "left out", layers, fix)
 
     def _require_fit(self) -> None:
         for given in (self.size, self.overview, self.density):
