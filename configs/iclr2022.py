@@ -16,7 +16,7 @@ TRAINING: Options = {
     "augment": {"flip_vertical": False, "brightness": 0.0, "contrast": 0.0},
 }
 ATTRACTION: Options = {
-    "sampler": {"grid": "attraction", "floor": 0.0, "cover": False, "edge_weights": "equal"}
+    "sampler": {"net": None, "grid": "attraction", "floor": 0.0, "cover": False, "edge_weights": "equal"}
 }
 JOINT: Options = {"loss": {"edge": "mse", "edge_weight": 100.0, "through_grid": True}}
 UNIFORM: Options = {"sampler": {"name": "uniform"}}
