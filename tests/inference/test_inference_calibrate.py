@@ -12,7 +12,7 @@ from saccade.inference import calibrate
 def test_a_view_is_measured_once_for_a_network_and_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[tuple[int, int]] = []
 
-    def measure(_segmenter: Segmenter, view: tuple[int, int]) -> calibrate.ViewCost:
+    def measure(_segmenter: Segmenter, view: tuple[int, int], **_: bool) -> calibrate.ViewCost:
         measured.append(view)
         return calibrate.ViewCost(view[0], 0.0, 0, False)
 

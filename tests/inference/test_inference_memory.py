@@ -35,6 +35,19 @@ RUN = """
 predict_image(model, Job(Path(sys.argv[1]), Path(sys.argv[2]), extras), Settings(CLASSES, look))
 print(int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024)
 """
+WITHIN = """
+import re
+from dataclasses import replace
+from saccade.errors import InvalidInput
+job = Job(Path(sys.argv[1]), Path(sys.argv[2]))
+try:
+    predict_image(model, job, Settings(CLASSES, replace(look, memory=1)))
+except InvalidInput as refused:
+    least = int(re.search("at least ([0-9]+)MB", str(refused))[1]) * 10**6
+allowed = least + (16 << 20)
+predict_image(model, job, Settings(CLASSES, replace(look, memory=allowed)))
+print(allowed, int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +64,23 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def told_by(program: str, image: Path, out: Path, **look: object) -> int:
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,000 x 64,000 in tiles of 256 without levels: kept in memory where nothing forbids it, in wide rows."""
+    path = tmp_path_factory.mktemp("plain") / "plain.tif"
+    tile = np.arange(256 * 256 * 3, dtype=np.uint32).reshape(256, 256, 3).astype(np.uint8)
+    options = {"photometric": "rgb", "tile": (256, 256), "compression": "deflate", "metadata": None}
+    with tifffile.TiffWriter(path) as file:
+        file.write((tile for _ in range(4 * 250)), shape=(1000, 64000, 3), dtype="uint8", **options)
+    return path
+
+
+def told_by(program: str, image: Path, out: Path, **look: object) -> list[int]:
     here = str(Path(__file__).parent)
     command = [sys.executable, "-c", START + program, str(image), str(out), here, json.dumps(look)]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [int(word) for word in done.stdout.split()]
 
 
 pytestmark = pytest.mark.skipif(
@@ -64,6 +90,14 @@ pytestmark = pytest.mark.skipif(
 
 def test_a_run_keeps_under_what_the_plan_foresees(wide: Path, tmp_path: Path) -> None:
     look = {"mode": "whole", "extras": ["scores"]}
-    planned = told_by(PLANNED, wide, tmp_path, **look)
-    peak = told_by(RUN, wide, tmp_path / "l.ome.tif", **look)
+    (planned,) = told_by(PLANNED, wide, tmp_path, **look)
+    (peak,) = told_by(RUN, wide, tmp_path / "l.ome.tif", **look)
     assert peak <= planned < 1.4 * peak
+
+
+@pytest.mark.parametrize("look", [{"mode": "whole"}, {"mode": "tiles", "tile": [1000, 8000]}])
+def test_a_run_keeps_under_the_memory_that_it_is_allowed(look: dict, plain: Path, tmp_path: Path) -> None:
+    """The least that is not refused; a run that is not told of it takes more."""
+    allowed, peak = told_by(WITHIN, plain, tmp_path / "within.ome.tif", **look)
+    (free,) = told_by(RUN, plain, tmp_path / "free.ome.tif", **look)
+    assert peak <= allowed < free

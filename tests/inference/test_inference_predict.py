@@ -11,9 +11,10 @@ from PIL import Image
 
 from saccade import unwarp_labels
 from saccade.data.classes import ClassTable
-from saccade.errors import FileProblem, SaccadeError, UsageError
+from saccade.errors import FileProblem, InvalidInput, SaccadeError, UsageError
 from saccade.inference import (
     Job,
+    Look,
     Settings,
     list_jobs,
     make_folder,
@@ -24,6 +25,7 @@ from saccade.inference import (
     still_to_do,
 )
 from saccade.inference import image as image_room
+from saccade.inference.many import Worker, predict_in_processes
 from saccade.samplers import DeformationSampler, OracleSampler, UniformSampler
 from saccade.segmenter import Segmenter
 
@@ -163,6 +165,19 @@ def test_an_image_too_large_for_the_memory_is_one_fault_among_others(
     jobs = [Job(photos / "a.jpg", tmp_path / "a.png")]
     (outcome,) = predict_all(SEGMENTER, jobs, Settings(CLASSES))
     assert "not enough memory" in str(outcome.fault) and "a.jpg" in str(outcome.fault)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_memory_that_suffices_for_no_image_is_refused_before_the_first(photos: Path, processes: int) -> None:
+    jobs = [Job(photos / name, photos / f"{name}.png") for name in ("a.jpg", "b.png")]
+    settings = Settings(CLASSES, Look(memory=10**7))
+    worker = Worker(photos, "best", "cpu", 1)
+    many = processes > 1
+    found = (
+        predict_in_processes(worker, jobs, settings, 2) if many else predict_all(SEGMENTER, jobs, settings)
+    )
+    with pytest.raises(InvalidInput, match=r"--memory to be at least \d+MB, what the program takes .* 10MB"):
+        next(found)
 
 
 def test_a_defect_is_not_taken_for_a_bad_image(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from math import sqrt
 from weakref import WeakKeyDictionary
 
@@ -46,23 +47,27 @@ class ViewCost:
 
 
 def cost_of_view(segmenter: Segmenter, view: tuple[int, int]) -> ViewCost:
-    """:func:`measure_view`, measured once for a network and a size, however many images follow."""
+    """The memory of a view, measured once for a network and a size, however many images follow.
+
+    Operations and time are left out: counting them takes 80 MB itself.
+    """
     known = _KNOWN.setdefault(segmenter.network, {})
     key = (view, segmenter.sampler.overview_size)
     if key not in known:
-        known[key] = measure_view(segmenter, view)
+        known[key] = measure_view(segmenter, view, memory_alone=True)
     return known[key]
 
 
 _KNOWN: WeakKeyDictionary[nn.Module, dict[tuple, ViewCost]] = WeakKeyDictionary()
 
 
-def measure_view(segmenter: Segmenter, view: tuple[int, int]) -> ViewCost:
+def measure_view(segmenter: Segmenter, view: tuple[int, int], *, memory_alone: bool = False) -> ViewCost:
     """Looks at a blank image: once to count, once to see the memory, a few times for the time."""
     scale = min(1.0, sqrt(LARGEST / (view[0] * view[1])))
     tried = max(1, round(view[0] * scale)), max(1, round(view[1] * scale))
     blank = MemorySource(Pyramid.of(torch.full((1, 3, *tried), 127, dtype=torch.uint8)))
-    cost = _measured(segmenter, lambda: look(segmenter, blank, [Window.full(tried)], view=tried))
+    call = partial(look, segmenter, blank, [Window.full(tried)], view=tried)
+    cost = _memory_of(segmenter, call) if memory_alone else _measured(segmenter, call)
     factor = view[0] * view[1] / (tried[0] * tried[1])
     margin = MEMORY_MARGIN if factor > 1 else 1.0
     return replace(
@@ -77,6 +82,14 @@ def measure_patch(segmenter: Segmenter, patches: OwnPatches) -> ViewCost:
     """Looks at one patch of the image itself, in the middle."""
     middle = len(patches.regions) // 2
     return _measured(segmenter, lambda: patches.look([middle]))
+
+
+def _memory_of(segmenter: Segmenter, call: Callable[[], object]) -> ViewCost:
+    device = segmenter.mean.device
+    with evaluating(segmenter):
+        call()
+        used = peak_memory(call, device) or 0
+    return ViewCost(0, 0.0, used, device.type == "cuda")
 
 
 def _measured(segmenter: Segmenter, call: Callable[[], object]) -> ViewCost:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from saccade.errors import SaccadeError, UsageError
-from saccade.inference.estimate import resident_memory
+from saccade.errors import InvalidInput, SaccadeError, UsageError
+from saccade.inference.estimate import WARM, resident_memory
 from saccade.inference.files import Job
 from saccade.inference.image import Done, Settings, predict_image
 from saccade.segmenter import Segmenter
@@ -58,9 +58,27 @@ def predict_one(
 def predict_all(
     segmenter: Segmenter, jobs: Iterable[Job], settings: Settings, *, on_progress: OnProgress | None = None
 ) -> Iterator[Outcome]:
-    """Predicts every job here, in order."""
+    """Predicts every job here, in order.
+
+    Raises:
+        InvalidInput: before the first job, when the memory suffices for no image at all.
+    """
+    _require_memory(settings.look.memory, 1)
     for job in jobs:
         yield predict_one(segmenter, job, settings, on_progress)
+
+
+def _require_memory(given: int | None, processes: int) -> None:
+    """Refuses at once what every single image would be refused for: less than the program takes without any.
+
+    Beside several processes there is this one, which starts them.
+    """
+    here = resident_memory()
+    least = processes * (here + WARM) + (here if processes > 1 else 0)
+    if given is not None and given < least:
+        expected = f"at least {-(-least // 10**6)}MB, what the program takes without any image"
+        fix = "use fewer --jobs" if processes > 1 else "leave it out, or give 2GB"
+        raise InvalidInput("--memory", expected, f"{given // 10**6}MB", fix)
 
 
 @dataclass(frozen=True)
@@ -87,8 +105,12 @@ def predict_in_processes(
 
     A process that the system kills ends its image with a fault; images that were not begun follow in new
     processes.
+
+    Raises:
+        InvalidInput: before the first job, when the memory suffices for no image at all.
     """
     look = settings.look
+    _require_memory(look.memory, processes)
     share = None if look.memory is None else max(0, look.memory - resident_memory()) // processes
     settings = replace(settings, look=replace(look, memory=share))
     waiting = list(jobs)
