@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
     from saccade.evaluation.studies import load_study
 
     study = load_study(args.study) if args.study else None
+    if study is not None and (args.samplers or args.set):
+        raise UsageError("a study has its own samplers; leave --samplers and --set out, or --study")
     asked_arms = _arms(args) if study is None else []
     require_place(args.out)
     setting = _setting(args, study, asked_arms)
@@ -89,7 +91,7 @@ def _list_studies() -> int:
 
     for name in STUDIES:
         study = load_study(name)
-        print(f"{name:<16}{study.title} ({study.source})")
+        print(f"{name:<18}{study.title} ({study.source})")
     return 0
 
 

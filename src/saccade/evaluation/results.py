@@ -119,20 +119,20 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """The object that ``saccade evaluate --json`` prints: numbers, or None where there is no value."""
         return {
-            "miou": value(self.miou),
+            "miou": finite(self.miou),
             "iou": self._by_class(iou(self.confusion)),
             "pixel_accuracy": self._by_class(pixel_accuracy(self.confusion)),
             "label_recovery": {
-                "miou": None if self.recovery is None else value(miou(self.recovery)),
+                "miou": None if self.recovery is None else finite(miou(self.recovery)),
                 "iou": self._by_class(None if self.recovery is None else iou(self.recovery)),
             },
-            "boundary_iou": value(self.boundary_iou.nanmean().item()),
+            "boundary_iou": finite(self.boundary_iou.nanmean().item()),
             "trimap_accuracy": {
-                str(width): value(score)
+                str(width): finite(score)
                 for width, score in zip(self.widths, self.trimap_accuracy.tolist(), strict=True)
             },
             "recall_by_size": {
-                name: [value(quarter.recall) for quarter in self.recall_by_size(k)]
+                name: [finite(quarter.recall) for quarter in self.recall_by_size(k)]
                 for k, name in enumerate(self.classes)
             },
             "sampling_ratio": self._by_class(self.sampling_ratio),
@@ -145,9 +145,9 @@ class Evaluation:
 
     def _by_class(self, scores: Tensor | None) -> dict[str, float | None]:
         numbers = [math.nan] * len(self.classes) if scores is None else scores.tolist()
-        return {name: value(number) for name, number in zip(self.classes, numbers, strict=True)}
+        return {name: finite(number) for name, number in zip(self.classes, numbers, strict=True)}
 
 
-def value(number: float) -> float | None:
+def finite(number: float) -> float | None:
     """A number that JSON has: None for nan and infinity."""
     return number if math.isfinite(number) else None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from saccade.evaluation.evaluate import LabelledImage
-from saccade.evaluation.results import value
+from saccade.evaluation.results import finite
 from saccade.grids import folds, resize_grid, uniform_grid
 from saccade.metrics import iou, miou, recovery_counts, sampling_counts, sampling_ratio
 from saccade.metrics.distances import squared_distance_to_marked
@@ -77,11 +77,11 @@ class Found:
         return {
             "smoothness": self.way.smoothness,
             "tensor": self.way.tensor,
-            "label_recovery_miou": value(miou(self.recovery)),
-            "near_boundary": value(self.near),
+            "label_recovery_miou": finite(miou(self.recovery)),
+            "near_boundary": finite(self.near),
             "folded": self.folded,
             **{
-                key: {name: value(x) for name, x in zip(names, scores.tolist(), strict=True)}
+                key: {name: finite(x) for name, x in zip(names, scores.tolist(), strict=True)}
                 for key, scores in by_class.items()
             },
         }

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from saccade.evaluation.comparison.agreement import flat
 from saccade.evaluation.comparison.arms import Setting, named_size
 from saccade.evaluation.comparison.equal_quality import equal_quality
 from saccade.evaluation.comparison.results import Comparison, Point
@@ -16,7 +17,6 @@ from saccade.report import comparison_words as words
 from saccade.report.comparison_examples import examples
 from saccade.report.comparison_study import blocks_html, over_value
 from saccade.report.markup import details, facts, page, text
-from saccade.report.page import flat
 from saccade.training.configfile import to_dict
 
 GRID_SECTIONS = ("sampler", "boundary", "data")
@@ -49,7 +49,7 @@ def comparison_lines(compared: Comparison) -> list[str]:
     for point in tables.by_size(compared):
         rows.append((
             named_size(point.size), words.arm_name(compared, point.arm.name),
-            words.seeds_spread(point.by_seed(lambda one: one.miou)), words.points(compared.gain(point)),
+            words.seeds_spread(point.scores()), words.points(compared.gain(point)),
             words.factor(equal_quality(compared, point), point, reference),
         ))  # fmt: skip
     lines = words.aligned(rows)

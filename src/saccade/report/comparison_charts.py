@@ -83,7 +83,7 @@ def _shown(compared: Comparison) -> tuple[Arm, ...]:
 
 def _quality_line(compared: Comparison, arm: Arm, axis: Axis, which: int, split: bool) -> Line:
     own = [(x, point) for point in compared.of(arm) if (x := axis(point.cost)) is not None]
-    seeds = [_by_seed(point, which) for _, point in own]
+    seeds = [point.scores(which) for _, point in own]
     left = [point.cost.gflops - point.cost.sampler_gflops for _, point in own] if split else []
     return Line(
         words.arm_name(compared, arm.name),
@@ -93,12 +93,6 @@ def _quality_line(compared: Comparison, arm: Arm, axis: Axis, which: int, split:
         [max(values, default=None) for values in seeds],
         left,
     )
-
-
-def _by_seed(point: Point, which: int) -> list[float]:
-    if which == -1:
-        return point.by_seed(lambda one: one.miou)
-    return point.by_seed(lambda one: one.to_json()["iou"][one.classes[which]])
 
 
 def _recalls(point: Point, class_id: int) -> list[float | None]:

@@ -24,8 +24,8 @@ def scores_table(compared: Comparison) -> str:
     for point in by_size(compared):
         rows.append([
             words.sized(point.size), text(words.arm_name(compared, point.arm.name)), f"{point.pixels:,}",
-            str(len(point.seeds)), words.seeds_spread(point.by_seed(lambda one: one.miou)),
-            words.points(compared.gain(point)), words.seeds_spread(class_scores(point, rare)),
+            str(len(point.seeds)), words.seeds_spread(point.scores()),
+            words.points(compared.gain(point)), words.seeds_spread(point.scores(rare)),
             words.points(compared.gain(point, rare)),
             words.factor(equal_quality(compared, point), point, reference),
         ])  # fmt: skip
@@ -78,7 +78,7 @@ def loss_table(compared: Comparison) -> str:
     head = ["size", "sampler", "label recovery", "mIoU", "lost in sampling", "lost in the network"]
     rows = []
     for point in by_size(compared):
-        possible, reached = recovery(point), mean(point.by_seed(lambda one: one.miou) or [float("nan")])
+        possible, reached = recovery(point), mean(point.scores() or [float("nan")])
         network = None if possible is None else 100 * (possible - reached)
         sampling = None if possible is None else 100 * (1 - possible)
         rows.append([
@@ -150,11 +150,6 @@ def recovery(point: Point) -> float | None:
     """Mean IoU of label recovery over the seeds; None for several views an image."""
     values = point.by_seed(lambda one: one.to_json()["label_recovery"]["miou"])
     return mean(values) if values else None
-
-
-def class_scores(point: Point, k: int) -> list[float]:
-    """IoU of a class by seed."""
-    return point.by_seed(lambda one: one.to_json()["iou"][one.classes[k]])
 
 
 def _star(compared: Comparison) -> str:

@@ -30,11 +30,6 @@ def points(found: Interval | None) -> str:
     return f"{MARKS[found.verdict]} {value:+.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def score(found: Interval) -> str:
-    """A score: ``0.914 [0.902, 0.925]``."""
-    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
-
-
 def factor(found: Interval | None, point: Point, reference: Sequence[Point]) -> str:
     """Times the pixels for equal quality, where it was measured: ``4.1 [3.3, > 4.0]``.
 

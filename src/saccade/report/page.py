@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saccade.evaluation import Evaluation
+from saccade.evaluation.comparison.agreement import flat
 from saccade.report.chart import COLOURS, Line, line_chart
 from saccade.report.examples import Example
 from saccade.report.markup import details, facts, figure_html, number, page, table, text
@@ -212,14 +212,3 @@ def _setting(run: RunReport) -> str:
         if values:
             parts.append(details(name, facts(flat(values))))
     return f"<h2>Setting</h2>{''.join(parts)}" if parts else ""
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested options as "section.key": value."""
-    out: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            out.update(flat(value, f"{prefix}{key}."))
-        else:
-            out[f"{prefix}{key}"] = value
-    return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +68,12 @@ def _effective(config: Config) -> dict[str, Any]:
     return flat(to_dict(config)) | stages
 
 
-def flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested options as ``section.key``."""
     found: dict[str, Any] = {}
     for key, value in options.items():
         nested = isinstance(value, dict) and key != "classes"
-        found.update(flat(value, f"{key}.") if nested else {f"{prefix}{key}": value})
+        found.update(flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value})
     return found
 
 

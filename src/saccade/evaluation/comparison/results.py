@@ -12,6 +12,7 @@ from torch import Tensor
 from saccade.errors import SaccadeError
 from saccade.evaluation.comparison.arms import Arm, Outcome, Setting, Size
 from saccade.evaluation.results import Evaluation, ImageRecord
+from saccade.metrics import iou
 from saccade.metrics.bootstrap import Array, Interval, Resampled, draw_images, iou_parts, resample
 from saccade.metrics.cost import Cost
 
@@ -45,6 +46,10 @@ class Point:
     def pixels(self) -> int:
         """That the segmentation network sees of an image."""
         return self.cost.pixels
+
+    def scores(self, which: int = -1) -> list[float]:
+        """By seed the mean IoU, or the IoU of class ``which``."""
+        return self.by_seed(lambda one: one.miou if which == -1 else float(iou(one.confusion)[which]))
 
     def by_seed(self, score: Callable[[Evaluation], float | None]) -> list[float]:
         """A score of every seed; those without value left out."""

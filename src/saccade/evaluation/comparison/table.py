@@ -12,6 +12,7 @@ from saccade.evaluation.comparison.arms import Outcome, Setting, named_size
 from saccade.evaluation.comparison.costs import costs_to_json
 from saccade.evaluation.comparison.equal_quality import equal_quality
 from saccade.evaluation.comparison.results import Comparison, Point
+from saccade.evaluation.results import finite
 from saccade.metrics.bootstrap import Interval
 
 KIND = "saccade comparison 1"
@@ -41,7 +42,7 @@ def run_row(outcome: Outcome, compared: Comparison) -> dict[str, Any]:
 
 def point_row(point: Point, compared: Comparison) -> dict[str, Any]:
     """An arm at a size: means, spreads, and gains over the reference with their intervals."""
-    scores = point.by_seed(lambda one: one.miou)
+    scores = point.scores()
     row: dict[str, Any] = {
         "sampler": point.arm.name, "size": named_size(point.size), "seeds": list(point.seeds),
         "cost": point.cost.to_json(), "miou": interval_json(point.iou.interval()),
@@ -54,7 +55,7 @@ def point_row(point: Point, compared: Comparison) -> dict[str, Any]:
         row["classes"][name] = {
             "share": compared.shares[k],
             "iou": interval_json(point.iou.interval(k)),
-            "iou_by_seed": [finite(value) for value in _class_scores(point, name)],
+            "iou_by_seed": point.scores(k),
             "gain": interval_json(compared.gain(point, k), verdict=True),
             "pixels_for_equal_iou": interval_json(equal_quality(compared, point, k)),
         }
@@ -105,12 +106,3 @@ def interval_json(found: Interval | None, *, verdict: bool = False) -> dict[str,
     plain = {"value": found.value, "low": found.low, "high": found.high}
     named = {key: "inf" if math.isinf(x) else finite(x) for key, x in plain.items()}
     return {**named, "verdict": found.verdict} if verdict else named
-
-
-def finite(number: float) -> float | None:
-    """None for what JSON does not have."""
-    return number if math.isfinite(number) else None
-
-
-def _class_scores(point: Point, name: str) -> list[float]:
-    return point.by_seed(lambda one: one.to_json()["iou"][name])
