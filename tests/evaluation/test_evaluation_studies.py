@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from comparisons import setting_of
+from comparisons import evaluation_of, setting_of
 
-from saccade.evaluation.studies import blocks, load_study, oracle_blur, study_json
+from saccade.evaluation.comparison.arms import Arm, Outcome
+from saccade.evaluation.studies import blocks, foveation_arms, load_study, oracle_blur, study_json
 from saccade.metrics import iou, recovery_counts
 from saccade.samplers import OracleSampler
 from saccade.samplers.gather import Gather
@@ -67,3 +68,16 @@ def test_a_study_is_strict_json(measured):
     assert plain["study"] == "oracle-blur"
     assert plain["blocks"][-1]["rows"] == [[None], [0.5]]
     assert plain["images"] == 6
+
+
+def test_foveation_is_compared_with_the_best_field_alone(six_scenes):
+    setting = setting_of(six_scenes, sizes=((8, 12),))
+    wrong = {"fixed0": 0.3, "fixed1": 0.1, "mean": 0.2}
+    outcomes = tuple(
+        Outcome(setting.case(Arm(name), (8, 12), 0), six_scenes, evaluation_of(setting, share))
+        for name, share in wrong.items()
+    )
+    (table,) = foveation_arms.measure(setting, outcomes)
+    ((name, _, best, gain),) = table.rows
+    assert (name, best) == ("mean, 8x12", "fixed1")
+    assert gain.startswith("-")

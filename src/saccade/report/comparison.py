@@ -107,7 +107,8 @@ def _results(compared: Comparison, study: Study | None) -> list[str]:
             charts.quality_charts(compared, rare, f"IoU of {compared.classes[rare]}"),
         ]
     parts += [tables.cost_table(compared), "<h2>Gain by class</h2>", tables.class_tables(compared)]
-    parts += ["<h2>Where quality is lost</h2>", _recovery_note(), tables.loss_table(compared)]
+    if any(tables.recovery(point) is not None for point in compared.points.values()):
+        parts += ["<h2>Where quality is lost</h2>", _recovery_note(), tables.loss_table(compared)]
     parts += ["<h2>Where the samples lie</h2>", tables.sampling_table(compared)]
     parts += ["<h2>Boundaries and small objects</h2>", tables.boundary_table(compared)]
     parts.append(charts.trimap_charts(compared))
