@@ -235,19 +235,28 @@ def in_own_process(name: str, image: Path, folder: Path) -> dict[str, Any]:
 
 
 def compare(image: Path, folder: Path, rounds: int, only: str = "") -> list[dict[str, Any]]:
-    """The fastest of a few rounds, ours and the peer's taken in turn."""
+    """Of a few rounds, ours and the peer's taken in turn, those of least processor time."""
     rows = []
     for pair in PAIRS:
         if not pair[0].__name__.startswith(only):
             continue
         runs = [[in_own_process(work.__name__, image, folder) for work in pair] for _ in range(rounds)]
-        ours, peer = (min(kind, key=lambda run: run["seconds"]) for kind in zip(*runs, strict=True))
+        ours, peer = (min(kind, key=lambda run: run["cpu_seconds"]) for kind in zip(*runs, strict=True))
         share = {"image": image.name, "file_share": ours["bytes_read"] / image.stat().st_size}
         if pair[0] is predict_ours:
             share["shares"] = json.loads(_shares(folder).read_text())
         rows.append(ours | share | {"peer": peer, **_ratios(ours, peer)})
         print(_line(rows[-1]), flush=True)
     return rows
+
+
+def _with_others(rows: list[dict[str, Any]], file: Path) -> list[dict[str, Any]]:
+    """The rows, and those of the file that were not measured again."""
+    earlier = json.loads(file.read_text()) if file.exists() else {"rows": []}
+    about = {key: value for key, value in earlier.items() if key != "rows"}
+    new = {(row["image"], row["name"]) for row in rows}
+    kept = [about | row for row in earlier["rows"] if (row["image"], row["name"]) not in new]
+    return sorted(kept + rows, key=lambda row: str(row["image"]))
 
 
 def _ratios(ours: dict[str, Any], peer: dict[str, Any]) -> dict[str, float]:
@@ -299,8 +308,9 @@ def main() -> None:
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
         ).stdout
         about = {"machine": platform.processor() or platform.machine(), "commit": commit.strip()}
-        about |= {"load": os.getloadavg()[0], "rows": rows}
-        options.json.write_text(json.dumps(about, indent=1) + "\n")
+        about["load"] = os.getloadavg()[0]
+        rows = _with_others([row | about for row in rows], options.json)
+        options.json.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

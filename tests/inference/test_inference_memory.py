@@ -66,7 +66,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """1,000 x 64,000 in tiles of 256 without levels: kept in memory where nothing forbids it, in wide rows."""
+    """1,000 x 64,000 in tiles of 256 without levels: kept in memory where nothing forbids it."""
     path = tmp_path_factory.mktemp("plain") / "plain.tif"
     tile = np.arange(256 * 256 * 3, dtype=np.uint32).reshape(256, 256, 3).astype(np.uint8)
     options = {"photometric": "rgb", "tile": (256, 256), "compression": "deflate", "metadata": None}
