@@ -105,14 +105,16 @@ STRIDES = (2, 4, 8, 16, 32)
 
 
 def measure(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence[Block]:
-    """Each trained arm at each stride, and the seconds that it takes."""
+    """Each trained arm at its own stride and the others, and the seconds that each takes."""
     rows: list[list[Cell]] = []
     curves = []
     for outcome in outcomes:
         if outcome.evaluation is None:
             continue
         segmenter = load_run(outcome.folder).segmenter
-        found = stride_study(segmenter, setting.samples(), setting.data.classes, STRIDES).scores
+        assert isinstance(segmenter.sampler, FoveationSampler)
+        strides = sorted({*STRIDES, segmenter.sampler.stride})
+        found = stride_study(segmenter, setting.samples(), setting.data.classes, strides).scores
         rows += [[outcome.case.name, one.stride, one.miou, one.locations, one.seconds] for one in found]
         curves.append(Curve(outcome.case.name, [one.stride for one in found], [one.miou for one in found]))
     head = ("run", "stride", "mIoU", "locations an image", "seconds an image")
