@@ -12,6 +12,7 @@ import os
 import struct
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -104,8 +105,10 @@ class Spool:
             return file.read(length)
 
     def close(self) -> None:
-        self._tiles.close()
-        self._journal.close()
+        """Rows that count are on the disk; what a full disk refused of another is not written once more."""
+        for file in (self._tiles, self._journal):
+            with suppress(OSError):
+                file.close()
 
 
 def _open(path: Path) -> BinaryIO:
