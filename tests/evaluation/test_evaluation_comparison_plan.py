@@ -84,6 +84,15 @@ def test_options_that_do_not_change_what_is_learnt_may_differ(finished):
     assert state_of(replace(case, config=config), root, setting.data).kind == "finished"
 
 
+@pytest.mark.parametrize(("sampler", "kind"), [("uniform", "finished"), ("deformation", "other")])
+def test_the_density_net_counts_only_where_there_is_one(finished, sampler, kind):
+    setting, case, root = finished
+    asked = read_config(overrides=[f"sampler.name={sampler}"], base=case.config)
+    of_run = read_config(root / "config.yaml", [f"sampler.name={sampler}", "sampler.net=null"])
+    save_config(of_run, root / "config.yaml")
+    assert state_of(replace(case, config=asked), root, setting.data).kind == kind
+
+
 def test_a_run_of_other_options_is_refused_with_each_of_them(finished, tmp_path):
     setting, case, root = finished
     other = read_config(overrides=["loss.edge_weight=2", "network.name=small:5"], base=case.config)

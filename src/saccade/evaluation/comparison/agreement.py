@@ -17,6 +17,8 @@ MOOT = ("data.path", "classes", "training.cache_gigabytes")
 """Where data lie and how much memory they may take does not change what is learnt."""
 OWN_SECTIONS = ("boundary", "foveation")
 """Sections of options that only the sampler of this name reads."""
+OWN_OPTIONS = {"sampler.net": "deformation"}
+"""Options that only this sampler reads."""
 
 
 def why_other(root: Path, asked: Config, data: DataFolder, saved: dict[str, Any]) -> str:
@@ -54,8 +56,8 @@ def _differences(asked: Config, of_run: Config) -> Iterator[tuple[str, Any, Any]
     there = _effective(of_run)
     for key, here in _effective(asked).items():
         section = key.partition(".")[0]
-        unread = section in OWN_SECTIONS and section != asked.sampler.name
-        if key in MOOT or unread or here == there.get(key):
+        reader = section if section in OWN_SECTIONS else OWN_OPTIONS.get(key, asked.sampler.name)
+        if key in MOOT or reader != asked.sampler.name or here == there.get(key):
             continue
         if key == "data.format" and "auto" in (here, there[key]):
             continue
