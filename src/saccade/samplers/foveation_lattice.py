@@ -51,7 +51,7 @@ class Lattice:
         between = f"or gaps are left between fields of {field:g} in {self.size[axis]} pixels"
         most = floor(field * max(1, self.overview[axis] - 1) / self.size[axis])
         if most < 1:
-            fix = f"at most {max(1, floor(field))} suits most images; or widen the smallest field of view"
+            fix = f"at most {max(1, floor(field / 2))} suits most images; or widen the smallest field of view"
             shrink = ceil(self.size[axis] / self.overview[axis])
             return InvalidInput("foveation.shrink", f"smaller, {between}", shrink, fix)
         fix = "or lower foveation.shrink, or widen the smallest field of view"
