@@ -229,5 +229,6 @@ def test_an_overview_alone_is_not_enough() -> None:
 
 
 def test_a_lattice_that_no_stride_could_close_asks_for_a_smaller_shrink() -> None:
-    with pytest.raises(InvalidInput, match=r"foveation\.shrink.*smaller.*at most 8 suits"):
+    with pytest.raises(InvalidInput, match=r"foveation\.shrink.*smaller.*at most 4 suits"):
         Lattice((64, 96), (4, 6), 1, (8.0, 8.0))
+    Lattice((64, 96), (64 // 4, 96 // 4), 1, (8.0, 8.0))
