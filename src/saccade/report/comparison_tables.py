@@ -13,18 +13,24 @@ from saccade.report.markup import details, number, table, text
 
 
 def scores_table(compared: Comparison) -> str:
-    """Every arm at every size: the scores, the gains, the pixels for equal quality."""
+    """Every arm at every size: the scores, the gains, the pixels for equal quality.
+
+    Pixels are told only where one sampler sees more of them than another of the same size.
+    """
     rare = compared.by_frequency[0]
     reference = compared.of(compared.reference)
+    points = by_size(compared)
+    uneven = len({(point.size, point.pixels) for point in points}) > len({point.size for point in points})
     head = [
-        "size", "sampler", "pixels", "seeds", "mIoU", "gain, points", f"IoU of {compared.classes[rare]}",
-        "gain, points", f"times the pixels that {compared.reference.name} needs for the same mIoU",
+        "size", "sampler", *["pixels"] * uneven, "seeds", "mIoU", "gain, points",
+        f"IoU of {compared.classes[rare]}", "gain, points",
+        f"times the pixels that {compared.reference.name} needs for the same mIoU",
     ]  # fmt: skip
     rows = []
-    for point in by_size(compared):
+    for point in points:
         rows.append([
-            words.sized(point.size), text(words.arm_name(compared, point.arm.name)), f"{point.pixels:,}",
-            str(len(point.seeds)), words.seeds_spread(point.scores()),
+            words.sized(point.size), text(words.arm_name(compared, point.arm.name)),
+            *[f"{point.pixels:,}"] * uneven, str(len(point.seeds)), words.seeds_spread(point.scores()),
             words.points(compared.gain(point)), words.seeds_spread(point.scores(rare)),
             words.points(compared.gain(point, rare)),
             words.factor(equal_quality(compared, point), point, reference),
