@@ -53,6 +53,16 @@ def test_a_truncated_file_is_damaged(name, share, made, tmp_path):
     assert "damaged or truncated" in message or "formats known" in message
 
 
+def test_a_tiff_that_ends_before_its_tiles_is_told_when_it_is_opened(tmp_path):
+    """Tables of tiles come first in such a file, so all but the pixels is there."""
+    whole, path = tmp_path / "whole.tif", tmp_path / "cut.tif"
+    tifffile.imwrite(whole, np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8), tile=(64, 64))
+    with tifffile.TiffFile(whole) as file:
+        last = max(file.pages[0].dataoffsets)
+    path.write_bytes(whole.read_bytes()[:last])
+    assert "damaged or truncated" in _problem(open_raster, path)
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read every file")
 def test_a_file_without_permission_is_said(tmp_path):
     Image.fromarray(scene()).save(tmp_path / "a.png")

@@ -134,10 +134,12 @@ class PageReader:
             return self._kept[1]
 
     def _require_all_segments(self) -> None:
-        """A size that a damaged header promises and the tables do not hold is found now, not after hours."""
+        """What a damaged header promises and the file does not hold is found now, not after hours."""
         wanted = self.count[0] * self.count[1] * (self.samples if self.separate else 1)
         if min(len(self.page.dataoffsets), len(self.page.databytecounts)) < wanted:
             raise ValueError("the table of tiles or strips ends too early")
+        if max(self.page.dataoffsets[:wanted], default=0) >= self.page.parent.filehandle.size:
+            raise ValueError("the file ends before its last tile or strip")
 
     def _rows(self, index: int, first: int, last: int) -> np.ndarray | None:
         """Rows of an uncompressed strip, without the rest of it: a strip may be the whole image."""
