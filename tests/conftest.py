@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -39,7 +40,8 @@ def trained_folder(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
     from saccade.training import read_config, train
 
     root = tmp_path_factory.mktemp("runs") / "run"
-    train(open_data(tiny_data), root, read_config(overrides=TINY), device="cpu")
+    with single_thread():  # whichever test asks first: sums depend on the number of threads
+        train(open_data(tiny_data), root, read_config(overrides=TINY), device="cpu")
     return root
 
 
@@ -52,7 +54,15 @@ def run_folder(trained_folder: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Torch on one core: for networks this small a second only waits, and long on a busy machine."""
+    with single_thread():
+        yield
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

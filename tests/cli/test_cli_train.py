@@ -205,7 +205,10 @@ def test_ctrl_c_in_a_terminal_keeps_the_last_epoch_and_says_how_to_go_on(
     command = [sys.executable, "-m", "saccade", "train", str(tiny_data), str(tmp_path / "run")]
     options = [*TINY[:-1], "training.epochs=100000"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        [*command, *options], stderr=subprocess.PIPE, text=True, env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's "&" ignores it
+    )  # fmt: skip
     try:
         deadline = time.monotonic() + 120
         while not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
