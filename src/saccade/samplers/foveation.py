@@ -80,7 +80,7 @@ class FoveationSampler(Sampler):
         bank: Sequence[int],
         *,
         shrink: int = 16,
-        estimator: str = "mean",
+        estimator: str = "mode",
         field: int = 0,
         reading: str = "aligned",
         border: str = "reflect",

@@ -143,7 +143,7 @@ class FoveationConfig:
 
     bank: tuple[int, ...] | None = None
     shrink: int = 16
-    estimator: str = "mean"
+    estimator: str = "mode"
     field: int = 0
     members: tuple[str, ...] | None = None
     reading: str = "aligned"
