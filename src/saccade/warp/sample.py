@@ -75,7 +75,9 @@ def sample(
         pyramid = image if isinstance(image, Pyramid) else Pyramid.of(image)
         out = _called(_Averaged, _averaged, pyramid.base, pyramid.rest, grid)
     else:
-        out = _called(_Bilinear, _bilinear, image.base if isinstance(image, Pyramid) else as_base(image), grid)
+        out = _called(
+            _Bilinear, _bilinear, image.base if isinstance(image, Pyramid) else as_base(image), grid
+        )
     return out.to(result_dtype(image.dtype))
 
 
