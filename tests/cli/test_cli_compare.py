@@ -99,6 +99,13 @@ def test_a_dry_run_predicts_and_writes_nothing(tiny_data, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_of_a_study_that_trains_nothing_predicts_its_measuring(tiny_data, tmp_path, capsys):
+    options = ["--study", "oracle-blur", "--sizes", "8x12", *TINY, "--dry-run"]
+    assert main(["compare", str(tiny_data), str(tmp_path / "out"), *options]) == 0
+    assert "nothing to train; about " in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
 def test_studies_are_listed_and_one_without_training_has_a_page(tiny_data, tmp_path, capsys):
     assert main(["compare", str(tiny_data), "--study", "list"]) == 0
     assert "oracle-blur" in capsys.readouterr().out

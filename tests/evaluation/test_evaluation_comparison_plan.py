@@ -10,7 +10,7 @@ import torch
 from comparisons import setting_of
 
 from saccade.data import open_data
-from saccade.errors import InvalidInput, SaccadeError, UsageError
+from saccade.errors import FileProblem, InvalidInput, SaccadeError, UsageError
 from saccade.evaluation.comparison.arms import Arm
 from saccade.evaluation.comparison.files import run_root
 from saccade.evaluation.comparison.plan import arms_of, cases_of
@@ -140,6 +140,12 @@ def test_a_failure_stays_until_it_is_tried_again(finished, tmp_path):
     assert state_of(case, root, setting.data).reason == "the disk was full"
     assert plan(setting, [case], tmp_path).kept_failures == (case,)
     assert [e.case for e in plan(setting, [case], tmp_path, resume=True).errands] == [case]
+
+
+def test_a_failure_that_cannot_be_written_down_is_said_with_its_place(tmp_path):
+    (tmp_path / "runs").write_text("in the way")
+    with pytest.raises(FileProblem, match="runs/uniform_8x12_s0: expected a place to write"):
+        write_failure(tmp_path / "runs" / "uniform_8x12_s0", "the loss became nan")
 
 
 def test_a_folder_that_is_no_run_is_left_alone(finished, tmp_path):

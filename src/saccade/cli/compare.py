@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saccade.cli import options
-from saccade.cli.console import Progress, clock, say
+from saccade.cli.console import Progress, say
 from saccade.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,7 +80,9 @@ def run(args: argparse.Namespace) -> int:
     cases = cases_of(setting, arms)
     planned = plan(setting, cases, args.out, resume=args.resume, overwrite=args.overwrite)
     if args.dry_run:
-        return _forecast(args, setting, cases, planned)
+        from saccade.cli.compare_forecast import forecast
+
+        return forecast(args, setting, cases, planned.to_train, study)
     _train(args, setting, planned)
     name = f"study_{study.name}" if study else NAME
     return _write(args, setting, arms, cases, study, name)
@@ -166,26 +168,6 @@ def _seeds(text: str) -> tuple[int, ...]:
     if len(words) == 1 and "," not in text:
         return tuple(range(int(text)))
     return tuple(dict.fromkeys(int(word) for word in words))
-
-
-def _forecast(args: argparse.Namespace, setting: Setting, cases: list[Case], planned: Plan) -> int:
-    from saccade.evaluation.comparison.arms import named_size
-    from saccade.evaluation.comparison.files import run_root
-    from saccade.evaluation.comparison.forecast import forecasts, seconds_of_all
-    from saccade.evaluation.comparison.work import outcome_of
-
-    missing = planned.to_train
-    there = [outcome_of(setting, case, run_root(args.out, case)) for case in cases if case not in missing]
-    kinds = len({(case.arm.name, case.size) for case in missing})
-    with Progress("measuring", kinds, "kinds of runs", quiet=args.quiet) as progress:
-        found = forecasts(setting, missing, there, progress.advance, jobs=args.jobs)
-    print(f"{len(cases)} runs: {len(cases) - len(missing)} there, {len(missing)} to train")
-    for one in found:
-        each = one.failure or f"{clock(one.seconds)} each ({one.source})"
-        print(f"  {one.arm:<20}{named_size(one.size):>9}{one.runs:>4} x {each}")
-    known = [one for one in found if not one.failure]
-    print(f"about {clock(seconds_of_all(known, args.jobs))} with --jobs {args.jobs}, into {args.out}")
-    return 0
 
 
 def _train(args: argparse.Namespace, setting: Setting, planned: Plan) -> None:

@@ -41,8 +41,9 @@ class Progress:
         self._task: Any = None
 
     def __enter__(self) -> Progress:
-        self.done, self._note = 0, ""
-        self._told: int | None = None
+        self.done: float = 0
+        self._note = ""
+        self._told: float | None = None
         self._start = self._last = time.monotonic()
         if not self._quiet and self._stream.isatty():
             self._bar = _terminal_bar(self._stream)
@@ -62,7 +63,7 @@ class Progress:
         """``steps`` more are done; ``note`` is shown beside them."""
         self.update(self.done + steps, note=note)
 
-    def update(self, done: int, total: int | None = None, *, note: str | None = None) -> None:
+    def update(self, done: float, total: int | None = None, *, note: str | None = None) -> None:
         """``done`` steps are done, of ``total`` where that was not known before."""
         self.done = done
         self.total = self.total if total is None else total
@@ -76,7 +77,7 @@ class Progress:
     def _print_line(self) -> None:
         self._told = self.done
         passed = time.monotonic() - self._start
-        parts = [f"{self.what}: {self.done}{f'/{self.total}' if self.total else ''} {self.unit}"]
+        parts = [f"{self.what}: {self.done:n}{f'/{self.total}' if self.total else ''} {self.unit}"]
         if self.total and 0 < self.done < self.total:
             parts.append(f"{clock(passed / self.done * (self.total - self.done))} left")
         else:

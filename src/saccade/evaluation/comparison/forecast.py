@@ -21,9 +21,12 @@ from saccade.training.devices import torch_device
 from saccade.training.table import read_metrics
 
 STEPS = 2
-EPOCHS = 3
-FIRST = 2
+"""Steps of an epoch that is measured."""
 IMAGES = 2
+"""Images of a validation that is measured."""
+FIRST, EPOCHS, VALIDATED = 2, 4, 2
+"""Epochs of the first stage, if there is one; epochs after it; every how many of these is validated. The
+first of each kind reads images and compiles what is not compiled yet; only the last of it is measured."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,17 @@ def seconds_of_all(found: Sequence[Forecast], jobs: int) -> float:
     return max(longest, sum(one.runs * one.seconds for one in found) / max(1, jobs))
 
 
+def seconds_of_measuring(setting: Setting, measure: Callable[[Setting], object]) -> float:
+    """Of what looks at every image of the split, from two images; one before them warms up."""
+    items = setting.data.split(setting.split)
+    for images in (1, IMAGES):
+        few = replace(setting.data, splits=dict(setting.data.splits) | {setting.split: items[:images]})
+        start = time.perf_counter()
+        measure(replace(setting, data=few))
+        taken = time.perf_counter() - start
+    return taken / min(IMAGES, len(items)) * len(items)
+
+
 def _measured(setting: Setting, cases: Sequence[Case]) -> Forecast:
     case = cases[0]
     try:
@@ -103,11 +117,11 @@ def _measured(setting: Setting, cases: Sequence[Case]) -> Forecast:
 
 
 def seconds_of(setting: Setting, case: Case) -> float:
-    """Of training and evaluating a case, from three epochs of two steps on its own images."""
+    """Of training and evaluating a case, from a few epochs of two steps on its own images."""
     options = case.config.training
     small = _few(setting.data, STEPS * options.batch_size)
     short = replace(
-        options, epochs=EPOCHS, validate_every=EPOCHS, early_stopping=None, first_stage_epochs=FIRST
+        options, epochs=EPOCHS, validate_every=VALIDATED, early_stopping=None, first_stage_epochs=FIRST
     )  # fmt: skip
     config = replace(case.config, training=short)
     with tempfile.TemporaryDirectory(prefix="saccade_") as folder:

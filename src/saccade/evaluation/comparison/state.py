@@ -10,6 +10,7 @@ from saccade.data import DataFolder
 from saccade.errors import FileProblem
 from saccade.evaluation.comparison.agreement import why_other
 from saccade.evaluation.comparison.arms import Case
+from saccade.rasters.outputs import writing
 from saccade.training import run as folder
 from saccade.training.loop import resolve
 from saccade.training.resume import is_finished
@@ -56,9 +57,10 @@ def can_go_on(root: Path) -> bool:
 
 
 def write_failure(root: Path, reason: str) -> None:
-    """Keeps why a case failed beside what it left."""
-    root.mkdir(parents=True, exist_ok=True)
-    (root / FAILURE).write_text(json.dumps({"reason": reason}, indent=1) + "\n", encoding="utf-8")
+    """Keeps why a case failed beside what it left; a FileProblem where nothing can be written."""
+    with writing(root):
+        root.mkdir(parents=True, exist_ok=True)
+        (root / FAILURE).write_text(json.dumps({"reason": reason}, indent=1) + "\n", encoding="utf-8")
 
 
 def read_failure(root: Path) -> str | None:

@@ -1,0 +1,60 @@
+"""The time left of a comparison comes from what its runs took, not from what they look like."""
+
+from __future__ import annotations
+
+import pytest
+
+from saccade.cli.compare_progress import Overall
+from saccade.data import SampleCache, open_data
+from saccade.evaluation.comparison.arms import Arm, Setting
+from saccade.training.configfile import read_config
+
+
+class Shown:
+    """What a progress was told last."""
+
+    def update(self, done: int, note: str) -> None:
+        self.done, self.note = done, note
+
+
+@pytest.fixture
+def cases(tiny_data):
+    """Two samplers with two seeds each, of ten epochs."""
+    base = read_config(overrides=["network.name=small:4", "training.epochs=10"])
+    setting = Setting(open_data(tiny_data), SampleCache(), ((8, 12),), (0, 1), base, ())
+    arms = [Arm(name, (f"sampler.name={name}",)) for name in ("uniform", "foveation")]
+    return [setting.case(arm, (8, 12), seed) for arm in arms for seed in (0, 1)]
+
+
+def done_in_turn(cases, seconds: dict[str, float], tenths: int) -> Shown:
+    """The progress after so many tenths of runs, one after the other, that take so long each."""
+    now, shown = [0.0], Shown()
+    overall = Overall(shown, cases, lambda: now[0])
+    for step in range(tenths):
+        case, part = cases[step // 10], step % 10 + 1
+        now[0] += seconds[case.arm.name] / 10
+        overall.tell(case, part / 10, "epoch")
+    return shown
+
+
+def test_equal_shares_are_equal_time_once_every_kind_was_seen(cases):
+    seconds = {"uniform": 100.0, "foveation": 900.0}
+    for tenths, passed in ((30, 1100), (35, 1550), (40, 2000)):
+        assert done_in_turn(cases, seconds, tenths).done == pytest.approx(100 * passed / 2000)
+
+
+def test_a_sampler_that_looks_dear_and_is_cheap_is_weighed_anew(cases):
+    seconds = {"uniform": 100.0, "foveation": 10.0}
+    assert done_in_turn(cases, seconds, 20).done < 10
+    assert done_in_turn(cases, seconds, 22).done > 90
+
+
+def test_what_was_there_of_a_resumed_run_is_no_speed(cases):
+    now, shown = [0.0], Shown()
+    overall = Overall(shown, cases[:1], lambda: now[0])
+    for share, seconds in ((0.5, 1), (0.6, 10), (0.7, 10)):
+        now[0] += seconds
+        overall.tell(cases[0], share, "epoch")
+    assert overall.runs[cases[0].name].seconds == pytest.approx(100)
+    assert shown.done == 70
+    assert "0 of 1 runs" in shown.note
