@@ -42,7 +42,7 @@ class Overall:
         self.progress.update(round(100 * self._done(), 1), note=note)
 
     def _done(self) -> float:
-        """Share of all the work, in [0, 1]."""
+        """Share of all the work that was not done before, in [0, 1]."""
         taken: dict[object, list[float]] = {}
         for one in self.runs.values():
             if one.seconds:
@@ -52,7 +52,9 @@ class Overall:
         of_weight = sum(one.weight for one in measured)
         rate = sum(known[one.kind] for one in measured) / of_weight if of_weight else 1.0
         whole = {name: known.get(one.kind, rate * one.weight) for name, one in self.runs.items()}
-        return sum(whole[name] * one.share for name, one in self.runs.items()) / sum(whole.values())
+        done = sum(whole[name] * (one.share - one.before) for name, one in self.runs.items())
+        wanted = sum(whole[name] * (1 - one.before) for name, one in self.runs.items())
+        return done / wanted if wanted else 1.0
 
 
 @dataclass
@@ -62,13 +64,16 @@ class _Run:
     Attributes:
         case: the run.
         share: of it that is done.
-        first: (share, time) when its first epoch was over: that one reads the images, and of a resumed run it
-            is the first that is done now.
+        before: share that was done before this comparison began.
+        heard: whether anything was.
+        first: (share, time) when its first epoch was over, which reads the images and so tells no speed.
         seconds: that all of it takes, by what it took since; 0 as long as nobody knows.
     """
 
     case: Case
     share: float = 0.0
+    before: float = 0.0
+    heard: bool = False
     first: tuple[float, float] | None = None
     seconds: float = 0.0
 
@@ -86,7 +91,9 @@ class _Run:
 
     def hear(self, share: float, now: float) -> None:
         self.share = share
-        if self.first is None:
-            self.first = (share, now) if share > 0 else None
+        if not self.heard:
+            self.heard, self.before = True, share
+        elif self.first is None:
+            self.first = (share, now)
         elif share > self.first[0]:
             self.seconds = (now - self.first[1]) / (share - self.first[0])

@@ -23,7 +23,8 @@ from saccade.rasters.outputs import writing
 from saccade.training import load_run, train
 from saccade.training.devices import torch_device
 from saccade.training.fitting import Interrupted
-from saccade.training.run import open_config
+from saccade.training.run import METRICS, open_config
+from saccade.training.table import read_metrics
 
 Tell = Callable[[float, str], None]
 """Called with the share of a case that is done, in [0, 1], and a line about it."""
@@ -95,8 +96,9 @@ def _train(setting: Setting, case: Case, root: Path, tell: Tell) -> None:
         note = f"val mIoU {scores['val_miou']:.4f}" if "val_miou" in scores else f"epoch {done} of {of}"
         tell(TRAINING * done / of, note)
 
-    tell(0.0, "started")
     goes_on = can_go_on(root)
+    before = len(read_metrics(root / METRICS)) if goes_on else 0
+    tell(TRAINING * before / case.config.all_epochs, f"goes on after epoch {before}" if before else "started")
     config = open_config(root)[0] if goes_on else case.config
     train(
         setting.data, root, config, cache=setting.cache, resume=goes_on, overwrite=not goes_on,
@@ -106,6 +108,7 @@ def _train(setting: Setting, case: Case, root: Path, tell: Tell) -> None:
 
 def _evaluate(setting: Setting, root: Path, tell: Tell) -> None:
     images = len(setting.data.split(setting.split))
+    tell(TRAINING, "evaluating")
     found = evaluate(
         load_run(root).segmenter, setting.samples(), setting.data.classes,
         device=torch_device(setting.device),
