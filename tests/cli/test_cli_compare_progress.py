@@ -13,7 +13,7 @@ from saccade.training.configfile import read_config
 class Shown:
     """What a progress was told last."""
 
-    def update(self, done: int, note: str) -> None:
+    def update(self, done: float, note: str) -> None:
         self.done, self.note = done, note
 
 
