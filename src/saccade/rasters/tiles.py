@@ -64,10 +64,14 @@ class TileStore:
 
     def tile(self, row: int, column: int, channel: int = 0) -> np.ndarray:
         """The pixels of a tile that lie inside the image."""
+        return self._inflated(self._stored(row, column, channel), row, column)
+
+    def _stored(self, row: int, column: int, channel: int) -> bytes:
+        return self.spool.read(row, channel * self.count[1] + column)
+
+    def _inflated(self, stored: bytes, row: int, column: int) -> np.ndarray:
         side = self.output.tile
-        data = imagecodecs.deflate_decode(
-            self.spool.read(row, channel * self.count[1] + column), out=side * side * self.dtype.itemsize
-        )
+        data = imagecodecs.deflate_decode(stored, out=side * side * self.dtype.itemsize)
         tile = np.frombuffer(data, self.dtype).reshape(side, side)
         return tile[: self.size[0] - row * side, : self.size[1] - column * side]
 
@@ -79,7 +83,7 @@ class TileStore:
         """The tiles of a channel as they are stored, row by row."""
         for row in range(self.count[0]):
             for column in range(self.count[1]):
-                yield self.spool.read(row, channel * self.count[1] + column)
+                yield self._stored(row, column, channel)
 
     def lengths(self, channel: int) -> Iterator[int]:
         """How long each tile of a channel is as stored, row by row."""
@@ -105,17 +109,16 @@ class TileStore:
         """A tile of the coarser level; four plain ones of one value need not be decoded."""
         rows = range(2 * row, min(2 * row + 2, self.count[0]))
         columns = range(2 * column, min(2 * column + 2, self.count[1]))
-        stored = {self.spool.read(i, channel * self.count[1] + j) for i in rows for j in columns}
-        value = self._values.get(next(iter(stored)))
-        if len(stored) == 1 and value is not None and len(rows) == len(columns) == 2:
-            return coarse._plain_tile(value)
+        four = {(i, j): self._stored(i, j, channel) for i in rows for j in columns}
+        first = four[rows[0], columns[0]]
+        if len(four) == 4 and first in self._values and all(stored == first for stored in four.values()):
+            return coarse._plain_tile(self._values[first])
         half = self.output.tile // 2
         out = np.zeros((2 * half, 2 * half), self.dtype)
-        for i in rows:
-            for j in columns:
-                small = halve(self.tile(i, j, channel), self.output.kind)
-                top, left = (i - rows[0]) * half, (j - columns[0]) * half
-                out[top : top + small.shape[0], left : left + small.shape[1]] = small
+        for (i, j), stored in four.items():
+            small = halve(self._inflated(stored, i, j), self.output.kind)
+            top, left = (i - rows[0]) * half, (j - columns[0]) * half
+            out[top : top + small.shape[0], left : left + small.shape[1]] = small
         size = coarse.size[0] - row * 2 * half, coarse.size[1] - column * 2 * half
         return coarse.pack(out[: size[0], : size[1]])
 
