@@ -166,3 +166,25 @@ def test_a_folder_of_something_else_is_refused(tiny_data, tmp_path, capsys):
     (tmp_path / "out" / "thesis.txt").write_text("all of it")
     assert main(["compare", str(tiny_data), str(tmp_path / "out"), *OPTIONS]) == 1
     assert "a new or empty folder, or a comparison" in capsys.readouterr().err
+
+
+def gflops_of(out: Path) -> list[float]:
+    return [float(row["gflops"]) for row in rows_of(out)]
+
+
+def test_costs_are_those_of_the_runs_that_are_there(compared, tiny_data):
+    """Not those that an earlier table tells of arms of the same names."""
+    before = gflops_of(compared)
+    wider = [*OPTIONS, "--network", "small:8", "--overwrite"]
+    assert main(["compare", str(tiny_data), str(compared), *wider]) == 0
+    assert all(now > 1.5 * then for now, then in zip(gflops_of(compared), before, strict=True))
+
+
+def test_a_narrower_comparison_keeps_the_costs_of_the_wider(compared, tiny_data):
+    def costs() -> dict:
+        return json.loads((compared / "comparison.json").read_text())["costs"]
+
+    before = costs()
+    assert main(["compare", str(tiny_data), str(compared), *OPTIONS, "--samplers", "uniform"]) == 0
+    assert [row["sampler"] for row in rows_of(compared)] == ["uniform"]
+    assert costs() == before

@@ -6,6 +6,7 @@ from statistics import mean
 
 import numpy as np
 
+from saccade.evaluation.comparison.costs import Costs
 from saccade.evaluation.comparison.equal_quality import equal_quality
 from saccade.evaluation.comparison.results import Comparison, Point, boundary_parts, trimap_parts
 from saccade.report import comparison_words as words
@@ -53,7 +54,17 @@ def cost_table(compared: Comparison) -> str:
             number(cost.gflops), f"{cost.sampler_gflops:.3f} ({share:.0%})",
             number(1e3 * cost.seconds_per_image, 1), number(memory, 0),
         ])  # fmt: skip
-    return table(head, rows, caption="Cost of an image, from decoded pixels to full-resolution labels")
+    caption = "Cost of an image, from decoded pixels to full-resolution labels"
+    return table(head, rows, caption=caption) + f'<p class="soft">{text(_measured_on(compared.costs))}</p>'
+
+
+def _measured_on(costs: Costs | None) -> str:
+    """Where and how quietly times were measured, without which they mean little."""
+    if costs is None:
+        return "Each was measured when its run was evaluated: do not compare the times."
+    threads = "1 thread" if costs.threads == 1 else f"{costs.threads} threads"
+    load = "" if costs.load is None else f", at a load of {costs.load:.1f}"
+    return f"Measured one after the other on {costs.device}, {threads}{load}."
 
 
 def class_tables(compared: Comparison) -> str:

@@ -16,6 +16,8 @@ from saccade.training.configfile import read_config
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,39}")
 Size = tuple[int, int]
+Key = tuple[str, Size]
+"""The name of an arm, and a size."""
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from torch import Tensor
 
 from saccade.errors import SaccadeError
-from saccade.evaluation.comparison.arms import Arm, Outcome, Setting, Size
+from saccade.evaluation.comparison.arms import Arm, Key, Outcome, Setting, Size
+from saccade.evaluation.comparison.costs import Costs
 from saccade.evaluation.results import Evaluation, ImageRecord
 from saccade.metrics import iou
 from saccade.metrics.bootstrap import Array, Interval, Resampled, draw_images, iou_parts, resample
 from saccade.metrics.cost import Cost
 
-Key = tuple[str, Size]
-"""The name of an arm, and a size."""
 Parts = Callable[[ImageRecord], Tensor | Array]
 """Of an image, (2, M) numerators and denominators."""
 
@@ -65,13 +64,13 @@ class Comparison:
         setting: what the arms share.
         arms: in the order in which they are shown; gains are over the first.
         outcomes: of all cases, those that failed too.
-        costs: of one image by arm and size, measured side by side; may be empty.
+        costs: of one image, measured side by side; None where that was not done.
     """
 
     setting: Setting
     arms: tuple[Arm, ...]
     outcomes: tuple[Outcome, ...]
-    costs: dict[Key, Cost] = field(default_factory=dict)
+    costs: Costs | None = None
 
     @property
     def reference(self) -> Arm:
@@ -130,6 +129,11 @@ class Comparison:
         """The points of an arm, small sizes first."""
         return [point for size in self.setting.sizes if (point := self.at(arm, size)) is not None]
 
+    def cost(self, one: Outcome, evaluation: Evaluation) -> Cost:
+        """Of an image: measured beside the others where that was done, else when the run was evaluated."""
+        measured = self.costs.of(one) if self.costs is not None else None
+        return evaluation.cost if measured is None else measured
+
     def gain(self, point: Point, which: int = -1) -> Interval | None:
         """Over the reference at the same size: of the mean IoU, or the IoU of class ``which``."""
         other = self.at(self.reference, point.size)
@@ -143,7 +147,7 @@ class Comparison:
         found = tuple(one.evaluation for one in there if one.evaluation is not None)
         parts = stacked(found, lambda record: iou_parts(record.confusion))
         drawn = resample(parts, self.images, seed=1 + number * 1000 + self.setting.sizes.index(size))
-        cost = self.costs.get((arm.name, size), found[0].cost)
+        cost = self.cost(there[0], found[0])
         return Point(arm, size, found, tuple(one.case.seed for one in there), cost, drawn)
 
 

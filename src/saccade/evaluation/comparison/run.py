@@ -8,7 +8,7 @@ from pathlib import Path
 
 from saccade.errors import SaccadeError, UsageError
 from saccade.evaluation.comparison.arms import Arm, Case, Setting
-from saccade.evaluation.comparison.costs import cases_to_measure, costs_from_json, measure_costs
+from saccade.evaluation.comparison.costs import Costs, measure_costs
 from saccade.evaluation.comparison.files import read_costs, run_root
 from saccade.evaluation.comparison.pool import Errand
 from saccade.evaluation.comparison.results import Comparison
@@ -87,8 +87,8 @@ def collect(
     if not any(one.evaluation for one in outcomes):
         first = f": {outcomes[0].case.name}: {outcomes[0].failure}" if outcomes else ""
         raise SaccadeError(f"{out}: no run succeeded{first}")
-    costs = costs_from_json(read_costs(out, name), cases_to_measure(outcomes), setting)
-    if costs is None:
+    costs = Costs.from_json(read_costs(out, name))
+    if costs is None or not costs.fit(setting, outcomes):
         costs = measure_costs(setting, outcomes, on_measured)
     return Comparison(setting, tuple(arms), outcomes, costs)
 

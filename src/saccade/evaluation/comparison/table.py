@@ -9,7 +9,6 @@ import statistics
 from typing import Any
 
 from saccade.evaluation.comparison.arms import Outcome, Setting, named_size
-from saccade.evaluation.comparison.costs import costs_to_json
 from saccade.evaluation.comparison.equal_quality import equal_quality
 from saccade.evaluation.comparison.results import Comparison, Point
 from saccade.evaluation.results import finite
@@ -30,7 +29,7 @@ def run_row(outcome: Outcome, compared: Comparison) -> dict[str, Any]:
         return row
     found = outcome.evaluation
     scores = found.to_json()
-    cost = compared.costs.get((case.arm.name, case.size), found.cost)
+    cost = compared.cost(outcome, found)
     row |= {"miou": scores["miou"], "recovery_miou": scores["label_recovery"]["miou"]}
     row |= {"boundary_iou": scores["boundary_iou"], **cost.to_json()}
     for part, name in (("iou", "iou"), ("label_recovery", "recovery"), ("sampling_ratio", "sampling")):
@@ -72,7 +71,7 @@ def to_json(compared: Comparison) -> dict[str, Any]:
         "reference": compared.reference.name,
         "summary": [point_row(point, compared) for point in compared.points.values()],
         "runs": [run_row(one, compared) for one in compared.outcomes],
-        "costs": costs_to_json(compared.costs, setting) if compared.costs else None,
+        "costs": compared.costs.to_json() if compared.costs else None,
     }
 
 
