@@ -7,7 +7,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from saccade.cli import main
 
@@ -188,3 +190,18 @@ def test_a_narrower_comparison_keeps_the_costs_of_the_wider(compared, tiny_data)
     assert main(["compare", str(tiny_data), str(compared), *OPTIONS, "--samplers", "uniform"]) == 0
     assert [row["sampler"] for row in rows_of(compared)] == ["uniform"]
     assert costs() == before
+
+
+def test_runs_are_evaluated_again_where_masks_were_corrected(compared, tiny_data, tmp_path):
+    """The images have the same names, so the counts tell."""
+    data = Path(shutil.copytree(tiny_data, tmp_path / "data"))
+    stem = json.loads((data / "splits.json").read_text())["test"][0]
+    mask = next((data / "masks").glob(f"{stem}.*"))
+    values = np.asarray(Image.open(mask)).copy()
+    values[: values.shape[0] // 2] = 0
+    Image.fromarray(values).save(mask)
+    before = [row["miou"] for row in rows_of(compared)]
+    weights = {file: file.stat().st_mtime_ns for file in compared.rglob("*.ckpt")}
+    assert main(["compare", str(data), str(compared), *OPTIONS]) == 0
+    assert all(now["miou"] != then for now, then in zip(rows_of(compared), before, strict=True))
+    assert {file: file.stat().st_mtime_ns for file in weights} == weights

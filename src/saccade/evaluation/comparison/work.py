@@ -79,7 +79,7 @@ def evaluation_file(root: Path, split: str) -> Path:
 
 
 def stored_evaluation(setting: Setting, root: Path) -> Evaluation | None:
-    """The counts of a run on the images of the setting; None where there are none, or of other images."""
+    """The counts of a run on the images of the setting; None where there are none, or of others."""
     file = evaluation_file(root, setting.split)
     if not file.is_file():
         return None
@@ -87,8 +87,10 @@ def stored_evaluation(setting: Setting, root: Path) -> Evaluation | None:
         found = load_evaluation(file)
     except FileProblem:
         return None
-    stems = [item.stem for item in setting.data.split(setting.split)]
-    return found if [record.stem for record in found.records] == stems else None
+    there = [(record.stem, tuple(record.confusion.sum(1).tolist())) for record in found.records]
+    data = setting.data
+    here = [(item.stem, tuple(data.facts[item.stem].counts)) for item in data.split(setting.split)]
+    return found if there == here else None
 
 
 def _train(setting: Setting, case: Case, root: Path, tell: Tell) -> None:
