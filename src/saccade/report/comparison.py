@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 
-from saccade.evaluation.comparison.agreement import flat
 from saccade.evaluation.comparison.arms import Setting, named_size
 from saccade.evaluation.comparison.equal_quality import equal_quality
 from saccade.evaluation.comparison.results import Comparison, Point
@@ -17,7 +16,7 @@ from saccade.report import comparison_words as words
 from saccade.report.comparison_examples import examples
 from saccade.report.comparison_study import blocks_html, over_value
 from saccade.report.markup import details, facts, page, text
-from saccade.training.configfile import to_dict
+from saccade.training.configfile import flat, to_dict
 
 GRID_SECTIONS = ("sampler", "boundary", "data")
 """Sections of options that a study reads which trains nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -58,6 +58,15 @@ def to_dict(config: Any) -> Any:
     if dataclasses.is_dataclass(config):
         return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
     return [to_dict(item) for item in config] if isinstance(config, tuple | list) else config
+
+
+def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options as ``section.key``; a table of classes is one value."""
+    found: dict[str, Any] = {}
+    for key, value in options.items():
+        nested = isinstance(value, dict) and key != "classes"
+        found.update(flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value})
+    return found
 
 
 def from_dict(cls: type, options: Any, where: str = "") -> Any:

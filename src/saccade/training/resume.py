@@ -9,7 +9,7 @@ from saccade.data import DataFolder
 from saccade.errors import FileProblem, UsageError
 from saccade.training import run as folder
 from saccade.training.config import Config
-from saccade.training.configfile import to_dict
+from saccade.training.configfile import flat, to_dict
 
 
 def require_same_options(root: Path, asked: Config) -> None:
@@ -20,10 +20,10 @@ def require_same_options(root: Path, asked: Config) -> None:
     Raises:
         UsageError: with every option that differs.
     """
-    of_run = _flat(to_dict(folder.open_config(root)[0]))
+    of_run = flat(to_dict(folder.open_config(root)[0]))
     differing = [
         f"{key}={_text(value)} (the run has {_text(of_run[key])})"
-        for key, value in _flat(to_dict(asked)).items()
+        for key, value in flat(to_dict(asked)).items()
         if value != of_run[key] and key not in ("data.path", "classes")
     ]
     if differing:
@@ -53,14 +53,6 @@ def is_finished(saved: dict[str, Any], config: Config) -> bool:
     patience = config.training.early_stopping
     stopped = patience is not None and saved["callbacks"]["keep"]["since_best"] >= patience
     return stopped or saved["epoch"] + 1 >= config.all_epochs
-
-
-def _flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in options.items():
-        nested = isinstance(value, dict) and key != "classes"
-        found.update(_flat(value, f"{key}.") if nested else {f"{prefix}{key}": value})
-    return found
 
 
 def _text(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from saccade.data import DataFolder
 from saccade.errors import SaccadeError
 from saccade.training import run as folder
 from saccade.training.config import Config
-from saccade.training.configfile import to_dict
+from saccade.training.configfile import flat, to_dict
 from saccade.training.resume import training_images
 
 MOOT = ("data.path", "classes", "training.cache_gigabytes")
@@ -68,15 +68,6 @@ def _effective(config: Config) -> dict[str, Any]:
     """Every option, with what stands for "the sampler's own" filled in."""
     stages = {"training.variant": config.variant, "training.first_stage_epochs": config.first_epochs}
     return flat(to_dict(config)) | stages
-
-
-def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested options as ``section.key``."""
-    found: dict[str, Any] = {}
-    for key, value in options.items():
-        nested = isinstance(value, dict) and key != "classes"
-        found.update(flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value})
-    return found
 
 
 def _text(value: Any) -> str:

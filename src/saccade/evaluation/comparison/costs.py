@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from saccade.evaluation.comparison.agreement import MOOT, flat
+from saccade.evaluation.comparison.agreement import MOOT
 from saccade.evaluation.comparison.arms import Case, Key, Outcome, Setting, named_size
 from saccade.metrics.cost import Cost, measure_cost
 from saccade.training import load_run
-from saccade.training.configfile import to_dict
+from saccade.training.configfile import flat, to_dict
 from saccade.training.devices import torch_device
 
 
