@@ -83,7 +83,9 @@ def colour_notices(info: RasterInfo, values: np.ndarray, limits: tuple[float, fl
         notices.append("CMYK converted to RGB without a colour profile")
     if info.dtype != np.uint8:
         notices.append(f"{info.dtype} scaled to 8 bits: {limits[0]:g} to {limits[1]:g} became 0 to 255")
-        highest = float(np.nanmax(values)) if values.size else 0.0
+        highest = float(np.fmax.reduce(values, axis=None)) if values.size else 0.0  # fmax passes over NaN
+        if np.isnan(highest):
+            notices.append("no value is a number: all are taken as 0")
         if 0 < highest < limits[1] / DARK:
             notices.append(
                 f"very dark: no value above {highest:g}; name the values of black and white (value_range)"
