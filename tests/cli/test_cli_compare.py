@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from saccade.cli import main
+from saccade.rasters.alone import working_alone
 
 TINY = ["--network", "small:4", "--epochs", "1", "--batch-size", "2", "--seeds", "1", "--device", "cpu", "-q"]
 OPTIONS = ["--samplers", "uniform,deformation", "--sizes", "8x12", *TINY]
@@ -205,3 +206,10 @@ def test_runs_are_evaluated_again_where_masks_were_corrected(compared, tiny_data
     assert main(["compare", str(data), str(compared), *OPTIONS]) == 0
     assert all(now["miou"] != then for now, then in zip(rows_of(compared), before, strict=True))
     assert {file: file.stat().st_mtime_ns for file in weights} == weights
+
+
+def test_a_comparison_that_another_program_is_at_is_refused(compared, tiny_data, capsys):
+    with working_alone(compared / "runs", "a free one"):
+        assert main(["compare", str(tiny_data), str(compared), *OPTIONS, "--seeds", "2", "--resume"]) == 1
+    assert "a comparison that no other program is at, but got one being" in capsys.readouterr().err
+    assert not (compared / "runs" / "uniform_8x12_s1").exists()

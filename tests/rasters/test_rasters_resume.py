@@ -108,8 +108,7 @@ def test_rows_can_be_rewound_to_what_several_outputs_share(tmp_path):
 
 
 def test_two_programs_do_not_write_one_output(tmp_path):
-    if spool.fcntl is None:
-        pytest.skip("no file locks on this system")
+    pytest.importorskip("fcntl", reason="no file locks on this system")
     with (
         RasterWriter(tmp_path / "l.tif", Output(SIZE, tile=TILE)) as first,
         pytest.raises(FileProblem, match="being written now"),

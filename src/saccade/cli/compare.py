@@ -173,6 +173,8 @@ def _seeds(text: str) -> tuple[int, ...]:
 def _train(args: argparse.Namespace, setting: Setting, planned: Plan) -> None:
     from saccade.cli.compare_progress import Overall
     from saccade.evaluation.comparison.pool import run_all
+    from saccade.evaluation.comparison.state import RUNS
+    from saccade.rasters.alone import working_alone
     from saccade.training.fitting import Interrupted
 
     for case in planned.kept_failures:
@@ -183,7 +185,8 @@ def _train(args: argparse.Namespace, setting: Setting, planned: Plan) -> None:
     with Progress("comparing", 100, "%", quiet=args.quiet) as progress:
         overall = Overall(progress, [one.case for one in planned.errands])
         try:
-            run_all(setting, planned.errands, overall.tell, jobs=args.jobs)
+            with working_alone(args.out / RUNS, "a comparison that no other program is at"):
+                run_all(setting, planned.errands, overall.tell, jobs=args.jobs)
         except Interrupted:
             raise KeyboardInterrupt from None
 

@@ -17,11 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from saccade.errors import FileProblem
-
-try:
-    import fcntl
-except ImportError:  # no such locks outside of POSIX
-    fcntl = None  # type: ignore[assignment]
+from saccade.rasters.alone import lock
 
 
 class Spool:
@@ -44,7 +40,7 @@ class Spool:
             raise
 
     def _begin(self, about: dict[str, Any], resume: bool) -> None:
-        _lock(self._tiles, self.folder)
+        lock(self._tiles, self.folder, "an output that no other program writes")
         text = json.dumps(about, sort_keys=True)
         card = self.folder / "about.json"
         if resume and card.exists():
@@ -114,15 +110,6 @@ class Spool:
 def _open(path: Path) -> BinaryIO:
     path.touch()
     return path.open("r+b")
-
-
-def _lock(file: BinaryIO, folder: Path) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise FileProblem(folder, "an output that no other program writes", "one being written now") from None
 
 
 def _flush(file: BinaryIO) -> None:

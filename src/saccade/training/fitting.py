@@ -12,6 +12,7 @@ import torch
 
 from saccade.data import DataFolder, SampleCache
 from saccade.errors import SaccadeError
+from saccade.rasters.alone import working_alone
 from saccade.training import run as folder
 from saccade.training.build import build_segmenter
 from saccade.training.callbacks import OnEpoch
@@ -74,12 +75,21 @@ def fit(
         samples["train"], config.training.batch_size, config.training.seed, rounds=config.visits, **share
     )
     task = SegmentationTask(segmenter, config, names, len(batches), training_images(job.data))
-    if place.rank == 0:
-        folder.prepare(job.root, config, job.goes_on, str(place))
     start = job.root / folder.CHECKPOINTS / folder.LAST if job.goes_on else None
     way_out = "lower training.batch_size or sampler.size"
-    with quiet(), interruptible(job), together, no_group_left(), enough_memory(way_out):
+    with prepared(job, place), quiet(), interruptible(job), together, no_group_left(), enough_memory(way_out):
         trainer.fit(task, batches, validation_batches(samples["val"], **share), ckpt_path=start)
+
+
+@contextmanager
+def prepared(job: Job, place: Place) -> Iterator[None]:
+    """The run folder, which the first process alone touches, and no other program meanwhile."""
+    if place.rank != 0:
+        yield
+        return
+    with working_alone(job.root, "a run that no other program trains"):
+        folder.prepare(job.root, job.config, job.goes_on, str(place))
+        yield
 
 
 @contextmanager

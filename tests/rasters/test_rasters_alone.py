@@ -1,0 +1,64 @@
+"""A folder that one program writes is refused to others until it ends, however it ends."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+
+import pytest
+
+from saccade.errors import FileProblem
+from saccade.rasters import alone
+
+fcntl = pytest.importorskip("fcntl")
+EXPECTED = "a run that no other program trains"
+HOLD = """
+import sys
+from pathlib import Path
+from saccade.rasters.alone import working_alone
+with working_alone(Path(sys.argv[1]), "a free folder"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_is_held_by_one_and_free_afterwards(tmp_path):
+    folder = tmp_path / "a" / "b"
+    for _ in range(2):
+        with (
+            alone.working_alone(folder, EXPECTED),
+            pytest.raises(FileProblem, match=f"{folder}: expected {EXPECTED}, but got one being written now"),
+            alone.working_alone(folder, EXPECTED),
+        ):
+            raise AssertionError("held twice")
+        assert list(folder.iterdir()) == []
+
+
+def test_it_is_free_after_an_error(tmp_path):
+    with pytest.raises(ValueError), alone.working_alone(tmp_path, EXPECTED):
+        raise ValueError
+    with alone.working_alone(tmp_path, EXPECTED):
+        pass
+
+
+def test_a_program_that_is_killed_frees_what_it_held(tmp_path):
+    program = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with program:
+        assert program.stdout.readline() == "held\n"
+        with pytest.raises(FileProblem), alone.working_alone(tmp_path, EXPECTED):
+            pass
+        program.kill()
+    with alone.working_alone(tmp_path, EXPECTED):
+        pass
+
+
+def test_a_disk_without_locks_refuses_nothing(tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(alone.fcntl, "flock", none)
+    with alone.working_alone(tmp_path, EXPECTED), alone.working_alone(tmp_path, EXPECTED):
+        pass
