@@ -99,7 +99,8 @@ def write_table(out: Path, table: Path) -> None:
     smallest = min(runs[0]["sampling_ratio"], key=lambda name: runs[0]["iou"][name] or 1.0)
     names = ["network", "parameters", "seeds", f"{smallest} IoU uniform", "learned", "gain"]
     lines = [[*names, "mIoU uniform", "learned", "gain"], ["---"] * 9]
-    rows = [row for family in FAMILIES if (row := summary(family, smallest, runs))]
+    families = dict.fromkeys([*FAMILIES, *(one["family"] for one in runs)])
+    rows = [row for family in families if (row := summary(family, smallest, runs))]
     for row in rows:
         cells = [row["network"], f"{row['millions']:.1f} M", str(len(row["gains"]["miou"]))]
         for score in (smallest, "miou"):

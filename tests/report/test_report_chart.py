@@ -110,3 +110,10 @@ def test_a_long_axis_has_round_numbers_where_its_own_are_long() -> None:
     chart = line_chart([Line("a", values, [1, 2, 3, 4])], title="t", x_label="x", y_label="y", log_x=True)
     assert "0.0135004" not in chart
     assert ">0.1</text>" in chart
+
+
+def test_a_short_range_on_a_long_axis_has_round_numbers_too() -> None:
+    values = [243.569524, 248.440936, 261.243764, 266.405992]
+    chart = line_chart([Line("a", values, [1, 2, 3, 4])], title="t", x_label="x", y_label="y", log_x=True)
+    ticks = re.findall(r'text-anchor="middle">([\d.]+)</text>', chart)
+    assert ticks == ["245", "250", "255", "260", "265"]

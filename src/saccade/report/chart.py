@@ -121,7 +121,7 @@ def _log_steps(low: float, high: float, values: list[float]) -> list[float]:
         inside = [step for step in found if low <= step <= high]
         if len(inside) >= 3:
             return inside
-    return inside or [low, high]
+    return inside if len(inside) >= 2 else _round_steps(low, high)
 
 
 def _tick(value: float) -> str:
