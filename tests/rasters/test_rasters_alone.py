@@ -62,3 +62,9 @@ def test_a_disk_without_locks_refuses_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(alone.fcntl, "flock", none)
     with alone.working_alone(tmp_path, EXPECTED), alone.working_alone(tmp_path, EXPECTED):
         pass
+
+
+def test_a_system_without_locks_refuses_nothing_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(alone, "fcntl", None)
+    with alone.working_alone(tmp_path, EXPECTED), alone.working_alone(tmp_path, EXPECTED):
+        assert list(tmp_path.iterdir()) == []

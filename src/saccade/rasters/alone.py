@@ -50,9 +50,13 @@ def working_alone(folder: Path, expected: str) -> Iterator[None]:
     Raises:
         FileProblem: another program holds it, or it cannot be written.
     """
-    held = folder / LOCK
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    held = folder / LOCK
+    with writing(folder):
         file = held.open("a")
     with file:
         lock(file, folder, expected)
