@@ -1,4 +1,4 @@
-"""Does the gain of learned sampling hang on one network? Five families, uniform and deformation.
+"""Does the gain of learned sampling hang on one network? Several families, uniform and deformation.
 
     python benchmarks/networks.py DATA OUT                                     every family, both samplers
     python benchmarks/networks.py DATA OUT --networks pspnet,unet --seeds 0,1

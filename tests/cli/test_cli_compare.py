@@ -194,7 +194,7 @@ def test_a_narrower_comparison_keeps_the_costs_of_the_wider(compared, tiny_data)
 
 
 def test_runs_are_evaluated_again_where_masks_were_corrected(compared, tiny_data, tmp_path):
-    """The images have the same names, so the counts tell."""
+    """The images have the same names, so the pixels of each class tell."""
     data = Path(shutil.copytree(tiny_data, tmp_path / "data"))
     stem = json.loads((data / "splits.json").read_text())["test"][0]
     mask = next((data / "masks").glob(f"{stem}.*"))

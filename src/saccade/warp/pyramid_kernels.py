@@ -20,8 +20,12 @@ def cover(index, level, full):
 
 
 def quarter(total, rounding):
-    """A fourth of the sum of four values; integers are rounded, up where ``rounding`` is 2, down where 1."""
-    raise NotImplementedError("compiled kernels only")
+    """A fourth of the sum of four values; integers are rounded, up where ``rounding`` is 2, down where 1.
+
+    A name that the compiler replaces by :func:`_quarter`. It refuses to run otherwise (NUMBA_DISABLE_JIT):
+    these kernels count on the compiler's wide integers, and NumPy's would overflow without an error.
+    """
+    raise NotImplementedError("compiled kernels only; unset NUMBA_DISABLE_JIT")
 
 
 @overload(quarter)

@@ -79,7 +79,10 @@ def evaluation_file(root: Path, split: str) -> Path:
 
 
 def stored_evaluation(setting: Setting, root: Path) -> Evaluation | None:
-    """The counts of a run on the images of the setting; None where there are none, or of others."""
+    """The counts of a run on the images of the setting; None where there are none, or of others.
+
+    Masks are told apart by the pixels of each class in each image.
+    """
     file = evaluation_file(root, setting.split)
     if not file.is_file():
         return None
