@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from saccade.errors import InvalidInput
-from saccade.grids.validate import require_density, require_grid, require_labels, require_size
+from saccade.grids.sizes import require_size
+from saccade.grids.validate import require_density, require_grid, require_labels
 
 
 def test_a_size_of_numpy_integers_becomes_plain_integers():

@@ -41,17 +41,17 @@ def _is_zarr(path: Path) -> bool:
 
 
 def _image(args: argparse.Namespace) -> int:
-    from saccade.cli import info_image
+    from saccade.cli.info_image import image_facts, image_lines
     from saccade.rasters import open_raster
 
     with open_raster(args.path) as raster:
-        facts = info_image.facts(raster.info)
-    print(json.dumps(facts, indent=1) if args.json else "\n".join(info_image.lines(facts)))
+        facts = image_facts(raster.info)
+    print(json.dumps(facts, indent=1) if args.json else "\n".join(image_lines(facts)))
     return 0
 
 
 def _data(args: argparse.Namespace) -> int:
-    from saccade.cli import info_data
+    from saccade.cli.info_data import data_facts, data_lines, fault_facts
     from saccade.data import open_data
 
     try:
@@ -60,8 +60,8 @@ def _data(args: argparse.Namespace) -> int:
     except DataFaults as faults:
         if not args.json:
             raise
-        print(json.dumps(info_data.fault_facts(args.path, faults), indent=1))
+        print(json.dumps(fault_facts(args.path, faults), indent=1))
         return faults.exit_code
-    facts = info_data.facts(folder)
-    print(json.dumps(facts, indent=1) if args.json else "\n".join(info_data.lines(facts)))
+    facts = data_facts(folder)
+    print(json.dumps(facts, indent=1) if args.json else "\n".join(data_lines(facts)))
     return 0

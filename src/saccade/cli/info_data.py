@@ -10,7 +10,7 @@ from saccade.data import FORMATS, DataFolder
 from saccade.errors import DataFaults
 
 
-def facts(folder: DataFolder) -> dict[str, Any]:
+def data_facts(folder: DataFolder) -> dict[str, Any]:
     """The JSON object of a sound data folder; sizes are [rows, columns], shares are of the scored pixels."""
     total = folder.class_counts()
     scored = max(1, int(total.sum()))
@@ -51,7 +51,7 @@ def _split_facts(folder: DataFolder, name: str) -> dict[str, Any]:
     }
 
 
-def lines(facts: dict[str, Any]) -> Iterator[str]:
+def data_lines(facts: dict[str, Any]) -> Iterator[str]:
     """The same for people; sizes are width x height."""
     splits = facts["splits"]
     yield f"{facts['path']}: {FORMATS[facts['format']].title}, without faults"

@@ -9,7 +9,7 @@ from typing import Any
 from saccade.rasters import RasterInfo
 
 
-def facts(info: RasterInfo) -> dict[str, Any]:
+def image_facts(info: RasterInfo) -> dict[str, Any]:
     """The JSON object of an image; sizes are [rows, columns]."""
     size = info.pixel_size
     return {
@@ -32,7 +32,7 @@ def facts(info: RasterInfo) -> dict[str, Any]:
     }
 
 
-def lines(facts: dict[str, Any]) -> Iterator[str]:
+def image_lines(facts: dict[str, Any]) -> Iterator[str]:
     """The same for people; sizes are width x height."""
     rows, columns = facts["size"]
     yield f"{facts['path']}: an image"

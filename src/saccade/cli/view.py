@@ -56,13 +56,13 @@ def _folder_page(folder: Path) -> Path:
 
 
 def _image_page(args: argparse.Namespace) -> Path:
-    from saccade.cli.info_image import facts
+    from saccade.cli.info_image import image_facts
     from saccade.rasters import open_raster
     from saccade.rasters.outputs import finished_file
     from saccade.report.view import image_page
 
     with open_raster(args.path) as raster:
-        known = {key: value for key, value in facts(raster.info).items() if value not in (None, [])}
+        known = {key: value for key, value in image_facts(raster.info).items() if value not in (None, [])}
     html = image_page(args.path, args.labels, known)
     out: Path = args.out or Path(tempfile.gettempdir()) / f"saccade_{args.path.stem}.html"
     with finished_file(out, overwrite=args.out is None) as temporary:

@@ -10,7 +10,8 @@ from torch import Tensor
 from saccade.errors import InvalidInput
 from saccade.grids.axes import along_columns, pull_strips
 from saccade.grids.uniform import even_positions
-from saccade.grids.validate import require_count, require_density, require_size
+from saccade.grids.sizes import require_count, require_size
+from saccade.grids.validate import require_density
 
 FLOOR = 1e-6
 """Share of its mean that is added to a density, so that a node with nothing in reach stays where it is."""

@@ -13,7 +13,8 @@ from saccade.grids.edges import ignored_as, pair_weights
 from saccade.grids.energy import boundary_energy_minimiser
 from saccade.grids.label_kernels import ANY, nearest_in_rows, nearest_of_rows
 from saccade.grids.uniform import even_positions
-from saccade.grids.validate import require_finite_number, require_ignore_index, require_labels, require_size
+from saccade.grids.sizes import require_size
+from saccade.grids.validate import require_finite_number, require_ignore_index, require_labels
 
 
 def boundary_grid(

@@ -9,13 +9,8 @@ import torch
 from torch import Tensor
 
 from saccade.errors import InvalidInput
-from saccade.grids.validate import (
-    require_count,
-    require_grid,
-    require_ignore_index,
-    require_labels,
-    require_size,
-)
+from saccade.grids.sizes import require_count, require_size
+from saccade.grids.validate import require_grid, require_ignore_index, require_labels
 
 _ROUNDING = 2.0**-22
 

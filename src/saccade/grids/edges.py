@@ -13,7 +13,8 @@ from torch import Tensor
 from saccade.errors import InvalidInput
 from saccade.grids.axes import constant, reflect
 from saccade.grids.label_kernels import ALIKE, gather_edges
-from saccade.grids.validate import require_finite_number, require_ignore_index, require_labels, require_size
+from saccade.grids.sizes import require_size
+from saccade.grids.validate import require_finite_number, require_ignore_index, require_labels
 
 _SHARP = 1e-3
 

@@ -27,7 +27,8 @@ from torch.autograd.function import once_differentiable
 from saccade.errors import InvalidInput
 from saccade.grids.elastic_kernels import relax
 from saccade.grids.uniform import resize_grid, uniform_grid
-from saccade.grids.validate import require_density, require_finite_number, require_size
+from saccade.grids.sizes import require_size
+from saccade.grids.validate import require_density, require_finite_number
 
 SWEEPS = 5
 FINEST_ROUNDS = 8

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from saccade.errors import InvalidInput, nearest_name
-from saccade.grids.validate import RANGE_SLACK, require_finite_number, require_size, require_tensor
+from saccade.grids.sizes import require_size
+from saccade.grids.validate import RANGE_SLACK, require_finite_number, require_tensor
 
 BORDERS = ("reflect", "edge", "zero")
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from saccade.grids.validate import require_count, require_grid, require_size
+from saccade.grids.sizes import require_count, require_size
+from saccade.grids.validate import require_grid
 
 
 def uniform_grid(size: Sequence[int], batch: int = 1, *, device: torch.device | str | None = None) -> Tensor:

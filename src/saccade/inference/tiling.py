@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.errors import InvalidInput
-from saccade.grids.validate import require_size
+from saccade.grids.sizes import require_size
 from saccade.rasters import Window
 
 MOST_OVERLAP = 0.5

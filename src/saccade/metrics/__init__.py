@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
 from saccade.metrics.boundary import boundary_counts, boundary_iou
 from saccade.metrics.confusion import class_counts, confusion_matrix
 from saccade.metrics.iou import iou, miou, pixel_accuracy
@@ -13,33 +10,8 @@ from saccade.metrics.recovery import recovered_labels, recovery_counts
 from saccade.metrics.sampling import sampling_counts, sampling_ratio
 from saccade.metrics.trimap import trimap_accuracy, trimap_counts
 
-if TYPE_CHECKING:
-    from saccade.metrics.pooled import (
-        BoundaryIoU,
-        ConfusionMatrix,
-        LabelRecovery,
-        ObjectRecall,
-        SamplingRatio,
-        TrimapAccuracy,
-    )
-
-_POOLED = (
-    "BoundaryIoU",
-    "ConfusionMatrix",
-    "LabelRecovery",
-    "ObjectRecall",
-    "SamplingRatio",
-    "TrimapAccuracy",
-)
-
 __all__ = [
-    "BoundaryIoU",
-    "ConfusionMatrix",
-    "LabelRecovery",
-    "ObjectRecall",
-    "SamplingRatio",
     "SizeBin",
-    "TrimapAccuracy",
     "boundary_counts",
     "boundary_iou",
     "class_counts",
@@ -57,8 +29,3 @@ __all__ = [
     "trimap_counts",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _POOLED:
-        raise AttributeError(f"module 'saccade.metrics' has no attribute {name!r}")
-    return getattr(importlib.import_module("saccade.metrics.pooled"), name)

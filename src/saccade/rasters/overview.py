@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from saccade.errors import InvalidInput
-from saccade.grids.validate import require_size
+from saccade.grids.sizes import require_size
 from saccade.rasters.boxes import cell_sums, means
 from saccade.rasters.pieces import map_windows, pieces, validity
 from saccade.rasters.raster import Raster

@@ -10,7 +10,7 @@ from saccade.evaluation.comparison.arms import Setting, named_size
 from saccade.evaluation.comparison.equal_quality import equal_quality
 from saccade.evaluation.comparison.results import Comparison, Point
 from saccade.evaluation.studies import Block, Study
-from saccade.report import comparison_charts as charts
+from saccade.report.comparison_charts import charts, quality_charts, recall_charts, trimap_charts
 from saccade.report import comparison_tables as tables
 from saccade.report import comparison_words as words
 from saccade.report.comparison_examples import examples
@@ -102,16 +102,16 @@ def _results(compared: Comparison, study: Study | None) -> list[str]:
             "<h2>What a pixel, an operation, a millisecond and a megabyte buy</h2>",
             '<p class="soft">Upright strokes span the seeds. In the chart of operations the level stroke is '
             "the sampler's share. The axes do not start at zero.</p>",
-            charts.quality_charts(compared, -1, "mIoU"),
-            charts.quality_charts(compared, rare, f"IoU of {compared.classes[rare]}"),
+            quality_charts(compared, -1, "mIoU"),
+            quality_charts(compared, rare, f"IoU of {compared.classes[rare]}"),
         ]
     parts += [tables.cost_table(compared), "<h2>Gain by class</h2>", tables.class_tables(compared)]
     if any(tables.recovery(point) is not None for point in compared.points.values()):
         parts += ["<h2>Where quality is lost</h2>", _recovery_note(), tables.loss_table(compared)]
     parts += ["<h2>Where the samples lie</h2>", tables.sampling_table(compared)]
     parts += ["<h2>Boundaries and small objects</h2>", tables.boundary_table(compared)]
-    parts.append(charts.trimap_charts(compared))
-    parts += [charts.recall_charts(compared, rare), examples(compared)]
+    parts.append(trimap_charts(compared))
+    parts += [recall_charts(compared, rare), examples(compared)]
     return [*parts, "<h2>Runs</h2>", tables.runs_table(compared)]
 
 

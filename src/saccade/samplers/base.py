@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from saccade.errors import InvalidInput
-from saccade.grids.validate import require_size
+from saccade.grids.sizes import require_size
 from saccade.samplers.fit import Fit
 from saccade.samplers.views import Views
 

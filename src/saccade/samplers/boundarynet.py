@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from saccade.errors import InvalidInput
 from saccade.grids import uniform_grid
-from saccade.grids.validate import require_size
+from saccade.grids.sizes import require_size
 
 DEEPEST = 4
 """About how many pixels the shorter side of the first U-Net's deepest level has."""

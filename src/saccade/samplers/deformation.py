@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saccade.grids.validate import require_size
+from saccade.grids.sizes import require_size
 from saccade.samplers.base import Sampler, one_view_an_image
 from saccade.samplers.densitynet import DensityNet
 from saccade.samplers.gather import Gather

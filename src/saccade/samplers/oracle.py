@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from saccade.grids.validate import require_size
+from saccade.grids.sizes import require_size
 from saccade.samplers.base import Sampler, one_view_an_image
 from saccade.samplers.gather import Gather
 from saccade.samplers.target import EdgeTarget

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from saccade.errors import InvalidInput
-from saccade.grids.validate import require_size
+from saccade.grids.sizes import require_size
 from saccade.warp.nearest_kernels import bin_nodes
 
 MOST_CLASSES = 65_535

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from saccade.errors import InvalidInput, nearest_name
 from saccade.warp.bands import run_bands
-from saccade.warp.patchwork_kernels import NOTHING, added
+from saccade.inference.mosaic_kernels import NOTHING
+from saccade.warp.patchwork_kernels import added
 
 WINDOWS = ("smooth", "uniform")
 

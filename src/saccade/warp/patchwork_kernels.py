@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from saccade.compiled import inlined, kernel
-
-NOTHING = 255
-
+from saccade.inference.mosaic_kernels import NOTHING
 
 @kernel
 def added(first, last, top, patches, middles, field, flat, labels, shares):

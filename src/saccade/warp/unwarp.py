@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from saccade.errors import InvalidInput, nearest_name
-from saccade.grids.validate import require_grid, require_size, require_tensor
+from saccade.grids.sizes import require_size
+from saccade.grids.validate import require_grid, require_tensor
 from saccade.warp import values_kernels as plain
 from saccade.warp.arrays import as_bits, flat, result_dtype, working_dtype
 from saccade.warp.bands import run_bands
