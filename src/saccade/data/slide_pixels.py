@@ -7,7 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from saccade.rasters import Raster, Window
+from saccade.rasters.raster import Raster
+from saccade.rasters.window import Window
 from saccade.rasters.boxes import cell_sums, means
 from saccade.rasters.overview import overview_level
 from saccade.rasters.pieces import validity

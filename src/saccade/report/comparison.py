@@ -9,7 +9,8 @@ import torch
 from saccade.evaluation.comparison.arms import Setting, named_size
 from saccade.evaluation.comparison.equal_quality import equal_quality
 from saccade.evaluation.comparison.results import Comparison, Point
-from saccade.evaluation.studies import Block, Study
+from saccade.evaluation.studies.blocks import Block
+from saccade.evaluation.studies.study import Study
 from saccade.report.comparison_charts import charts, quality_charts, recall_charts, trimap_charts
 from saccade.report import comparison_tables as tables
 from saccade.report import comparison_words as words
