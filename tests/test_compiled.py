@@ -273,7 +273,7 @@ def names_in(code: CodeType) -> set[str]:
 
 
 def test_the_digest_covers_every_file_that_a_kernel_takes_something_from() -> None:
-    rooms = "grids.label_kernels", "metrics", "rasters.boxes", "rasters.reduce", "warp"
+    rooms = "grids.label_kernels", "metrics", "rasters.boxes", "rasters.halve", "warp"
     for room in rooms:
         __import__(f"saccade.{room}")
     seen = 0

@@ -16,7 +16,7 @@ from raster_files import by_gdal, by_pillow
 
 from saccade.errors import FileProblem, InvalidInput
 from saccade.rasters import Output, PixelSize, RasterWriter, natural_suffix, open_raster
-from saccade.rasters.reduce import halve
+from saccade.rasters.halve import halve
 
 SIZE = (301, 450)
 TILE = 64

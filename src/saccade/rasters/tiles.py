@@ -11,7 +11,7 @@ import imagecodecs
 import numpy as np
 
 from saccade.rasters.output import Output
-from saccade.rasters.reduce import halve
+from saccade.rasters.halve import halve
 from saccade.rasters.spool import Spool
 
 EFFORT = 6

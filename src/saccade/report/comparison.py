@@ -49,7 +49,7 @@ def comparison_lines(compared: Comparison) -> list[str]:
     for point in tables.by_size(compared):
         rows.append((
             named_size(point.size), words.arm_name(compared, point.arm.name),
-            words.seeds_spread(point.scores()), words.points(compared.gain(point)),
+            words.seeds_spread(point.scores()), words.in_points(compared.gain(point)),
             words.factor(equal_quality(compared, point), point, reference),
         ))  # fmt: skip
     lines = words.aligned(rows)
@@ -72,7 +72,7 @@ def _gain(compared: Comparison, point: Point) -> str:
     found, other = compared.gain(point), compared.at(compared.reference, point.size)
     assert found is not None and other is not None  # only points with a reference come here
     kind = {"win": "wins", "loss": "loses", "unclear": "no difference that is sure"}[found.verdict]
-    return f"{kind} ({words.points(found)[2:]} points{words.pixels_more(point, other)})"
+    return f"{kind} ({words.in_points(found)[2:]} points{words.pixels_more(point, other)})"
 
 
 def _head(setting: Setting, study: Study | None) -> str:

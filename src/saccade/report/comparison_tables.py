@@ -32,8 +32,8 @@ def scores_table(compared: Comparison) -> str:
         rows.append([
             words.sized(point.size), text(words.arm_name(compared, point.arm.name)),
             *[f"{point.pixels:,}"] * uneven, str(len(point.seeds)), words.seeds_spread(point.scores()),
-            words.points(compared.gain(point)), words.seeds_spread(point.scores(rare)),
-            words.points(compared.gain(point, rare)),
+            words.in_points(compared.gain(point)), words.seeds_spread(point.scores(rare)),
+            words.in_points(compared.gain(point, rare)),
             words.factor(equal_quality(compared, point), point, reference),
         ])  # fmt: skip
     caption = f"Mean ± deviation over the seeds; gains over {compared.reference.name} at the same size"
@@ -81,7 +81,7 @@ def class_tables(compared: Comparison) -> str:
         for k in compared.by_frequency:
             row = [text(compared.classes[k]), f"{compared.shares[k]:.2%}"]
             for point in own:
-                row += [number(point.iou.values[k]), words.points(compared.gain(point, k))]
+                row += [number(point.iou.values[k]), words.in_points(compared.gain(point, k))]
             rows.append(row)
         caption = (
             f"{words.arm_name(compared, arm.name)} over {compared.reference.name}, the rarest class first"
@@ -124,7 +124,7 @@ def boundary_table(compared: Comparison) -> str:
             own = compared.resampled(point, parts)
             gained = other is not None and other is not point
             gain = own.gain(compared.resampled(other, parts, 2), which) if other and gained else None
-            row += [number(own.values[which]), words.points(gain)]
+            row += [number(own.values[which]), words.in_points(gain)]
         rows.append(row)
     return table(head, rows, caption="At the boundaries of the truth")
 

@@ -20,7 +20,7 @@ NOTE = (
 ONE_SEED = "With one seed the brackets tell of the images alone, not of what another training would give."
 
 
-def points(found: Interval | None) -> str:
+def in_points(found: Interval | None) -> str:
     """A gain in points: ``▲ +3.1 [2.5, 3.7]``."""
     if found is None or math.isnan(found.value):
         return "–"
