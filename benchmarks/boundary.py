@@ -23,13 +23,13 @@ import torch
 from PIL import Image
 
 from saccade.data import DataFolder, open_data
-from saccade.evaluation.smoothness import STEPS, Found, Way, smoothness_study, ways_of
-from saccade.metrics.flops import count_flops
-from saccade.report.figures import outlines, samples_on, shrink
+from saccade.figures import outlines, samples_on, shrink
+from saccade.geometry import parse_size
+from saccade.lab.studies.boundary import STEPS, Found, Way, smoothness_study, ways_of
+from saccade.metrics.cost import count_flops
 from saccade.samplers import BoundarySampler, BoundaryTarget
-from saccade.training.lessons_boundary import target_classes
-from saccade.training.sampler_options import BoundaryConfig
-from saccade.training.sizes import parse_size
+from saccade.training.config import BoundaryConfig
+from saccade.training.lessons import target_classes
 
 OVERVIEWS, WIDTHS = ((32, 32), (64, 64), (64, 96), (64, 128)), (32, 64, 128, 256)
 PICTURED = (0.1, 1.0, 10.0)

@@ -21,13 +21,13 @@ from PIL import Image
 from torch import Tensor
 
 from saccade.data import Decoded, open_data
+from saccade.figures import Picture, outlines, samples_on, shrink
 from saccade.grids import resize_grid, uniform_grid
-from saccade.report.figures import Picture, outlines, samples_on, shrink
 from saccade.samplers import BoundarySampler, BoundaryTarget
-from saccade.samplers.boundary_projection import covering, sampling_grid, untangled
+from saccade.samplers.boundary import covering, sampling_grid, untangled
 from saccade.training import Config, load_run
-from saccade.training.lessons_boundary import GridLesson
-from saccade.training.run import Run
+from saccade.training.lessons import GridLesson
+from saccade.training.run_folder import Run
 from saccade.warp import Pyramid
 
 SPLITS = ("train", "val", "test")

@@ -22,8 +22,7 @@ import torch
 from foveation_tables import write_tables
 from saccade.data import DataFolder, SampleCache, open_data
 from saccade.evaluation import evaluate
-from saccade.evaluation.studies.foveation_maps import compare_maps
-from saccade.evaluation.studies.foveation_stride import stride_study
+from saccade.lab.studies.foveation import compare_maps, stride_study
 from saccade.training import load_run, read_config, train
 
 BANK = (192, 320, 512, 768, 1120)

@@ -144,10 +144,10 @@ def _write_levels(path: Path, side: int, tiles: Callable[[int, int], Iterator[np
 
 def predict_ours(image: Path, folder: Path) -> str:
     """Labels of the whole image in one learned view, from file to file; notes what it read and its shares."""
-    import saccade.inference.image as room
+    import saccade.inference.predict as room
     from huge_predict import CLASSES, noting, segmenter, timed
     from saccade.inference import Job, Look, Settings, predict_image
-    from saccade.inference import source as reader
+    from saccade.inference import regions as reader
     from saccade.rasters import RasterWriter
 
     read: list[tuple[int, int, int]] = []

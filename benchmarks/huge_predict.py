@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saccade.data.classes import ClassTable, default_colours
+from saccade.geometry import Window
 from saccade.networks import build_network
-from saccade.rasters import Raster, RGBRaster, Window, as_rgb
+from saccade.rasters import Raster, RGBRaster, as_rgb
 from saccade.samplers import DeformationSampler
 from saccade.segmenter import Segmenter
 

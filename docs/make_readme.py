@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from saccade.figures import overlay, samples_on
 from saccade.inference import Job, answer
-from saccade.report.figures import overlay, samples_on
 from saccade.training import load_run
 
 GAP = 12

@@ -17,7 +17,7 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 import saccade
-from saccade import compiled
+from saccade.runtime import kernels
 
 SOURCE = Path(saccade.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
@@ -27,7 +27,7 @@ PACKAGE = {
     "numbers.py": "STEP = 1\n",
     "deep/__init__.py": "from .called import called as door\n",
     "deep/called.py": """
-from saccade.compiled import inlined, kernel
+from saccade.runtime.kernels import inlined, kernel
 from .. import numbers
 from ..numbers import (
     STEP as BY,
@@ -60,7 +60,7 @@ def _chosen(x):
     return lambda x: x + 1000
 """,
     "middle.py": """
-from saccade.compiled import kernel
+from saccade.runtime.kernels import kernel
 from package.deep import called
 
 @kernel
@@ -72,7 +72,7 @@ import package.middle as between
 from package.chosen import chosen
 from package.deep import door
 from package.deep.called import small, stepped, by_module
-from saccade.compiled import kernel
+from saccade.runtime.kernels import kernel
 
 middle = between.middle
 
@@ -96,7 +96,7 @@ def has_overload(x):
 def has_number(x):
     return stepped(x) + by_module(x)
 """,
-    "apart.py": "from saccade.compiled import kernel\n\n@kernel\ndef apart(x):\n    return x + 5\n",
+    "apart.py": "from saccade.runtime.kernels import kernel\n\n@kernel\ndef apart(x):\n    return x + 5\n",
     "__main__.py": """
 import json
 from package import apart, top
@@ -257,7 +257,7 @@ def file_of(module: str) -> Path | None:
 def test_the_reader_of_imports_finds_what_the_parser_finds() -> None:
     for path in MODULES:
         expected = {str(file) for module in parsed_imports(path) if (file := file_of(module))}
-        found = set(compiled._imported(str(path), path.read_text(encoding="utf-8")))
+        found = set(kernels._imported(str(path), path.read_text(encoding="utf-8")))
         assert found >= expected, path
         assert len(found - expected) <= 1, f"{path}: {found - expected}"
 
@@ -265,7 +265,7 @@ def test_the_reader_of_imports_finds_what_the_parser_finds() -> None:
 def test_only_one_file_calls_the_compiler() -> None:
     maker = re.compile(r"\b(njit|jit|vectorize|guvectorize|stencil|cfunc)\b(?!`)")
     callers = [path.name for path in MODULES if maker.search(path.read_text(encoding="utf-8"))]
-    assert callers == ["compiled.py"], "use @kernel and @inlined of saccade.compiled"
+    assert callers == ["compiled.py"], "use @kernel and @inlined of saccade.runtime.kernels"
 
 
 def names_in(code: CodeType) -> set[str]:
@@ -282,13 +282,13 @@ def test_the_digest_covers_every_file_that_a_kernel_takes_something_from() -> No
             function = made.py_func
             path = inspect.getfile(function)
             digest, _, name = function.__qualname__.partition(".")
-            assert digest == compiled.digest_of(path)
+            assert digest == kernels.digest_of(path)
             assert name == made.__qualname__
             for used in names_in(function.__code__):
                 value = function.__globals__.get(used)
                 if isinstance(value, Dispatcher | FunctionType | ModuleType):
                     source = value.py_func if isinstance(value, Dispatcher) else value
                     if getattr(source, "__module__", source.__name__).startswith("saccade."):
-                        assert inspect.getfile(source) in compiled.files_of(path)
+                        assert inspect.getfile(source) in kernels.files_of(path)
                         seen += inspect.getfile(source) != path
     assert seen > 20

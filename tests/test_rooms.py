@@ -15,21 +15,25 @@ import saccade
 SOURCE = Path(saccade.__file__).parent
 ROOMS = (
     "errors",
-    "compiled",
+    "geometry",
+    "runtime",
     "grids",
     "warp",
-    "samplers",
+    "rasters",
     "networks",
+    "samplers",
     "segmenter",
     "losses",
+    "figures",
     "metrics",
-    "rasters",
     "data",
     "training",
     "inference",
     "evaluation",
     "report",
+    "lab",
     "cli",
+    "testing",
 )
 DOORS = ("__init__", "__main__")
 HEAVY = {
@@ -116,7 +120,7 @@ def loaded_after(code: str) -> set[str]:
         "from saccade.cli import main\nassert main(['--help']) == 0",
         "from saccade.cli import main\nassert main(['info', '--help']) == 0",
         "from saccade.cli import main\nassert main(['trian']) == 2",
-        "from saccade.cli.commands import COMMANDS, load\nfor command in COMMANDS: load(command)",
+        "from saccade.cli.main import COMMANDS, load\nfor command in COMMANDS: load(command)",
     ],
 )
 def test_what_answers_at_once_loads_nothing_heavy(code: str) -> None:

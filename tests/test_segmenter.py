@@ -7,10 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saccade import DeformationSampler, OracleSampler, Pyramid, Segmenter, UniformSampler
 from saccade.errors import InvalidInput
 from saccade.networks import SmallUNet
-from saccade.segmenter import IMAGENET_MEAN, IMAGENET_STD
+from saccade.samplers.deformation import DeformationSampler
+from saccade.samplers.oracle import OracleSampler
+from saccade.samplers.uniform import UniformSampler
+from saccade.segmenter import IMAGENET_MEAN, IMAGENET_STD, Segmenter
+from saccade.warp.pyramid import Pyramid
 
 
 @pytest.fixture(autouse=True)

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from saccade import FoveationSampler, Pyramid, Segmenter
 from saccade.evaluation import look
 from saccade.metrics.cost import measure_cost
 from saccade.networks import build_network
-from saccade.samplers.foveation_image import of_source
+from saccade.samplers.foveation import FoveationSampler, of_source
+from saccade.segmenter import Segmenter
+from saccade.warp.pyramid import Pyramid
 
 ESTIMATORS = ("mean", "mode", "fixed", "random", "average")
 
@@ -38,7 +39,7 @@ class Source:
         self.pyramid, self.size = pyramid, pyramid.size
 
     def sample(self, grids: Tensor, *, antialias: bool) -> Tensor:
-        from saccade import sample
+        from saccade.warp.sample import sample
 
         return sample(self.pyramid, grids, antialias=antialias)
 

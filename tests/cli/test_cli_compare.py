@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from saccade.cli import main
-from saccade.rasters.alone import working_alone
+from saccade.runtime.files import working_alone
 
 TINY = ["--network", "small:4", "--epochs", "1", "--batch-size", "2", "--seeds", "1", "--device", "cpu", "-q"]
 OPTIONS = ["--samplers", "uniform,deformation", "--sizes", "8x12", *TINY]

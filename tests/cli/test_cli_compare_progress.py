@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from saccade.cli.compare_progress import Overall
+from saccade.cli.compare import Overall
 from saccade.data import SampleCache, open_data
-from saccade.evaluation.comparison.arms import Arm, Setting
-from saccade.training.configfile import read_config
+from saccade.lab.methods import Arm, Setting
+from saccade.training.config import read_config
 
 
 class Shown:

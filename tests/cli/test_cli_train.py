@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from saccade.cli import main
-from saccade.rasters.alone import working_alone
+from saccade.runtime.files import working_alone
 from saccade.training import load_run, read_config
 
 TINY = ["network.name=small:4", "sampler.size=8x12", "training.batch_size=2", "training.epochs=2"]

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from saccade.cli import main, parser
-from saccade.cli.commands import COMMANDS, Command
+from saccade.cli import main
+from saccade.cli.main import COMMANDS, Command
 from saccade.errors import FileProblem, InvalidInput, UsageError
 
 
@@ -96,8 +96,8 @@ class _Ending:
 @pytest.fixture
 def ending(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable], None]]:
     """Makes the command "ending" end by what a test hands in."""
-    monkeypatch.setattr(parser, "COMMANDS", (Command("ending", "none", "ends"),))
-    monkeypatch.setattr(parser, "load", lambda command: _Ending)
+    monkeypatch.setattr(main, "COMMANDS", (Command("ending", "none", "ends"),))
+    monkeypatch.setattr(main, "load", lambda command: _Ending)
     yield lambda end: monkeypatch.setattr(_Ending, "end", staticmethod(end), raising=False)
 
 

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 from config_shrink import CONFIGS, FAKES
 
-from saccade.data.fakes import make_fake
+from saccade.testing import make_fake
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,8 @@ from saccade.data import SampleCache, open_data
 from saccade.networks import build_network, require_network
 from saccade.samplers import FoveationSampler, OracleSampler, UniformSampler
 from saccade.training import Config, read_config
-from saccade.training.build import build_segmenter
 from saccade.training.loop import resolve
+from saccade.training.run_folder import build_segmenter
 from saccade.training.task import SegmentationTask
 
 FILES = sorted(CONFIGS.glob("*/*.yaml"))

@@ -13,8 +13,8 @@ from data_folders import FolderMaker
 
 from saccade.data import DataFolder, Decoded, Item, Sample, SampleCache, open_data
 from saccade.data.classes import ClassTable
-from saccade.data.memory import available_memory
 from saccade.errors import FileProblem, InvalidInput
+from saccade.runtime.memory import available_memory
 
 HEIGHT, WIDTH = 6, 10
 

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saccade.data import ClassTable
-from saccade.data.classes import default_colours
-from saccade.data.classesfile import classes_from_dict, read_classes
+from saccade.data.classes import classes_from_dict, default_colours, read_classes
 from saccade.errors import DataFaults, InvalidInput
 
 

@@ -13,11 +13,11 @@ from PIL import Image
 
 from saccade.cli import main
 from saccade.data import DataOptions, Sample, SampleCache, open_data
-from saccade.data.crop import Crop
-from saccade.data.fakes import make_fake
+from saccade.data.options import Crop
 from saccade.errors import InvalidInput
+from saccade.testing import make_fake
 from saccade.training import load_run, read_config, train
-from saccade.training.parts import random_parts
+from saccade.training.loading import random_parts
 
 SIDES = st.integers(1, 40)
 
@@ -134,7 +134,7 @@ def test_evaluate_crops_as_the_run_was_trained_unless_told(
     pixels = {}
     for name, options in {"run": [], "none": ["--crop", "none"], "key": ["data.crop=12x20"]}.items():
         assert main(["evaluate", str(run), str(data), "-q", "--device", "cpu", *options]) == 0
-        from saccade.evaluation.storage import load_evaluation
+        from saccade.evaluation.results import load_evaluation
 
         pixels[name] = int(load_evaluation(run / "evaluation_test.json").confusion.sum())
     assert pixels == {"run": 2 * 256, "none": 2 * 384, "key": 2 * 240}

@@ -13,8 +13,8 @@ from PIL import Image
 
 from saccade.data import FORMATS, DataFolder, SampleCache, open_data
 from saccade.data.apolloscape import TARGET_CLASSES
-from saccade.data.fakes import make_fake
 from saccade.errors import DataFaults, FileProblem, InvalidInput
+from saccade.testing import make_fake
 
 LAYOUTS = [name for name in FORMATS if name != "folder"]
 

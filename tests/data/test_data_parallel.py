@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from saccade.data.parallel import in_order, workers
+from saccade.runtime.threads import in_order, workers
 
 
 def test_results_come_in_the_order_of_the_values() -> None:

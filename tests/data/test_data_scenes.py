@@ -10,8 +10,7 @@ from PIL import Image
 from scipy import ndimage
 
 from saccade.data import open_data
-from saccade.data.scenes import SCENE_CLASSES, make_scenes
-from saccade.data.seascape import BOAT, draw_scene
+from saccade.data.scenes import BOAT, SCENE_CLASSES, draw_scene, make_scenes
 from saccade.errors import FileProblem, InvalidInput
 
 

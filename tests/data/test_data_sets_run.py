@@ -11,7 +11,7 @@ from PIL import Image
 
 from saccade.cli import main
 from saccade.data import FORMATS, open_data
-from saccade.data.fakes import make_fake
+from saccade.testing import make_fake
 
 TINY = ["network.name=small:8", "sampler.size=8x16", "training.batch_size=2", "training.epochs=1"]
 

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from saccade.data import open_data, slide_pixels
-from saccade.data.fakes import make_fake
+from saccade.data import open_data
 from saccade.data.polygons import fill_polygon
-from saccade.data.seeded import seeded_splits
+from saccade.data.splits import seeded_splits
 from saccade.errors import DataFaults, InvalidInput
-from saccade.rasters import as_rgb, open_raster, overview, write_label_png, write_polygons
+from saccade.rasters import as_rgb, open_raster, overview, reduce, write_label_png, write_polygons
+from saccade.testing import make_fake
 
 COORDINATE = st.floats(-5, 25, allow_nan=False).map(lambda value: round(value, 3) + 1e-4)
 RING = st.lists(st.tuples(COORDINATE, COORDINATE), min_size=3, max_size=8)
@@ -118,8 +118,8 @@ def test_reduced_slides_are_overviews(
         path, pixels, photometric="rgb", **({"tile": (16, 16)} if tiled else {"rowsperstrip": 7})
     )
     with pytest.MonkeyPatch.context() as patch, as_rgb(open_raster(path)) as raster:
-        patch.setattr(slide_pixels, "_BAND_PIXELS", 1)
-        found = slide_pixels.reduced_pixels(raster, (rows, columns))
+        patch.setattr(reduce, "_BAND_PIXELS", 1)
+        found = reduce.reduced_pixels(raster, (rows, columns))
         expected = overview(raster, (rows, columns))
     assert np.abs(found.astype(int) - expected).max() <= 1
     assert (found == expected).mean() > 0.98  # a mean that ends in .5 may be rounded either way

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from saccade.data import fused, open_data, staple
-from saccade.data.fakes import make_fake
-from saccade.data.fused import fused_labels
+from saccade.data import open_data, staple
+from saccade.data.staple import fused_labels
 from saccade.data.staple import staple as fuse
+from saccade.testing import make_fake
 
 GRADES = np.array([1, 3, 4, 5], np.uint8)
 
@@ -86,7 +86,7 @@ def test_fused_maps_are_kept_outside_of_the_data(
     first = fused_labels(paths, meaning)
     assert sorted(tmp_path.iterdir()) == before
     assert len(list((cache_folder / "saccade" / "fused").glob("*.png"))) == 1
-    monkeypatch.setattr(fused, "staple", lambda *_: pytest.fail("fused again"))
+    monkeypatch.setattr(staple, "staple", lambda *_: pytest.fail("fused again"))
     moved = tmp_path / "moved"
     moved.mkdir()
     assert (fused_labels([Path(shutil.copy(path, moved)) for path in paths], meaning) == first).all()

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from saccade.data import SampleCache, open_data
-from saccade.evaluation.comparison.arms import Arm, Outcome, Setting
-from saccade.evaluation.comparison.results import Comparison
 from saccade.evaluation.results import Evaluation, ImageRecord
+from saccade.lab.methods import Arm, Outcome, Setting
+from saccade.lab.results import Comparison
 from saccade.metrics.cost import Cost
-from saccade.training.configfile import read_config
+from saccade.training.config import read_config
 
 SIZES = ((8, 12), (16, 24))
 PLAIN = ["network.name=small:4", "training.epochs=1", "training.batch_size=2"]

@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import nn
 
 from saccade.grids.uniform import uniform_grid
-from saccade.samplers.views import Views
+from saccade.samplers.base import Views
 from saccade.warp import Pyramid, sample, unwarp_labels
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from comparisons import setting_of
 
-from saccade.evaluation.smoothness import STEPS
-from saccade.evaluation.studies.blocks import Chart, Table, Text
-from saccade.evaluation.studies.smoothness import measure
+from saccade.lab.studies.boundary import STEPS, measure
+from saccade.lab.studies.study import Chart, Table, Text
 
 
 def test_it_tells_uniform_then_every_lambda_with_few_nodes_and_with_all(six_scenes: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from comparisons import comparison_of, setting_of
 
-from saccade.evaluation.comparison.costs import Costs, fingerprint
+from saccade.lab.costs import Costs, fingerprint
 from saccade.metrics.cost import Cost
 
 

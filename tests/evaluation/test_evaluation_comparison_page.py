@@ -9,11 +9,10 @@ from html.parser import HTMLParser
 import pytest
 from comparisons import comparison_of, setting_of
 
-from saccade.evaluation.studies import Chart, Curve, Study, Table, Text
-from saccade.report import comparison as page
-from saccade.report.comparison_examples import best_arm
-from saccade.report.comparison_study import blocks_html, blocks_lines
-from saccade.report.comparison_words import ONE_SEED, factor, points
+from saccade.lab import page
+from saccade.lab.page import best_arm, blocks_html, blocks_lines
+from saccade.lab.studies import Chart, Curve, Study, Table, Text
+from saccade.lab.tables import ONE_SEED, factor, in_points
 
 
 @pytest.fixture
@@ -94,8 +93,8 @@ def test_classes_stand_from_the_rarest_to_the_most_frequent(shown):
 def test_a_win_is_marked_by_more_than_colour(shown):
     found = comparison_of(shown, WRONG)
     small = found.points["oracle", (8, 12)]
-    assert points(found.gain(small)).startswith("▲ +")
-    assert points(None) == "–"
+    assert in_points(found.gain(small)).startswith("▲ +")
+    assert in_points(None) == "–"
 
 
 def test_a_factor_beyond_what_was_measured_says_so(shown):
@@ -119,9 +118,9 @@ def test_one_seed_is_said_to_tell_of_the_images_alone(shown):
 def test_a_win_does_not_look_like_nothing():
     from saccade.metrics.bootstrap import Interval
 
-    assert points(Interval(0.0004, 0.0001, 0.0007)) == "▲ +0.04 [0.01, 0.07]"
-    assert points(Interval(0.02, 0.01, 0.03)) == "▲ +2.0 [1.0, 3.0]"
-    assert points(Interval(0.0, 0.0, 0.0)) == "· +0.0 [0.0, 0.0]"
+    assert in_points(Interval(0.0004, 0.0001, 0.0007)) == "▲ +0.04 [0.01, 0.07]"
+    assert in_points(Interval(0.02, 0.01, 0.03)) == "▲ +2.0 [1.0, 3.0]"
+    assert in_points(Interval(0.0, 0.0, 0.0)) == "· +0.0 [0.0, 0.0]"
 
 
 def test_what_was_never_measured_is_no_factor(shown):

@@ -11,13 +11,11 @@ from comparisons import setting_of
 
 from saccade.data import open_data
 from saccade.errors import FileProblem, InvalidInput, SaccadeError, UsageError
-from saccade.evaluation.comparison.arms import Arm
-from saccade.evaluation.comparison.files import run_root
-from saccade.evaluation.comparison.plan import arms_of, cases_of
-from saccade.evaluation.comparison.run import plan
-from saccade.evaluation.comparison.state import state_of, write_failure
-from saccade.evaluation.studies import STUDIES, load_study
-from saccade.training.configfile import read_config, save_config
+from saccade.lab.methods import Arm, arms_of, cases_of
+from saccade.lab.runner import plan
+from saccade.lab.state import run_root, state_of, write_failure
+from saccade.lab.studies import STUDIES, load_study
+from saccade.training.config import read_config, save_config
 
 
 def test_arms_have_the_names_and_options_that_were_given():
@@ -159,8 +157,8 @@ def test_a_folder_that_is_no_run_is_left_alone(finished, tmp_path):
 
 @pytest.mark.parametrize("name", list(STUDIES))
 def test_every_study_says_what_it_asks_and_its_arms_can_be_built(name, six_scenes):
-    from saccade.training.build import build_sampler
     from saccade.training.loop import resolve
+    from saccade.training.run_folder import build_sampler
 
     study = load_study(name)
     assert study.name == name

@@ -11,9 +11,7 @@ import pytest
 from comparisons import comparison_of, setting_of
 
 from saccade.errors import SaccadeError
-from saccade.evaluation.comparison.equal_quality import equal_quality, pixels_for
-from saccade.evaluation.comparison.results import stacked
-from saccade.evaluation.comparison.table import to_csv, to_json
+from saccade.lab.results import equal_quality, pixels_for, stacked, to_csv, to_json
 from saccade.metrics.bootstrap import iou_parts
 
 

@@ -7,17 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saccade import FoveationSampler, Pyramid, Segmenter
 from saccade.data import ClassTable
 from saccade.data.cache import Sample
-from saccade.evaluation.studies import STUDIES, load_study
-from saccade.evaluation.studies.foveation_maps import (
-    compare_maps,
-    foveation_map,
-    gold_standard,
-    local_miou,
-)
-from saccade.evaluation.studies.foveation_stride import stride_study
+from saccade.lab.studies import STUDIES, load_study
+from saccade.lab.studies.foveation import compare_maps, foveation_map, gold_standard, local_miou, stride_study
+from saccade.samplers.foveation import FoveationSampler
+from saccade.segmenter import Segmenter
+from saccade.warp.pyramid import Pyramid
 
 CLASSES = ClassTable(("dark", "bright"), (0, 1), ((0, 0, 0), (255, 255, 255)), 255)
 BANK = (12, 20, 40)

@@ -9,12 +9,11 @@ import pytest
 import torch
 from comparisons import evaluation_of, setting_of
 
-from saccade.evaluation.comparison.arms import Arm, Outcome
-from saccade.evaluation.studies import blocks, foveation_arms, load_study, oracle_blur, study_json
+from saccade.lab.methods import Arm, Outcome
+from saccade.lab.studies import foveation, load_study, oracle_blur, study, study_json
 from saccade.metrics import iou, recovery_counts
 from saccade.samplers import OracleSampler
-from saccade.samplers.gather import Gather
-from saccade.samplers.target import EdgeTarget
+from saccade.samplers.density import EdgeTarget, Gather
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +23,7 @@ def measured(six_scenes):
 
 
 def table_of(found):
-    return next(block for block in found if isinstance(block, blocks.Table))
+    return next(block for block in found if isinstance(block, study.Table))
 
 
 def test_each_class_is_a_task_of_its_own(measured):
@@ -62,7 +61,7 @@ def test_no_blur_is_wider_than_the_density(measured):
 
 def test_a_study_is_strict_json(measured):
     setting, found = measured
-    hole = blocks.Table("t", ("a",), [[float("nan")], [np.float64(0.5)]])
+    hole = study.Table("t", ("a",), [[float("nan")], [np.float64(0.5)]])
     content = study_json(setting, load_study("oracle-blur"), [*found, hole], None)
     plain = json.loads(json.dumps(content, allow_nan=False))
     assert plain["study"] == "oracle-blur"
@@ -77,7 +76,7 @@ def test_foveation_is_compared_with_the_best_field_alone(six_scenes):
         Outcome(setting.case(Arm(name), (8, 12), 0), six_scenes, evaluation_of(setting, share))
         for name, share in wrong.items()
     )
-    (table,) = foveation_arms.measure(setting, outcomes)
+    (table,) = foveation.measure(setting, outcomes)
     ((name, _, best, gain),) = table.rows
     assert (name, best) == ("mean, 8x12", "fixed1")
     assert gain.startswith("-")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from saccade.errors import InvalidInput
-from saccade.grids.sizes import require_size
+from saccade.geometry import require_size
 from saccade.grids.validate import require_density, require_grid, require_labels
 
 

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from saccade.errors import UsageError
-from saccade.inference.many import require_predictor
+from saccade.inference.jobs import require_predictor
 from saccade.samplers import BoundarySampler, DeformationSampler
 from saccade.segmenter import Segmenter
 

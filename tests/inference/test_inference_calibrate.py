@@ -5,20 +5,21 @@ from __future__ import annotations
 import pytest
 import torch
 
-from saccade import Segmenter, UniformSampler
-from saccade.inference import calibrate
+from saccade.inference import estimate
+from saccade.samplers.uniform import UniformSampler
+from saccade.segmenter import Segmenter
 
 
 def test_a_view_is_measured_once_for_a_network_and_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[tuple[int, int]] = []
 
-    def measure(_segmenter: Segmenter, view: tuple[int, int], **_: bool) -> calibrate.ViewCost:
+    def measure(_segmenter: Segmenter, view: tuple[int, int], **_: bool) -> estimate.ViewCost:
         measured.append(view)
-        return calibrate.ViewCost(view[0], 0.0, 0, False)
+        return estimate.ViewCost(view[0], 0.0, 0, False)
 
-    monkeypatch.setattr(calibrate, "measure_view", measure)
+    monkeypatch.setattr(estimate, "measure_view", measure)
     first, other = (Segmenter(UniformSampler((4, 6)), torch.nn.Conv2d(3, 2, 1)) for _ in range(2))
-    costs = [calibrate.cost_of_view(first, view).flops for view in ((4, 6), (8, 6), (4, 6), (8, 6))]
+    costs = [estimate.cost_of_view(first, view).flops for view in ((4, 6), (8, 6), (4, 6), (8, 6))]
     assert costs == [4, 8, 4, 8]
-    calibrate.cost_of_view(other, (4, 6))
+    estimate.cost_of_view(other, (4, 6))
     assert measured == [(4, 6), (8, 6), (4, 6)]

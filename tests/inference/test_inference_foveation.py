@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from saccade import FoveationSampler, Segmenter
 from saccade.data.classes import ClassTable
 from saccade.inference import Job, Settings, predict_image
 from saccade.networks import build_network
+from saccade.samplers.foveation import FoveationSampler
+from saccade.segmenter import Segmenter
 
 CLASSES = ClassTable(("a", "b", "c"), (0, 1, 2), ((1, 2, 3), (40, 50, 60), (9, 9, 9)), 255)
 

@@ -18,8 +18,8 @@ from PIL import Image
 
 from saccade.errors import FileProblem, InvalidInput, UsageError
 from saccade.inference import Job, Look, Settings, Spacing, list_jobs, predict_image
-from saccade.inference.values import Values
-from saccade.rasters import open_raster, read_rgb, sample_raster, spool
+from saccade.inference.writers import Values
+from saccade.rasters import journal, open_raster, read_rgb, sample_raster
 from saccade.samplers import UniformSampler
 from saccade.segmenter import Segmenter
 from saccade.warp import unwarp_labels
@@ -173,7 +173,7 @@ def test_extras_lie_beside_the_labels(look: Look, pyramid: Path, tmp_path: Path)
 def test_a_full_disk_is_one_line_and_the_work_goes_on_later(
     pyramid: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    real, calls = spool._flush, []
+    real, calls = journal._flush, []
 
     def full(file) -> None:
         calls.append(file)
@@ -182,7 +182,7 @@ def test_a_full_disk_is_one_line_and_the_work_goes_on_later(
         real(file)
 
     expected = predicted(pyramid, tmp_path / "whole")
-    monkeypatch.setattr(spool, "_flush", full)
+    monkeypatch.setattr(journal, "_flush", full)
     with pytest.raises(FileProblem, match="a disk that is full; free some space"):
         predicted(pyramid, tmp_path / "out")
     monkeypatch.undo()
@@ -195,7 +195,7 @@ def test_rows_of_another_run_are_not_gone_on_with(pyramid: Path, tmp_path: Path,
     def stop(*_: object) -> None:
         raise FileProblem("x", "y", "z")
 
-    monkeypatch.setattr("saccade.inference.sinks.RasterSink.finish", stop)
+    monkeypatch.setattr("saccade.inference.writers.RasterSink.finish", stop)
     with pytest.raises(FileProblem):
         predicted(pyramid, tmp_path / "out")
     monkeypatch.undo()

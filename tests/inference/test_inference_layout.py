@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saccade.errors import InvalidInput
-from saccade.inference.layout import Layout, lay_out
-from saccade.inference.options import Look, Spacing, parse_memory, parse_pixels, parse_tile
+from saccade.inference.options import Layout, Look, Spacing, lay_out, parse_memory, parse_pixels, parse_tile
 from saccade.rasters import Level, PixelSize, RasterInfo
 
 VIEW = (64, 128)

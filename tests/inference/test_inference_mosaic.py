@@ -7,13 +7,11 @@ import pytest
 import torch
 from inference_files import bent, picture, segmenter
 
-from saccade import unwarp
-from saccade.inference import bands
-from saccade.inference.source import MemorySource
-from saccade.inference.tiling import Tiling
-from saccade.inference.views import TilePatches
-from saccade.rasters import Window
+from saccade.geometry import Tiling, Window
+from saccade.inference.regions import MemorySource, TilePatches
 from saccade.warp import Pyramid
+from saccade.warp.stitch import bands
+from saccade.warp.unwarp import unwarp
 
 SIZE = (150, 190)
 

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saccade import uniform_grid, unwarp, unwarp_labels
 from saccade.errors import InvalidInput
-from saccade.inference import one_patch
-from saccade.inference.painting import PaintedPatch
-from saccade.rasters import Window
+from saccade.geometry import Window
+from saccade.grids.uniform import uniform_grid
+from saccade.warp.stitch import PaintedPatch, one_patch
+from saccade.warp.unwarp import unwarp, unwarp_labels
 
 REGION = Window(40, 110, 25, 120)
 

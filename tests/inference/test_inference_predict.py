@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from saccade import unwarp_labels
 from saccade.data.classes import ClassTable
 from saccade.errors import FileProblem, InvalidInput, SaccadeError, UsageError
 from saccade.inference import (
@@ -24,10 +23,11 @@ from saccade.inference import (
     require_predictor,
     still_to_do,
 )
-from saccade.inference import image as image_room
-from saccade.inference.many import Worker, predict_in_processes
+from saccade.inference import predict as image_room
+from saccade.inference.jobs import Worker, predict_in_processes
 from saccade.samplers import DeformationSampler, OracleSampler, UniformSampler
 from saccade.segmenter import Segmenter
+from saccade.warp.unwarp import unwarp_labels
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saccade.errors import InvalidInput
-from saccade.inference.tiling import Tiling
+from saccade.geometry import Tiling
 
 SIDE = st.integers(1, 500)
 SIZE = st.tuples(SIDE, SIDE)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from saccade.data import open_data
-from saccade.inference.trained import trained_shrink
+from saccade.inference.files import trained_shrink
 from saccade.training import load_run, read_config, train
 
 SMALL = ["sampler.size=8x12", "network.name=small:4", "training.epochs=1", "training.batch_size=4"]

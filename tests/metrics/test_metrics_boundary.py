@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from saccade.errors import InvalidInput
-from saccade.metrics import BoundaryIoU, boundary_counts, boundary_iou
+from saccade.metrics import boundary_counts, boundary_iou
 
 
 def near_contour(mask: np.ndarray, distance: float) -> np.ndarray:
@@ -73,15 +73,6 @@ def test_ignored_pixels_count_nowhere_whatever_is_predicted_there(make_blobs):
     pred = torch.tensor(make_blobs(9, (40, 50), 3))[None]
     other = pred.where(target != 255, (pred + 1) % 3)
     assert torch.equal(boundary_counts(pred, target, 3), boundary_counts(other, target, 3))
-
-
-def test_the_pooled_metric_adds_images(make_blobs):
-    metric, total = BoundaryIoU(3, distance=2), torch.zeros(2, 3, dtype=torch.int64)
-    for seed in range(3):
-        target, pred = (torch.tensor(make_blobs(seed + 10 * j, (30, 30 + seed), 3))[None] for j in (0, 1))
-        metric.update(pred, target)
-        total += boundary_counts(pred, target, 3, distance=2)
-    assert torch.equal(metric.compute(), boundary_iou(total))
 
 
 def test_what_does_not_fit_is_refused():

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saccade.errors import InvalidInput
-from saccade.metrics import ConfusionMatrix, confusion_matrix, iou, miou, pixel_accuracy
+from saccade.metrics import confusion_matrix, iou, miou, pixel_accuracy
 from saccade.metrics.confusion import _bincount
+from saccade.training.task import ConfusionMatrix
 
 
 def by_hand(pred: np.ndarray, target: np.ndarray, classes: int, ignore: int) -> np.ndarray:

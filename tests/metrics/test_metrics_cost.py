@@ -10,10 +10,9 @@ import torch
 from torch import nn
 
 from saccade.grids.uniform import uniform_grid
-from saccade.metrics.cost import measure_cost, seconds_of
-from saccade.metrics.flops import count_flops, elastic_flops, pipeline_flops
-from saccade.metrics.memory import STATUS, peak_memory
-from saccade.samplers.views import Views
+from saccade.metrics.cost import count_flops, elastic_flops, measure_cost, pipeline_flops, seconds_of
+from saccade.runtime.memory import STATUS, peak_memory
+from saccade.samplers.base import Views
 from saccade.warp import Pyramid, sample, unwarp_labels
 
 CPU = torch.device("cpu")
@@ -103,7 +102,7 @@ def test_the_operations_of_springs_by_hand():
 @pytest.mark.parametrize("rule", ["elastic", "attraction"])
 def test_the_grid_of_a_density_belongs_to_the_share_of_the_sampler(rule):
     from saccade.samplers import DeformationSampler
-    from saccade.samplers.gather import Gather
+    from saccade.samplers.density import Gather
     from saccade.segmenter import Segmenter
 
     sampler = DeformationSampler((8, 12), overview_size=(16, 24), gather=Gather(rule))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from saccade.errors import InvalidInput
-from saccade.metrics.distances import squared_distance_to_marked, squared_distance_to_other
+from saccade.metrics.boundary import squared_distance_to_marked, squared_distance_to_other
 
 SHAPES = st.tuples(st.integers(1, 40), st.integers(1, 40))
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from saccade.errors import InvalidInput
-from saccade.metrics import ObjectRecall, object_records, recall_by_size
+from saccade.metrics import object_records, recall_by_size
 
 
 def by_scipy(pred, target, classes):
@@ -82,15 +82,6 @@ def test_only_the_chosen_classes_count_and_too_few_objects_leave_bins_empty():
     assert [b.recall for b in bins[:2]] == [0, 1]
     assert all(np.isnan(b.recall) for b in bins[2:])
     assert all(b.objects == 0 for b in recall_by_size(torch.zeros(0, 3, dtype=torch.int64)))
-
-
-def test_the_pooled_metric_keeps_every_object(make_blobs):
-    metric = ObjectRecall(3)
-    pairs = [[torch.tensor(make_blobs(s + j, (40, 40), 3))[None] for j in (0, 9)] for s in range(3)]
-    for pred, target in pairs:
-        metric.update(pred, target)
-    bins = recall_by_size(torch.cat([object_records(*pair, 3) for pair in pairs]))
-    assert metric.compute().tolist() == [b.recall for b in bins]
 
 
 def test_what_does_not_fit_is_refused():

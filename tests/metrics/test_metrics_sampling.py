@@ -8,7 +8,7 @@ import torch
 
 from saccade.errors import InvalidInput
 from saccade.grids.uniform import uniform_grid
-from saccade.metrics import SamplingRatio, sampling_counts, sampling_ratio
+from saccade.metrics import sampling_counts, sampling_ratio
 
 
 def test_counts_are_the_labels_of_the_nearest_pixels(make_blobs):
@@ -40,15 +40,6 @@ def test_several_views_of_one_image_count_together(make_blobs):
     one, other = (sampling_counts(labels, grid[None], 3) for grid in grids)
     assert torch.equal(both[0], one[0] + other[0])
     assert torch.equal(both[1], one[1])
-
-
-def test_the_pooled_metric_adds_samples_and_pixels(make_blobs):
-    metric, total = SamplingRatio(3), torch.zeros(2, 3, dtype=torch.int64)
-    for seed, size in enumerate([(20, 30), (40, 90)]):
-        labels = torch.tensor(make_blobs(seed, size, 3))[None]
-        metric.update(labels, uniform_grid((8, 8)))
-        total += sampling_counts(labels, uniform_grid((8, 8)), 3)
-    assert torch.equal(metric.compute(), sampling_ratio(total))
 
 
 def test_what_does_not_fit_is_refused():

@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from saccade.errors import InvalidInput
-from saccade.metrics import TrimapAccuracy, trimap_accuracy, trimap_counts
+from saccade.metrics import trimap_accuracy, trimap_counts
 
 
 def by_definition(pred, target, widths):
@@ -48,16 +48,6 @@ def test_without_a_boundary_no_band_has_a_value():
     hole = flat.clone()
     hole[:, 3:5] = 255
     assert trimap_counts(flat, hole, 3).sum() == 0
-
-
-def test_the_pooled_metric_adds_images(make_blobs):
-    metric = TrimapAccuracy(3, widths=(1, 4))
-    pairs = [[torch.tensor(make_blobs(s + j, (20, 30), 3))[None] for j in (0, 9)] for s in range(3)]
-    for pred, target in pairs:
-        metric.update(pred, target)
-    assert torch.equal(
-        metric.compute(), trimap_accuracy(sum(trimap_counts(*p, 3, widths=(1, 4)) for p in pairs))
-    )
 
 
 @pytest.mark.parametrize("widths", [(), (0, 1), (2, 2), (4, 2), (1.5,)])

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from saccade.errors import InvalidInput, SaccadeError
 from saccade.networks import build_network, require_network
-from saccade.networks.blocks import BatchNorm, PyramidPooling
+from saccade.networks.published import BatchNorm, PyramidPooling
 
 CITYSCAPES = 19
 SMALL = [

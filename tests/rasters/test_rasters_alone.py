@@ -9,14 +9,14 @@ import sys
 import pytest
 
 from saccade.errors import FileProblem
-from saccade.rasters import alone
+from saccade.runtime import files
 
 fcntl = pytest.importorskip("fcntl")
 EXPECTED = "a run that no other program trains"
 HOLD = """
 import sys
 from pathlib import Path
-from saccade.rasters.alone import working_alone
+from saccade.runtime.files import working_alone
 with working_alone(Path(sys.argv[1]), "a free folder"):
     print("held", flush=True)
     sys.stdin.read()
@@ -27,18 +27,18 @@ def test_a_folder_is_held_by_one_and_free_afterwards(tmp_path):
     folder = tmp_path / "a" / "b"
     for _ in range(2):
         with (
-            alone.working_alone(folder, EXPECTED),
+            files.working_alone(folder, EXPECTED),
             pytest.raises(FileProblem, match=f"{folder}: expected {EXPECTED}, but got one being written now"),
-            alone.working_alone(folder, EXPECTED),
+            files.working_alone(folder, EXPECTED),
         ):
             raise AssertionError("held twice")
         assert list(folder.iterdir()) == []
 
 
 def test_it_is_free_after_an_error(tmp_path):
-    with pytest.raises(ValueError), alone.working_alone(tmp_path, EXPECTED):
+    with pytest.raises(ValueError), files.working_alone(tmp_path, EXPECTED):
         raise ValueError
-    with alone.working_alone(tmp_path, EXPECTED):
+    with files.working_alone(tmp_path, EXPECTED):
         pass
 
 
@@ -48,10 +48,10 @@ def test_a_program_that_is_killed_frees_what_it_held(tmp_path):
     )
     with program:
         assert program.stdout.readline() == "held\n"
-        with pytest.raises(FileProblem), alone.working_alone(tmp_path, EXPECTED):
+        with pytest.raises(FileProblem), files.working_alone(tmp_path, EXPECTED):
             pass
         program.kill()
-    with alone.working_alone(tmp_path, EXPECTED):
+    with files.working_alone(tmp_path, EXPECTED):
         pass
 
 
@@ -59,12 +59,12 @@ def test_a_disk_without_locks_refuses_nothing(tmp_path, monkeypatch):
     def none(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(alone.fcntl, "flock", none)
-    with alone.working_alone(tmp_path, EXPECTED), alone.working_alone(tmp_path, EXPECTED):
+    monkeypatch.setattr(files.fcntl, "flock", none)
+    with files.working_alone(tmp_path, EXPECTED), files.working_alone(tmp_path, EXPECTED):
         pass
 
 
 def test_a_system_without_locks_refuses_nothing_and_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(alone, "fcntl", None)
-    with alone.working_alone(tmp_path, EXPECTED), alone.working_alone(tmp_path, EXPECTED):
+    monkeypatch.setattr(files, "fcntl", None)
+    with files.working_alone(tmp_path, EXPECTED), files.working_alone(tmp_path, EXPECTED):
         assert list(tmp_path.iterdir()) == []

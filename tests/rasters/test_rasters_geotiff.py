@@ -8,8 +8,7 @@ import tifffile
 from raster_files import by_gdal, by_pillow, make_geotiff, scene
 
 from saccade.rasters import open_raster
-from saccade.rasters.geo import GeoRaster
-from saccade.rasters.geotiff import GeoTiffRaster
+from saccade.rasters.geotiff import GeoRaster, GeoTiffRaster
 
 rasterio = pytest.importorskip("rasterio")
 copy = pytest.importorskip("rasterio.shutil").copy

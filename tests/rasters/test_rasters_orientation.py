@@ -8,7 +8,8 @@ import tifffile
 from PIL import Image, ImageOps
 from raster_files import scene
 
-from saccade.rasters import Window, image_size, open_raster, read_label_map, read_rgb
+from saccade.geometry import Window
+from saccade.rasters import image_size, open_raster, read_label_map, read_rgb
 
 TAGS = range(1, 9)
 

@@ -11,7 +11,7 @@ from raster_files import by_gdal, make_geotiff, scene
 
 from saccade.errors import InvalidInput
 from saccade.rasters import as_rgb, open_raster, overview
-from saccade.rasters.overview import overview_level
+from saccade.rasters.reduce import overview_level
 
 
 def shares(cells: int, pixels: int) -> np.ndarray:
@@ -49,12 +49,12 @@ def test_integers_are_rounded_to_nearest(made):
 
 
 def test_the_cut_into_pieces_does_not_change_it(made, monkeypatch):
-    from saccade.rasters import pieces
+    from saccade.rasters import reduce
 
     with open_raster(made("tiff float").path) as raster:
         whole = overview(raster, (40, 50))
-        monkeypatch.setattr(pieces, "PIECE_PIXELS", 64 * 64)
-        assert len(list(pieces.pieces(raster.levels[0]))) == 12
+        monkeypatch.setattr(reduce, "PIECE_PIXELS", 64 * 64)
+        assert len(list(reduce.pieces(raster.levels[0]))) == 12
         np.testing.assert_allclose(overview(raster, (40, 50)), whole, rtol=1e-6)
 
 

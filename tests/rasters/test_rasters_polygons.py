@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from saccade.errors import FileProblem, InvalidInput
 from saccade.rasters import Output, RasterWriter, open_raster, write_polygons
-from saccade.rasters.contours import BATCH, Polygon, Tracer
+from saccade.rasters.polygons import BATCH, Polygon, Tracer
 
 SMALL = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 2))
 

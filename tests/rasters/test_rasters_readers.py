@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from raster_files import FILES
 
 from saccade.errors import InvalidInput
-from saccade.rasters import Window, open_raster
+from saccade.geometry import Window
+from saccade.rasters import open_raster
 
 NAMES = sorted(FILES)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from saccade.errors import FileProblem, InvalidInput
-from saccade.rasters import Output, RasterWriter, open_raster, spool
+from saccade.rasters import Output, RasterWriter, journal, open_raster
 
 SIZE, TILE = (300, 200), 64
 LABELS = np.random.default_rng(0).integers(0, 5, SIZE).astype(np.uint8)
@@ -151,7 +151,7 @@ def test_an_output_that_came_up_meanwhile_is_kept_and_nothing_is_lost(tmp_path):
 
 def test_a_full_disk_is_said_and_the_work_can_go_on(tmp_path, monkeypatch):
     path = tmp_path / "l.tif"
-    real, calls = spool._flush, []
+    real, calls = journal._flush, []
 
     def full(file):
         calls.append(file)
@@ -159,7 +159,7 @@ def test_a_full_disk_is_said_and_the_work_can_go_on(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         real(file)
 
-    monkeypatch.setattr(spool, "_flush", full)
+    monkeypatch.setattr(journal, "_flush", full)
     with (
         RasterWriter(path, Output(SIZE, tile=TILE)) as writer,
         pytest.raises(FileProblem, match="disk that is full"),

@@ -187,7 +187,7 @@ def test_a_map_is_read_as_a_photograph_without_rasterio(made, monkeypatch):
 
 @pytest.mark.parametrize("make", ["palette", "uint16", "float", "bands", "grey"])
 def test_windows_of_the_rgb_view_are_parts_of_the_whole_image(make, tmp_path):
-    from saccade.rasters import Window
+    from saccade.geometry import Window
 
     path = tmp_path / "a.tif"
     if make == "palette":

@@ -9,7 +9,7 @@ import torch
 from raster_files import halved, scene
 
 from saccade.errors import InvalidInput
-from saccade.grids.checks import footprints
+from saccade.grids.diagnostics import footprints
 from saccade.rasters import Raster, open_raster, sample_raster
 from saccade.warp import Pyramid, sample
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saccade.errors import InvalidInput
-from saccade.rasters import Window, tile_windows
+from saccade.geometry import Window, tile_windows
 
 
 @pytest.mark.parametrize("sides", [(0, 0, 0, 5), (3, 2, 0, 5), (-1, 2, 0, 5), (0, 2, 5, 5), (0, 2, -3, 5)])

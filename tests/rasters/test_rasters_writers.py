@@ -16,7 +16,7 @@ from raster_files import by_gdal, by_pillow
 
 from saccade.errors import FileProblem, InvalidInput
 from saccade.rasters import Output, PixelSize, RasterWriter, natural_suffix, open_raster
-from saccade.rasters.halve import halve
+from saccade.rasters.journal import halve
 
 SIZE = (301, 450)
 TILE = 64
@@ -124,9 +124,9 @@ def test_scores_on_a_map_are_a_valid_cog_with_named_bands(dtype, tmp_path):
 
 def test_a_large_cog_is_a_bigtiff_and_still_valid(tmp_path, monkeypatch):
     validate = pytest.importorskip("rio_cogeo.cogeo").cog_validate
-    from saccade.rasters import write_cog
+    from saccade.rasters import tiff_writer
 
-    monkeypatch.setattr(write_cog, "CLASSIC_LIMIT", 1000)
+    monkeypatch.setattr(tiff_writer, "CLASSIC_LIMIT", 1000)
     labels = blocks()
     path = write(tmp_path / "l.tif", labels, palette=PALETTE, nodata=0, **MAP)
     assert path.read_bytes()[:4] == b"II+\0"

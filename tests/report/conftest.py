@@ -8,8 +8,8 @@ import torch
 
 from saccade.evaluation import Evaluation, ImageRecord
 from saccade.metrics import boundary_counts, confusion_matrix, object_records, trimap_counts
+from saccade.metrics.boundary import WIDTHS
 from saccade.metrics.cost import Cost
-from saccade.metrics.trimap import WIDTHS
 from saccade.report.examples import Looked
 
 

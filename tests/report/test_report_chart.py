@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saccade.report.chart import HEIGHT, LEFT, WIDTH, Line, _round_steps, _spread, line_chart
+from saccade.report.charts import HEIGHT, LEFT, WIDTH, Line, _round_steps, _spread, line_chart
 
 
 def points_of(svg: str, number: int) -> list[tuple[float, float]]:

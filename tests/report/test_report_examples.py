@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from saccade.errors import FileProblem
+from saccade.figures import class_palette
 from saccade.report.examples import Example, choose, draw, load_examples, save_examples
-from saccade.report.palette import class_palette
 
 NAMES, SHARES = ("ground", "leaf", "spot"), np.array([900, 90, 10])
 

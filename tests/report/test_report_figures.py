@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from saccade.report import figures
-from saccade.report.palette import class_palette, hex_colour, ramp
+from saccade import figures
+from saccade.figures import class_palette, hex_colour, ramp
 
 
 def lightness(colours: np.ndarray) -> np.ndarray:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from saccade.data import open_data
-from saccade.report.foveation import average_width, foveation_picture, training_figures
-from saccade.report.run import read_run
+from saccade.report.run import average_width, foveation_picture, read_run, training_figures
 from saccade.training import read_config, train
 
 BANK = (10, 20, 50)

@@ -12,10 +12,10 @@ import pytest
 
 from saccade.errors import FileProblem
 from saccade.evaluation import save_evaluation
+from saccade.figures import class_palette
 from saccade.report import RunReport, run_page, save_examples, write_report
 from saccade.report.examples import Example, draw
-from saccade.report.history import read_history
-from saccade.report.palette import class_palette
+from saccade.report.run import read_history
 
 VOID = {"meta", "img", "br", "circle", "line", "path", "polyline", "polygon"}
 METRICS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from saccade.report.text import score_lines
+from saccade.report.html import score_lines
 
 
 def test_every_score_stands_in_the_table(evaluation):

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from saccade.errors import InvalidInput
 from saccade.grids import covers, folds, uniform_grid
 from saccade.samplers import BoundaryNet, BoundarySampler, BoundaryTarget
-from saccade.samplers.boundary import usual_overview
-from saccade.samplers.boundary_projection import covering, sampling_grid, untangled
+from saccade.samplers.boundary import covering, sampling_grid, untangled, usual_overview
 
 
 def wild_nodes(seed: int, size: tuple[int, int], spread: float) -> torch.Tensor:

@@ -7,10 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saccade import DeformationSampler, OracleSampler, Pyramid, Segmenter, UniformSampler
 from saccade.errors import InvalidInput
+from saccade.geometry import Fit
 from saccade.networks import SmallUNet
-from saccade.samplers.fit import Fit
+from saccade.samplers.deformation import DeformationSampler
+from saccade.samplers.oracle import OracleSampler
+from saccade.samplers.uniform import UniformSampler
+from saccade.segmenter import Segmenter
+from saccade.warp.pyramid import Pyramid
 
 SIDES = st.integers(1, 30_000)
 

@@ -12,17 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from saccade import FoveationSampler, InvalidInput
+from saccade.errors import InvalidInput
+from saccade.samplers.foveation import FoveationSampler, blend
 from saccade.samplers.foveation_choice import (
+    FoveationNet,
+    Reading,
+    central,
     choose_blindly,
     choose_in_prediction,
     choose_in_training,
     temperature_at,
 )
-from saccade.samplers.foveation_image import blend
 from saccade.samplers.foveation_lattice import Lattice, overview_size
-from saccade.samplers.foveation_net import FoveationNet
-from saccade.samplers.foveation_reading import Reading, central
 
 LOGITS = torch.tensor([[2.0, 0.5, -1.0], [0.0, 0.1, 3.0]])
 
@@ -45,7 +46,7 @@ def test_a_large_overview_in_strips_gives_what_it_gives_at_once(monkeypatch: pyt
     overview = torch.randn(1, 3, 53, 17)
     with torch.no_grad():
         whole = net(overview)
-        monkeypatch.setattr("saccade.samplers.foveation_net.STRIP", 17 * 10)
+        monkeypatch.setattr("saccade.samplers.foveation_choice.STRIP", 17 * 10)
         torch.testing.assert_close(net(overview), whole, atol=1e-5, rtol=1e-5)
 
 

@@ -11,11 +11,10 @@ from saccade.data import DataFolder, Sample
 from saccade.errors import InvalidInput
 from saccade.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from saccade.training import Config
-from saccade.training.augment import Augmentation
-from saccade.training.build import build_segmenter
+from saccade.training.augment import Augmentation, seed_of
 from saccade.training.config import AugmentConfig
 from saccade.training.loop import resolve
-from saccade.training.seeds import seed_of
+from saccade.training.run_folder import build_segmenter
 from saccade.training.task import SegmentationTask
 from saccade.warp import Pyramid, sample
 

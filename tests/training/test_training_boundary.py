@@ -13,11 +13,11 @@ from saccade.errors import InvalidInput
 from saccade.samplers import BoundaryTarget, Views
 from saccade.training import Config, Run
 from saccade.training.augment import Augmentation
-from saccade.training.lessons_boundary import GridLesson, target_classes
+from saccade.training.config import BoundaryConfig
+from saccade.training.lessons import GridLesson, target_classes
 from saccade.training.loading import Samples
 from saccade.training.loop import Interrupted, resolve
-from saccade.training.overviews import Overviews
-from saccade.training.sampler_options import BoundaryConfig
+from saccade.training.task import Overviews
 
 BOUNDARY = ("sampler.name=boundary", "sampler.overview=16x24", "boundary.width=4", "training.epochs=2")
 STAGED = (*BOUNDARY, "training.first_stage_epochs=2")
@@ -105,7 +105,7 @@ def test_targets_are_made_once(
 def test_kept_overviews_are_those_that_are_read(
     opened: DataFolder, cache: SampleCache, tiny_config: Callable[..., Config]
 ) -> None:
-    from saccade.training.build import build_segmenter
+    from saccade.training.run_folder import build_segmenter
 
     segmenter = build_segmenter(resolve(tiny_config(*STAGED), opened), len(opened.classes))
     samples = Samples(opened, opened.split("train"), cache)

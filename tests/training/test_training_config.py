@@ -9,11 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saccade.errors import FileProblem, InvalidInput, SaccadeError, UsageError
+from saccade.geometry import parse_size
 from saccade.training import Config, read_config, save_config
-from saccade.training.config import OptimizerConfig, ScheduleConfig
-from saccade.training.configfile import from_dict, to_dict
-from saccade.training.sampler_options import SamplerConfig
-from saccade.training.sizes import parse_size
+from saccade.training.config import OptimizerConfig, SamplerConfig, ScheduleConfig, from_dict, to_dict
 
 
 def write(path: Path, text: str) -> Path:

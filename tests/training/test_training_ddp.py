@@ -18,7 +18,7 @@ from saccade.data import DataFolder, SampleCache
 from saccade.errors import InvalidInput, SaccadeError
 from saccade.evaluation import evaluate
 from saccade.training import Run
-from saccade.training.devices import Place, lightning_device, torch_device
+from saccade.training.distributed import Place, lightning_device, torch_device
 from saccade.training.loading import Samples, Shuffle, training_batches, validation_batches
 
 Train = Callable[..., Run]
@@ -93,7 +93,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tiny_train: Train
 def test_what_the_other_process_fails_with_is_told(
     tiny_train: Train, plain: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import saccade.training.processes as processes
+    import saccade.training.loop as processes
 
     monkeypatch.setattr(processes, "_MAIN", "import os; os.environ['RANK_OF_TEST'] = '1';" + processes._MAIN)
     started = time.monotonic()

@@ -16,9 +16,8 @@ from saccade.data import SampleCache, open_data
 from saccade.errors import UsageError
 from saccade.training import load_run, read_config, train
 from saccade.training.augment import Augmentation
-from saccade.training.build import build_segmenter
-from saccade.training.groups import by_view
-from saccade.training.task import SegmentationTask
+from saccade.training.run_folder import build_segmenter
+from saccade.training.task import SegmentationTask, by_view
 
 SIZES = [(30, 60), (60, 30), (24, 90), (32, 64)]
 FIT = ["sampler.fit=true", "sampler.size=8x40", "sampler.overview=8x40", "sampler.density=4x20"]

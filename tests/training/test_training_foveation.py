@@ -13,14 +13,13 @@ from training_runs import assert_same_weights, rows, weights_of
 from saccade.data import DataFolder, SampleCache
 from saccade.errors import FileProblem, InvalidInput, SaccadeError
 from saccade.evaluation import evaluate
+from saccade.samplers.foveation_lattice import Places, weighted_keys
 from saccade.segmenter import Segmenter
 from saccade.training import Config, Run
 from saccade.training.augment import Augmentation
-from saccade.training.build import build_segmenter
-from saccade.training.foveation import FoveationStep, Moment, advantage
-from saccade.training.foveation_places import Places, weighted_keys
-from saccade.training.foveation_setup import default_bank
+from saccade.training.foveation import FoveationStep, Moment, advantage, default_bank
 from saccade.training.loop import resolve
+from saccade.training.run_folder import build_segmenter
 
 FOVEATION = [
     "sampler.name=foveation", "sampler.size=8x8", "foveation.bank=[12,18,30]", "foveation.shrink=4",

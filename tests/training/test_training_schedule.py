@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from saccade.training.config import OptimizerConfig
-from saccade.training.schedule import build_optimizer, rate_factor
+from saccade.training.trainer import build_optimizer, rate_factor
 
 STEPS, AN_EPOCH = 200, 10
 

@@ -11,10 +11,10 @@ from training_runs import Weights, rows, weights_of
 from saccade.data import DataFolder, SampleCache
 from saccade.errors import InvalidInput, SaccadeError
 from saccade.training import Config, Run, load_run
-from saccade.training.build import build_segmenter
 from saccade.training.lessons import EdgeLesson
 from saccade.training.loading import Samples
 from saccade.training.loop import resolve
+from saccade.training.run_folder import build_segmenter
 from saccade.training.task import SegmentationTask
 
 Train = Callable[..., Run]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import adaptive_avg_pool2d
 from warp_grids import in_pixels, shaken, uniform
 
-from saccade.grids.checks import footprints
+from saccade.grids.diagnostics import footprints
 from saccade.warp import Pyramid, sample
 
 

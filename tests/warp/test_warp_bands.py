@@ -12,8 +12,8 @@ import pytest
 import torch
 from warp_grids import smooth
 
+from saccade.runtime.threads import run_bands
 from saccade.warp import Pyramid, sample, unwarp, unwarp_labels
-from saccade.warp.bands import run_bands
 
 
 def mark(first: int, last: int, counts: np.ndarray) -> None:

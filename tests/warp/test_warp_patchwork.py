@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from saccade.errors import InvalidInput
-from saccade.warp.patchwork import patchwork, patchwork_reference
+from saccade.warp.stitch import patchwork, patchwork_reference
 
 
 def lattice(pixels: int, field: float, step: float) -> np.ndarray:

@@ -1,21 +1,169 @@
-"""``saccade compare DATA OUT``: samplers beside each other, cost against quality."""
+"""``saccade compare DATA OUT``: methods beside each other, cost against quality, with the time left."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from saccade.cli import options
-from saccade.cli.console import Progress, say
+from saccade.cli.console import Progress, clock, say
 from saccade.errors import UsageError
 
 if TYPE_CHECKING:
-    from saccade.evaluation.comparison.arms import Arm, Case, Setting
-    from saccade.evaluation.comparison.results import Comparison
-    from saccade.evaluation.comparison.run import Plan
-    from saccade.evaluation.studies import Block, Study
+    from saccade.cli.console import Progress
+    from saccade.lab.methods import Arm, Case, Setting
+    from saccade.lab.results import Comparison
+    from saccade.lab.runner import Plan
+    from saccade.lab.studies import Block, Study
+
+
+EVERY_IMAGE = 2000
+"""Pixels' worth of work that a sample costs whatever the size: reading, and the full-size answer."""
+
+
+class Overall:
+    """Turns the progress of single runs into that of all, in percent of the time.
+
+    What a sampler costs cannot be told from its options. So a run counts for the seconds that runs of its
+    sampler and size take so far, and before there is one for what its weight says at the rate of the others.
+
+    Args:
+        progress: of 100 steps.
+        cases: that will be done.
+        now: the time in seconds.
+    """
+
+    def __init__(
+        self, progress: Progress, cases: Sequence[Case], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.progress, self.now = progress, now
+        self.runs = {case.name: _Run(case) for case in cases}
+
+    def tell(self, case: Case, share: float, line: str) -> None:
+        """``share`` of a case is done."""
+        self.runs[case.name].hear(share, self.now())
+        finished = sum(one.share >= 1 for one in self.runs.values())
+        note = f"{finished} of {len(self.runs)} runs; {case.name}: {line}"
+        self.progress.update(round(100 * self._done(), 1), note=note)
+
+    def _done(self) -> float:
+        """Share of all the work that was not done before, in [0, 1]."""
+        taken: dict[object, list[float]] = {}
+        for one in self.runs.values():
+            if one.seconds:
+                taken.setdefault(one.kind, []).append(one.seconds)
+        known = {kind: mean(seconds) for kind, seconds in taken.items()}
+        measured = [one for one in self.runs.values() if one.kind in known]
+        of_weight = sum(one.weight for one in measured)
+        rate = sum(known[one.kind] for one in measured) / of_weight if of_weight else 1.0
+        whole = {name: known.get(one.kind, rate * one.weight) for name, one in self.runs.items()}
+        done = sum(whole[name] * (one.share - one.before) for name, one in self.runs.items())
+        wanted = sum(whole[name] * (1 - one.before) for name, one in self.runs.items())
+        return done / wanted if wanted else 1.0
+
+
+@dataclass
+class _Run:
+    """What was heard of one run.
+
+    Attributes:
+        case: the run.
+        share: of it that is done.
+        before: share that was done before this comparison began.
+        heard: whether anything was.
+        first: (share, time) when its first epoch was over, which reads the images and so tells no speed.
+        seconds: that all of it takes, by what it took since; 0 as long as nobody knows.
+    """
+
+    case: Case
+    share: float = 0.0
+    before: float = 0.0
+    heard: bool = False
+    first: tuple[float, float] | None = None
+    seconds: float = 0.0
+
+    @property
+    def kind(self) -> object:
+        """What runs that take as long have in common."""
+        return self.case.arm.name, self.case.size
+
+    @property
+    def weight(self) -> float:
+        """A guess at the work, in pixels."""
+        config = self.case.config
+        samples = config.visits * (config.foveation.locations if config.sampler.name == "foveation" else 1)
+        return config.all_epochs * samples * (self.case.size[0] * self.case.size[1] + EVERY_IMAGE)
+
+    def hear(self, share: float, now: float) -> None:
+        self.share = share
+        if not self.heard:
+            self.heard, self.before = True, share
+        elif self.first is None:
+            self.first = (share, now)
+        elif share > self.first[0]:
+            self.seconds = (now - self.first[1]) / (share - self.first[0])
+
+
+def forecast(
+    args: argparse.Namespace, setting: Setting, cases: Sequence[Case], missing: Sequence[Case],
+    study: Study | None,
+) -> int:  # fmt: skip
+    """Prints it.
+
+    Args:
+        args: of the command.
+        setting: what the runs share.
+        cases: that the comparison or the study needs.
+        missing: of these, those to be trained.
+        study: if it is one.
+
+    Returns:
+        The exit code, 0.
+    """
+    if study is not None and not study.trains:
+        _of_measuring(args, setting, study)
+        return 0
+    _of_training(args, setting, cases, missing)
+    if study is not None:
+        print(f"what the study measures besides on {_images(setting)}, from what was trained, is not in it")
+    return 0
+
+
+def _of_training(
+    args: argparse.Namespace, setting: Setting, cases: Sequence[Case], missing: Sequence[Case]
+) -> None:
+    from saccade.lab.costs import forecasts, seconds_of_all
+    from saccade.lab.methods import named_size
+    from saccade.lab.runner import outcome_of
+    from saccade.lab.state import run_root
+
+    there = [outcome_of(setting, case, run_root(args.out, case)) for case in cases if case not in missing]
+    kinds = len({(case.arm.name, case.size) for case in missing})
+    with Progress("measuring", kinds, "kinds of runs", quiet=args.quiet) as progress:
+        found = forecasts(setting, missing, there, progress.advance, jobs=args.jobs)
+    print(f"{len(cases)} runs: {len(cases) - len(missing)} there, {len(missing)} to train")
+    for one in found:
+        each = one.failure or f"{clock(one.seconds)} each ({one.source})"
+        print(f"  {one.arm:<20}{named_size(one.size):>9}{one.runs:>4} x {each}")
+    known = [one for one in found if not one.failure]
+    print(f"about {clock(seconds_of_all(known, args.jobs))} with --jobs {args.jobs}, into {args.out}")
+
+
+def _of_measuring(args: argparse.Namespace, setting: Setting, study: Study) -> None:
+    from saccade.lab.costs import seconds_of_measuring
+
+    seconds = seconds_of_measuring(setting, lambda few: study.measure(few, ()))
+    print(f"nothing to train; about {clock(seconds)} to measure on {_images(setting)}, into {args.out}")
+
+
+def _images(setting: Setting) -> str:
+    return f"{len(setting.data.split(setting.split))} images of {setting.split}"
+
 
 SHORT = {
     "network": "network.name",
@@ -65,10 +213,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("expected DATA and OUT, but got one folder (see 'saccade compare --help')")
     if args.jobs < 1:
         raise UsageError(f"expected --jobs to be 1 or more, but got {args.jobs}")
-    from saccade.evaluation.comparison.files import NAME, require_place
-    from saccade.evaluation.comparison.plan import cases_of
-    from saccade.evaluation.comparison.run import plan
-    from saccade.evaluation.studies import load_study
+    from saccade.lab.methods import cases_of
+    from saccade.lab.runner import plan
+    from saccade.lab.state import NAME, require_place
+    from saccade.lab.studies import load_study
 
     study = load_study(args.study) if args.study else None
     if study is not None and (args.samplers or args.set):
@@ -80,8 +228,6 @@ def run(args: argparse.Namespace) -> int:
     cases = cases_of(setting, arms)
     planned = plan(setting, cases, args.out, resume=args.resume, overwrite=args.overwrite)
     if args.dry_run:
-        from saccade.cli.compare_forecast import forecast
-
         return forecast(args, setting, cases, planned.to_train, study)
     _train(args, setting, planned)
     name = f"study_{study.name}" if study else NAME
@@ -89,7 +235,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list_studies() -> int:
-    from saccade.evaluation.studies import STUDIES, load_study
+    from saccade.lab.studies import STUDIES, load_study
 
     for name in STUDIES:
         study = load_study(name)
@@ -98,7 +244,7 @@ def _list_studies() -> int:
 
 
 def _arms(args: argparse.Namespace) -> list[Arm]:
-    from saccade.evaluation.comparison.plan import arms_of
+    from saccade.lab.methods import arms_of
 
     return arms_of(_words(args.samplers or SAMPLERS, "--samplers"), args.set)
 
@@ -108,10 +254,10 @@ def _setting(args: argparse.Namespace, study: Study | None, arms: list[Arm]) -> 
     from dataclasses import replace
 
     from saccade.data import SampleCache, open_data
-    from saccade.evaluation.comparison.arms import Setting
+    from saccade.lab.methods import Setting
     from saccade.networks import require_network
-    from saccade.training.configfile import read_config
-    from saccade.training.devices import lightning_device
+    from saccade.training.config import read_config
+    from saccade.training.distributed import lightning_device
 
     given = [f"{key}={getattr(args, name)}" for name, key in SHORT.items() if getattr(args, name) is not None]
     given += args.overrides
@@ -152,7 +298,7 @@ def _words(text: str, option: str) -> list[str]:
 
 def _sizes(text: str) -> tuple[tuple[int, int], ...]:
     from saccade.errors import InvalidInput
-    from saccade.training.sizes import parse_size
+    from saccade.geometry import parse_size
 
     try:
         sizes = {parse_size(word, "--sizes") for word in _words(text, "--sizes")}
@@ -171,11 +317,10 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 
 def _train(args: argparse.Namespace, setting: Setting, planned: Plan) -> None:
-    from saccade.cli.compare_progress import Overall
-    from saccade.evaluation.comparison.pool import run_all
-    from saccade.evaluation.comparison.state import RUNS
-    from saccade.rasters.alone import working_alone
-    from saccade.training.fitting import Interrupted
+    from saccade.lab.runner import run_all
+    from saccade.lab.state import RUNS
+    from saccade.runtime.files import working_alone
+    from saccade.training.loop import Interrupted
 
     for case in planned.kept_failures:
         say(f"note: {case.name} failed before; --resume tries it again", args)
@@ -195,12 +340,11 @@ def _write(
     args: argparse.Namespace, setting: Setting, arms: list[Arm], cases: list[Case],
     study: Study | None, name: str,
 ) -> int:  # fmt: skip
-    from saccade.evaluation.comparison.files import write_table, write_text
-    from saccade.evaluation.comparison.run import collect
-    from saccade.evaluation.comparison.table import to_csv, to_json
-    from saccade.evaluation.studies import study_json
-    from saccade.report.comparison import comparison_lines, comparison_page
-    from saccade.report.comparison_study import blocks_lines
+    from saccade.lab.page import blocks_lines, comparison_lines, comparison_page
+    from saccade.lab.results import to_csv, to_json
+    from saccade.lab.runner import collect
+    from saccade.lab.state import write_table, write_text
+    from saccade.lab.studies import study_json
 
     found, table = None, ""
     if cases:

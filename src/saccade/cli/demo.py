@@ -70,7 +70,7 @@ def _test_stems(data: Path) -> list[str]:
 
 def _command(args: argparse.Namespace, words: list[Any]) -> None:
     """Runs one command of this program as a user would, showing it first."""
-    from saccade.cli.parser import parse
+    from saccade.cli.main import parse
 
     words = [str(word) for word in words]
     shown = words if len(words) < 14 else [*words[:3], "...", *words[-6:]]

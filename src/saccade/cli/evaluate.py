@@ -28,16 +28,16 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    from saccade.training.run import load_run
+    from saccade.training.run_folder import load_run
 
     run = load_run(args.run_folder, args.checkpoint)
     from saccade.data import SampleCache, open_data
     from saccade.evaluation import evaluate
-    from saccade.evaluation.storage import save_evaluation
-    from saccade.rasters.outputs import writing
-    from saccade.report.text import score_lines
-    from saccade.training.devices import torch_device
-    from saccade.training.run import require_classes
+    from saccade.evaluation.results import save_evaluation
+    from saccade.report.html import score_lines
+    from saccade.runtime.files import writing
+    from saccade.training.distributed import torch_device
+    from saccade.training.run_folder import require_classes
 
     device = torch_device(args.device)
     cache = SampleCache()

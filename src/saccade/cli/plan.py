@@ -7,14 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from saccade.cli import look_options, options
+from saccade.cli import options
 from saccade.cli.console import clock
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "plan",
-        parents=[options.common(), options.as_json(), options.device(), look_options.look()],
+        parents=[options.common(), options.as_json(), options.device(), options.look()],
         help="what a prediction would cost: pixels, operations, memory, time",
         description="Foresees what 'saccade predict' would do with an image and what it would take. Nothing "
         "is predicted: a blank view is scored a few times and a tile of the file is read, to measure both.",
@@ -27,15 +27,14 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    from saccade.inference.files import parse_extras
-    from saccade.inference.many import require_predictor
+    from saccade.inference.files import parse_extras, trained_shrink
+    from saccade.inference.jobs import require_predictor
     from saccade.inference.plan import make_plan
-    from saccade.inference.trained import trained_shrink
     from saccade.rasters import as_rgb, open_raster
-    from saccade.training.devices import torch_device
-    from saccade.training.run import load_run
+    from saccade.training.distributed import torch_device
+    from saccade.training.run_folder import load_run
 
-    extras, look = parse_extras(args.save), look_options.wanted(args)
+    extras, look = parse_extras(args.save), options.wanted(args)
     device = torch_device(args.device)
     with as_rgb(open_raster(args.path)) as raster:
         run = load_run(args.run_folder, args.checkpoint)

@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from saccade.cli import look_options, options
+from saccade.cli import options
 from saccade.cli.console import Progress, say
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "predict",
-        parents=[options.common(), options.device(), options.output(), look_options.look()],
+        parents=[options.common(), options.device(), options.output(), options.look()],
         help="full-resolution labels of images",
         description="Writes the class of every pixel of each image into OUT, in the format of the image: "
         "GeoTIFF (COG) for maps, OME-TIFF for slides and large TIFF, OME-Zarr for Zarr, PNG for what is "
@@ -46,12 +46,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     from saccade.errors import UsageError
     from saccade.inference.files import list_jobs, parse_extras, still_to_do
-    from saccade.inference.many import require_predictor
-    from saccade.training.devices import torch_device
-    from saccade.training.run import load_run
+    from saccade.inference.jobs import require_predictor
+    from saccade.training.distributed import torch_device
+    from saccade.training.run_folder import load_run
 
     extras = parse_extras(args.save)
-    look = look_options.wanted(args)
+    look = options.wanted(args)
     if args.jobs < 1:
         raise UsageError(f"--jobs is at least 1, not {args.jobs}")
     found = list_jobs(args.images, args.out, extras)
@@ -95,9 +95,9 @@ def _outcomes(
 ) -> Iterator[Any]:
     import torch
 
-    from saccade.inference.image import Settings
-    from saccade.inference.many import Worker, predict_all, predict_in_processes
-    from saccade.inference.trained import trained_shrink
+    from saccade.inference.files import trained_shrink
+    from saccade.inference.jobs import Worker, predict_all, predict_in_processes
+    from saccade.inference.predict import Settings
     from saccade.report.pictures import draw
 
     settings = Settings(

@@ -26,7 +26,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     from saccade.report import write_report
-    from saccade.training.run import load_run
+    from saccade.training.run_folder import load_run
 
     run = load_run(args.run_folder)
     source = args.data or Path(run.config.data.path or "")
@@ -47,7 +47,7 @@ def _fill(args: argparse.Namespace, run: Any, source: Path) -> None:
     from saccade.report import draw_examples, save_examples
     from saccade.report.run import FIGURES, evaluation_file
     from saccade.training.loop import torch_device
-    from saccade.training.run import require_classes
+    from saccade.training.run_folder import require_classes
 
     cache, device = SampleCache(), torch_device(args.device)
     data = open_data(source, run.config.data.evaluated(), splits=(args.split,), on_decoded=cache.keep)

@@ -47,8 +47,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     from saccade.networks import require_network
-    from saccade.training.devices import lightning_device
-    from saccade.training.run import require_new
+    from saccade.training.distributed import lightning_device
+    from saccade.training.run_folder import require_new
 
     goes_on = require_new(args.run_folder, args.resume, args.overwrite)
     config = _config(args, goes_on)
@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _config(args: argparse.Namespace, goes_on: bool) -> Any:
     """What was asked for, over the defaults, or over the options of the run that goes on."""
-    from saccade.training.configfile import read_config
-    from saccade.training.run import open_config
+    from saccade.training.config import read_config
+    from saccade.training.run_folder import open_config
 
     given = [f"{key}={getattr(args, name)}" for name, key in SHORT.items() if getattr(args, name) is not None]
     base = open_config(args.run_folder)[0] if goes_on else None
@@ -101,9 +101,8 @@ def _train(args: argparse.Namespace, config: Any, data: Any, cache: Any) -> int:
 
 
 def _describe(args: argparse.Namespace, config: Any, data: Any) -> int:
-    from saccade.training.build import build_segmenter
     from saccade.training.loop import resolve
-    from saccade.training.run import without_pretrained
+    from saccade.training.run_folder import build_segmenter, without_pretrained
 
     config = without_pretrained(resolve(config, data))
     segmenter = build_segmenter(config, len(data.classes))

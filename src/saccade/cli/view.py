@@ -56,10 +56,10 @@ def _folder_page(folder: Path) -> Path:
 
 
 def _image_page(args: argparse.Namespace) -> Path:
-    from saccade.cli.info_image import image_facts
+    from saccade.cli.info import image_facts
     from saccade.rasters import open_raster
-    from saccade.rasters.outputs import finished_file
     from saccade.report.view import image_page
+    from saccade.runtime.files import finished_file
 
     with open_raster(args.path) as raster:
         known = {key: value for key, value in image_facts(raster.info).items() if value not in (None, [])}

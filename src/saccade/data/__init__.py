@@ -8,10 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from saccade.data.classes import ClassTable
-from saccade.data.dataset import DataSet, Decoded, Item
-from saccade.data.formats import FORMATS
-from saccade.data.open import open_data
-from saccade.data.opened import DataFolder
+from saccade.data.dataset import DataFolder, DataSet, Decoded, Item
+from saccade.data.open import FORMATS, open_data
 from saccade.data.options import DataOptions
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from saccade.data.cityscapes import official_instances
 from saccade.data.classes import ClassTable, Colour
-from saccade.data.dataset import Item
-from saccade.data.format import Format, Found
-from saccade.data.matching import files, limited
+from saccade.data.dataset import Format, Found, Item
+from saccade.data.folder import files, limited
 from saccade.errors import Fault
 
 _CLASSES: dict[int, tuple[str, Colour]] = {

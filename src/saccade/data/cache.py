@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saccade.data.dataset import DataSet, Decoded, Item
-from saccade.data.memory import available_memory
 from saccade.errors import InvalidInput
-from saccade.rasters import Window
+from saccade.geometry import Window
+from saccade.runtime.memory import available_memory
 from saccade.warp import Pyramid
 
 

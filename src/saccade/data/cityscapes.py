@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data.classes import ClassTable, Colour
-from saccade.data.dataset import Item
-from saccade.data.format import Format, Found
-from saccade.data.matching import files, incomplete, match
+from saccade.data.dataset import Format, Found, Item
+from saccade.data.folder import files, incomplete, match
 from saccade.errors import Fault, FileProblem
 from saccade.rasters import read_label_map
 

@@ -1,16 +1,23 @@
-"""What training and evaluation need of any data set; :class:`saccade.data.folder.DataFolder` is one."""
+"""What a data set is: what a layout of files answers, and what training and evaluation are handed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data.classes import ClassTable
+from saccade.data.options import DataOptions
+from saccade.errors import Fault, FileProblem, InvalidInput
+from saccade.geometry import Window
+from saccade.rasters import RGB, read_label_map, read_rgb
 
 SPLITS = ("train", "val", "test")
 
@@ -63,3 +70,188 @@ class DataSet(Protocol):
     def read(self, item: Item) -> Decoded:
         """Pixels of an item; raises FileProblem where they cannot be read."""
         ...
+
+
+@dataclass
+class Found:
+    """What lies in a folder.
+
+    Attributes:
+        classes: the class table; None where a fault stands in the way of one.
+        splits: the items of each split that is there and was asked for.
+        faults: everything that is not as it should be and can be told without decoding pixels.
+        notices: what a user should know, one line each.
+    """
+
+    classes: ClassTable | None
+    splits: Mapping[str, Sequence[Item]] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+
+class Format(ABC):
+    """One layout of files on a disk, as its makers publish it. Nothing is ever written into it.
+
+    Attributes:
+        name: as in ``data.format=``.
+        title: what people call it.
+        looks_for: by what it is recognised, for the message about a folder that is none.
+        source: where it is to be had, in words.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    looks_for: ClassVar[str]
+    source: ClassVar[str] = ""
+
+    def __init__(self, options: DataOptions | None = None) -> None:
+        self.options = options or DataOptions()
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, root: Path) -> bool:
+        """Whether the folder ``root`` is, or is meant to be, of this layout."""
+
+    @abstractmethod
+    def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
+        """Classes and items; of ``splits`` only, or of all that are there."""
+
+    def image(self, item: Item) -> RGB:
+        """(H, W, 3) uint8; raises FileProblem where it cannot be read."""
+        return read_rgb(item.image)
+
+    def values(self, item: Item) -> NDArray[np.integer]:
+        """(H, W) uint8 or uint16, as the class table means them; raises FileProblem."""
+        return read_label_map(item.mask)
+
+    def instances(self, item: Item) -> NDArray[np.integer] | None:
+        """(H, W) ids of single objects, 0 where there is none; None where there is no such map."""
+        return None
+
+    def has_instances(self, item: Item) -> bool:
+        """Whether :meth:`instances` would give a map, without reading it."""
+        return False
+
+    def missing(self, path: Path, expected: str, found: str = "nothing there") -> Fault:
+        """The fault of a download that is not complete, with where to get the rest."""
+        return Fault(path, expected, f"{found}; {self.title} is to be had from {self.source}")
+
+
+@dataclass(frozen=True)
+class ItemFacts:
+    """What was seen of an item.
+
+    Attributes:
+        size: (H, W) of the upright image, cropped where that was asked for.
+        counts: K numbers of pixels, one a class.
+        ignored: the number of ignored pixels.
+    """
+
+    size: tuple[int, int]
+    counts: tuple[int, ...]
+    ignored: int
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """An opened data set; it satisfies :class:`saccade.data.dataset.DataSet`.
+
+    Attributes:
+        path: the folder.
+        classes: its class table.
+        splits: the items of each split that was opened, in order.
+        facts: by stem, the size and the pixels of each class.
+        notices: what a user should know, one line each with a count ("alpha channel dropped: 3 images").
+        format: how its files are read.
+    """
+
+    path: Path
+    classes: ClassTable
+    splits: Mapping[str, tuple[Item, ...]]
+    facts: Mapping[str, ItemFacts]
+    notices: tuple[str, ...] = ()
+    format: Format = field(kw_only=True, repr=False)
+
+    @property
+    def options(self) -> DataOptions:
+        """What was chosen when it was opened, ``path`` and ``format`` filled in."""
+        return self.format.options
+
+    def split(self, name: str) -> tuple[Item, ...]:
+        """The items of a split; raises InvalidInput where there is none of that name."""
+        if name not in self.splits:
+            raise InvalidInput("split", f"one of {', '.join(self.splits)}", repr(name))
+        return self.splits[name]
+
+    def size(self, item: Item) -> tuple[int, int]:
+        """(H, W) of what :meth:`read` gives of an item."""
+        return self.facts[item.stem].size
+
+    def sizes(self, split: str | None = None) -> Counter[tuple[int, int]]:
+        """How many items have each (H, W), in one split or in all."""
+        return Counter(self.size(item) for item in self._items(split))
+
+    def class_counts(self, split: str | None = None) -> NDArray[np.int64]:
+        """(K,) pixels of each class, pooled over one split or all; ignored pixels count nowhere."""
+        rows = [self.facts[item.stem].counts for item in self._items(split)]
+        return np.sum(np.array(rows, np.int64).reshape(-1, len(self.classes)), axis=0)
+
+    def read(self, item: Item) -> Decoded:
+        """Pixels of an item, image and labels; raises FileProblem where one cannot be read.
+
+        They are cropped as the options ask; with a random square, items of the split train are whole, and
+        :meth:`saccade.data.Sample.part` takes the square.
+        """
+        image, values = self.format.image(item), self.format.values(item)
+        if image.array.shape[:2] != values.shape:
+            raise FileProblem(item.mask, f"the size of its image {image.array.shape[:2]}", values.shape)
+        labels, trained_on = self.classes.encode(values), item in self._trained_on
+        return decoded(self.format, item, image.array, labels, image.notices, trained_on)
+
+    @cached_property
+    def _trained_on(self) -> frozenset[Item]:
+        return frozenset(self.splits.get("train", ()))
+
+    def _items(self, split: str | None) -> Iterable[Item]:
+        if split is not None:
+            return self.split(split)
+        return [item for items in self.splits.values() for item in items]
+
+
+def decoded(
+    format: Format,
+    item: Item,
+    image: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    notices: Iterable[str],
+    trained_on: bool,
+) -> Decoded:
+    """What a data set hands out of an item: cropped, and with its instances to be read when asked for.
+
+    Args:
+        format: of the data set.
+        item: whose pixels these are.
+        image: (H, W, 3), whole.
+        labels: (H, W) ids, whole.
+        notices: of the image.
+        trained_on: the item is of the split train.
+    """
+    crop = format.options.cropping
+    window = None if crop.random and trained_on else crop.window((labels.shape[0], labels.shape[1]))
+    reader = _instances_reader(format, item, window) if format.has_instances(item) else None
+    return Decoded(_cut(image, window), _cut(labels, window), tuple(notices), reader)
+
+
+def _cut(pixels: NDArray, window: Window | None) -> NDArray:
+    """A copy, so that the whole is not kept in memory."""
+    return pixels if window is None else np.ascontiguousarray(pixels[window.slices])
+
+
+def _instances_reader(format: Format, item: Item, window: Window | None) -> Callable[[], NDArray[np.integer]]:
+    def read() -> NDArray[np.integer]:
+        found = format.instances(item)
+        if found is None:
+            raise FileProblem(item.mask, "a map of single objects beside it", "none")
+        return _cut(found, window)
+
+    return read

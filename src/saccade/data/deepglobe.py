@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data.classes import ClassTable
-from saccade.data.dataset import Item
-from saccade.data.format import Format, Found
-from saccade.data.matching import files, match
-from saccade.data.seeded import seeded_splits
+from saccade.data.dataset import Format, Found, Item
+from saccade.data.folder import files, match
+from saccade.data.splits import seeded_splits
 from saccade.errors import Fault, FileProblem
 from saccade.rasters import read_rgb
 

@@ -1,14 +1,156 @@
-"""Our own layout: ``images/``, ``masks/`` with the same stems, ``classes.json`` and ``splits.json``."""
+"""Folders of images and masks: how files are paired, and our own layout of them."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from saccade.data.classesfile import read_classes
-from saccade.data.format import Format, Found
-from saccade.data.pairs import pair_files
-from saccade.data.recognise import PARTS, is_data_folder
-from saccade.data.splitsfile import read_splits, wanted_splits
+from saccade.data.classes import read_classes
+from saccade.data.dataset import Format, Found, Item
+from saccade.data.splits import Splits, read_splits, wanted_splits
+from saccade.errors import Fault
+
+PARTS = ("images", "masks", "classes.json", "splits.json")
+
+
+def is_data_folder(path: Path) -> bool:
+    """True for a folder that holds at least one of the four parts of a data folder."""
+    return path.is_dir() and any((path / part).exists() for part in PARTS)
+
+
+MOST_NAMED = 20
+"""Faults of one kind that are named one by one."""
+
+
+def files(folder: Path, pattern: str) -> list[Path]:
+    """The files of a pattern, in order; hidden ones (as macOS leaves them in archives) are left out."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith(".") and path.is_file())
+
+
+def match(
+    format: Format,
+    images: Mapping[str, Path],
+    masks: Mapping[str, Path],
+    mask_of: Callable[[str], str],
+    image_of: Callable[[str], str],
+) -> tuple[dict[str, Item], list[Fault]]:
+    """The item of each stem that has an image and a mask, and a fault for each that has only one.
+
+    Args:
+        format: the data set.
+        images, masks: by stem.
+        mask_of: the file that is missing beside an image, in words, of its stem.
+        image_of: the same of a mask.
+    """
+    items = {stem: Item(stem, images[stem], masks[stem]) for stem in images if stem in masks}
+    without = [(images[stem], f"its annotation {mask_of(stem)}") for stem in images if stem not in masks]
+    orphans = [(masks[stem], f"its image {image_of(stem)}") for stem in masks if stem not in images]
+    return items, [*limited(format, without), *limited(format, orphans)]
+
+
+def limited(format: Format, missing: Iterable[tuple[Path, str]]) -> list[Fault]:
+    """A fault for each (file, what belongs to it and is not there); one for all beyond the first twenty."""
+    pairs = list(missing)
+    faults = [Fault(path, expected, "no such file") for path, expected in pairs[:MOST_NAMED]]
+    if len(pairs) > MOST_NAMED:
+        path, expected = pairs[MOST_NAMED]
+        faults.append(format.missing(path, expected, f"{len(pairs) - MOST_NAMED} more files without"))
+    return faults
+
+
+def incomplete(counts: Mapping[str, int], whole: Mapping[str, int]) -> list[str]:
+    """A notice for each split that has another number of images than the published set."""
+    return [
+        f"{counts[name]} images in {name}; the published set has {number}"
+        for name, number in whole.items()
+        if name in counts and counts[name] != number
+    ]
+
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+MASK_SUFFIXES = (".png", ".tif", ".tiff")
+
+FilesByStem = dict[str, list[Path]]
+
+
+def list_files(folder: Path) -> tuple[FilesByStem, list[Fault]]:
+    """The files of a folder by stem, hidden ones left out."""
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "no such folder"
+        return {}, [Fault(folder, "a folder", found)]
+    files: FilesByStem = {}
+    for path in sorted(folder.iterdir()):
+        if not path.name.startswith(".") and path.is_file():
+            files.setdefault(path.stem, []).append(path)
+    return files, []
+
+
+def pair_files(root: Path, splits: Splits) -> tuple[dict[str, Item], list[Fault], list[str]]:
+    """The item of each stem that has one, the faults of the others, and notices about further files."""
+    images, image_faults = list_files(root / "images")
+    masks, mask_faults = list_files(root / "masks")
+    faults = [*image_faults, *mask_faults]
+    wanted = list(dict.fromkeys(stem for stems in splits.values() for stem in stems))
+    items: dict[str, Item] = {}
+    for stem in wanted:
+        image = None if image_faults else _one_file(root / "images", stem, images, IMAGE_SUFFIXES, faults)
+        mask = None if mask_faults else _one_file(root / "masks", stem, masks, MASK_SUFFIXES, faults)
+        if image is not None and mask is not None:
+            items[stem] = Item(stem, image, mask)
+    return items, faults, _leftovers(images, wanted)
+
+
+def _one_file(
+    folder: Path, stem: str, files: FilesByStem, suffixes: tuple[str, ...], faults: list[Fault]
+) -> Path | None:
+    here = files.get(stem, [])
+    good = [path for path in here if path.suffix.lower() in suffixes]
+    if len(good) == 1:
+        return good[0]
+    kinds = ", ".join(suffix.lstrip(".") for suffix in suffixes)
+    if good:
+        names = " and ".join(path.name for path in good)
+        faults.append(Fault(folder / stem, "one file with this stem", names))
+    elif here:
+        faults.append(Fault(here[0], f"one of the formats {kinds}", f"a {here[0].suffix or 'bare'} file"))
+    elif Path(stem).suffix.lower() in IMAGE_SUFFIXES and Path(stem).stem in files:
+        faults.append(Fault(folder / stem, "a stem without extension in splits.json", repr(stem)))
+    else:
+        faults.append(Fault(folder / f"{stem}.*", f"a file of this stem ({kinds})", "no such file"))
+    return None
+
+
+def _leftovers(images: FilesByStem, wanted: Iterable[str]) -> list[str]:
+    unused = len(set(images) - set(wanted))
+    return [f"{unused} image{'s are' if unused > 1 else ' is'} in no split"] if unused else []
+
+
+def shared_contents(splits: Mapping[str, Iterable[Item]]) -> list[Fault]:
+    """Images of different splits whose files are byte for byte the same: a test image that was trained on."""
+    by_length: dict[int, list[tuple[str, Item]]] = {}
+    for split, items in splits.items():
+        for item in items:
+            if item.image.is_file():
+                by_length.setdefault(item.image.stat().st_size, []).append((split, item))
+    faults = []
+    for length, group in by_length.items():
+        if length and len({split for split, _ in group}) > 1 and len({item.stem for _, item in group}) > 1:
+            faults += _same_bytes(group)
+    return faults
+
+
+def _same_bytes(group: list[tuple[str, Item]]) -> list[Fault]:
+    first: dict[bytes, tuple[str, Item]] = {}
+    faults = []
+    for split, item in group:
+        with item.image.open("rb") as file:
+            digest = hashlib.file_digest(file, "blake2b").digest()
+        home, other = first.setdefault(digest, (split, item))
+        if home != split and other.stem != item.stem:
+            found = f"the same bytes as {other.image.name} of {home}"
+            faults.append(Fault(item.image, f"an image of {split} that is in no other split", found))
+    return faults
 
 
 class FolderFormat(Format):

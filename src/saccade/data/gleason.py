@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data.classes import ClassTable
-from saccade.data.dataset import Item
-from saccade.data.format import Format, Found
-from saccade.data.fused import fused_labels
-from saccade.data.matching import files, limited
-from saccade.data.seeded import seeded_splits
+from saccade.data.dataset import Format, Found, Item
+from saccade.data.folder import files, limited
+from saccade.data.splits import seeded_splits
+from saccade.data.staple import fused_labels
 from saccade.errors import Fault
 
 _BENIGN, _GRADE3, _GRADE4, _GRADE5, _UNDECIDED = 1, 3, 4, 5, 255

@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from saccade.data.classes import ClassTable
-from saccade.data.dataset import Decoded, Item
-from saccade.data.format import Format
-from saccade.data.opened import ItemFacts, decoded
-from saccade.data.parallel import in_order
+from saccade.data.dataset import Decoded, Format, Item, ItemFacts, decoded
 from saccade.errors import Fault, FileProblem
+from saccade.runtime.threads import in_order
 
 OnDecoded = Callable[[Item, Decoded], None]
 OnProgress = Callable[[int, int], None]

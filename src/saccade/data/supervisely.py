@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from saccade.data.classes import ClassTable
-from saccade.data.dataset import Item
-from saccade.data.format import Format, Found
+from saccade.data.dataset import Format, Found, Item
+from saccade.data.folder import files, match
 from saccade.data.jsonfile import read_json
-from saccade.data.matching import files, match
 from saccade.data.polygons import fill_polygon
-from saccade.data.seeded import seeded_splits
+from saccade.data.splits import seeded_splits
 from saccade.errors import Fault, FileProblem
 from saccade.rasters import image_size
 

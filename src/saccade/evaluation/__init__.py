@@ -1,9 +1,7 @@
 """How good a segmenter is: evaluate one run; scores from counts pooled over the images."""
 
-from saccade.evaluation.evaluate import LabelledImage, evaluate
-from saccade.evaluation.look import Look, look
-from saccade.evaluation.results import Evaluation, ImageRecord
-from saccade.evaluation.storage import load_evaluation, save_evaluation
+from saccade.evaluation.evaluate import LabelledImage, Look, evaluate, look
+from saccade.evaluation.results import Evaluation, ImageRecord, load_evaluation, save_evaluation
 
 __all__ = [
     "Evaluation",

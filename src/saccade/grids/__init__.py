@@ -1,15 +1,17 @@
 """Where samples sit: grids (B, h, w, 2), last axis (x, y) in [-1, 1], -1 and 1 centres of the end pixels."""
 
-from saccade.grids.attraction import attraction_grid
-from saccade.grids.attraction_reference import attraction_grid_reference
-from saccade.grids.boundary import boundary_grid, boundary_targets, boundary_targets_reference
-from saccade.grids.checks import Cover, Folds, covers, folds, footprints, samples_per_region
+from saccade.grids.attraction import attraction_grid, attraction_grid_reference
+from saccade.grids.boundary import (
+    boundary_energy_minimiser,
+    boundary_energy_minimiser_reference,
+    boundary_grid,
+    boundary_targets,
+    boundary_targets_reference,
+)
+from saccade.grids.diagnostics import Cover, Folds, covers, folds, footprints, samples_per_region, unfold_grid
 from saccade.grids.edges import edge_density, edge_density_reference
 from saccade.grids.elastic import elastic_grid, elastic_grid_reference
-from saccade.grids.energy import boundary_energy_minimiser, boundary_energy_minimiser_reference
-from saccade.grids.patches import patch_grids
-from saccade.grids.unfold import unfold_grid
-from saccade.grids.uniform import resize_grid, uniform_grid
+from saccade.grids.uniform import patch_grids, resize_grid, uniform_grid
 
 __all__ = [
     "Cover",

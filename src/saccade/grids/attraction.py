@@ -2,16 +2,107 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from saccade.errors import InvalidInput
-from saccade.grids.axes import along_columns, pull_strips
+from saccade.geometry import require_count, require_size
 from saccade.grids.uniform import even_positions
-from saccade.grids.sizes import require_count, require_size
 from saccade.grids.validate import require_density
+
+
+def gaussian(distance: np.ndarray, radius: float) -> np.ndarray:
+    """exp(-4 ln 2 (d / r)^2), full width at half maximum r, cut off beyond r.
+
+    The cut is a ramp from r to r + 1: whole distances, all there are where grid and density have the same
+    size, see the published kernel; a node between pixels does not see one jump in.
+    """
+    ramp = np.clip(radius + 1 - np.abs(distance), 0, 1)
+    return np.exp(-4 * math.log(2) * (distance / radius) ** 2) * ramp
+
+
+def replicate(index: np.ndarray, count: int) -> np.ndarray:
+    """The pixel in [0, count) that a padded index repeats: the nearest."""
+    return index.clip(0, count - 1)
+
+
+def reflect(index: np.ndarray, count: int) -> np.ndarray:
+    """The pixel in [0, count) that a padded index repeats: its mirror image in the outermost pixel centre."""
+    if count == 1:
+        return np.zeros_like(index)
+    period = 2 * (count - 1)
+    index = index % period
+    return np.minimum(index, period - index)
+
+
+STRIP = 100
+"""Nodes whose pull is computed together: fewer leave out more zeros, more keep the processor busier."""
+
+Strips = tuple[tuple[slice, Tensor, Tensor], ...]
+"""For some nodes at a time: the pixels that pull any of them, their weights and their weighted offsets."""
+
+
+@lru_cache(maxsize=16)
+def pull_strips(
+    pixels: int, nodes: int, radius: int, cover: bool, device: torch.device, dtype: torch.dtype
+) -> Strips:
+    """Weights and weighted offsets of the pixels of one axis of the density, for each node of that axis.
+
+    Args:
+        pixels: rows (or columns) of the density map.
+        nodes: rows (or columns) of the grid, evenly spaced over the map.
+        radius: of the Gaussian, in pixels of the density map.
+        cover: mirror the density at its borders; otherwise repeat its outermost pixels.
+        device, dtype: of the matrices.
+
+    Returns:
+        Strips of the nodes, since the Gaussian is cut off and much of a large matrix is zero; in each
+
+        weights: (nodes, pixels), sum over padded p that repeat the pixel of k(p - node).
+        offsets: (nodes, pixels), the same sum of k(p - node) (p - node), in grid units, less what a constant
+            density would give (not 0 for a node between pixels).
+    """
+    positions = np.linspace(0, pixels - 1, nodes) if nodes > 1 else np.array([(pixels - 1) / 2])
+    padded = np.floor(positions).astype(int)[:, None] + np.arange(-radius, radius + 2)
+    offset = padded - positions[:, None]
+    weight = gaussian(offset, radius)
+    home = (reflect if cover else replicate)(padded, pixels) + pixels * np.arange(nodes)[:, None]
+    weights, offsets = (
+        np.bincount(home.ravel(), part.ravel(), minlength=nodes * pixels).reshape(nodes, pixels)
+        for part in (weight, weight * offset)
+    )
+    bias = offsets.sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True)
+    offsets = (offsets - bias * weights) * (2 / (pixels - 1) if pixels > 1 else 0.0)
+    parts = max(1, nodes // STRIP)
+    pairs = zip(np.array_split(weights, parts), np.array_split(offsets, parts), strict=True)
+    return tuple(_strip(weight, offset, device, dtype) for weight, offset in pairs)
+
+
+def _strip(
+    weight: np.ndarray, offset: np.ndarray, device: torch.device, dtype: torch.dtype
+) -> tuple[slice, Tensor, Tensor]:
+    used = np.flatnonzero(weight.any(axis=0))
+    near = slice(int(used[0]), int(used[-1]) + 1)
+    return near, constant(weight[:, near], device, dtype), constant(offset[:, near], device, dtype)
+
+
+def along_columns(strips: Strips, values: Tensor) -> Tensor:
+    """(B, n, 2 nodes) for values (B, n, pixels): summed with the weights, then with the offsets."""
+    weighed = [values[..., near] @ weights.T for near, weights, _ in strips]
+    return torch.cat([*weighed, *(values[..., near] @ offsets.T for near, _, offsets in strips)], dim=2)
+
+
+def constant(matrix: np.ndarray, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """``matrix`` as a tensor that can be cached: autograd may use it even when inference mode made it."""
+    with torch.inference_mode(False):
+        return torch.from_numpy(np.ascontiguousarray(matrix)).to(device=device, dtype=dtype)
+
 
 FLOOR = 1e-6
 """Share of its mean that is added to a density, so that a node with nothing in reach stays where it is."""
@@ -106,3 +197,38 @@ def _with_floor(density: Tensor) -> Tensor:
     largest = density.detach().amax(dim=(1, 2), keepdim=True)
     density = density / largest.clamp_min(torch.finfo(density.dtype).tiny)
     return density + FLOOR * density.mean(dim=(1, 2), keepdim=True) + _SMALLEST
+
+
+def attraction_grid_reference(density: Tensor, *, radius: tuple[int, int], cover: bool = True) -> Tensor:
+    """Eq. 2 of ICLR 2022 by three convolutions with a two-dimensional Gaussian, at the size of the density.
+
+    Args:
+        density: (B, 1, h, w) float32 or float64, > 0 somewhere within reach of every node.
+        radius: (rows, columns) of the Gaussian in pixels of the density.
+        cover: mirror the density at its borders, instead of repeating its outermost pixels.
+
+    Returns:
+        (B, h, w, 2), in the type of ``density``.
+    """
+    columns, rows = (gaussian(np.arange(-r, r + 1), r) for r in reversed(radius))
+    kernel = density.new_tensor(rows[:, None] * columns)[None, None]
+    mass = _pad(_pad(density, 2, radius[0], cover), 3, radius[1], cover)
+    y, x = (_extended(side, r, density) for side, r in zip(density.shape[2:], radius, strict=True))
+    total = F.conv2d(mass, kernel)
+    grid_x, grid_y = F.conv2d(mass * x, kernel) / total, F.conv2d(mass * y[:, None], kernel) / total
+    return torch.cat([grid_x, grid_y], dim=1).permute(0, 2, 3, 1).clamp(-1, 1)
+
+
+def _pad(density: Tensor, axis: int, radius: int, cover: bool) -> Tensor:
+    """``density`` with ``radius`` pixels more on both sides of ``axis``."""
+    side = density.shape[axis]
+    home = (reflect if cover else replicate)(np.arange(-radius, side + radius), side)
+    return density.index_select(axis, torch.from_numpy(home).to(density.device))
+
+
+def _extended(side: int, radius: int, like: Tensor) -> Tensor:
+    """Coordinates of the pixels of one axis, going on past -1 and 1 with the padding."""
+    step = 2 / (side - 1) if side > 1 else 0.0
+    padding = torch.arange(1, radius + 1, device=like.device, dtype=like.dtype) * step
+    even = even_positions(side, device=like.device, dtype=like.dtype)
+    return torch.cat([even[0] - padding.flip(0), even, even[-1] + padding])

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from saccade.errors import InvalidInput
-from saccade.grids.axes import constant, reflect
-from saccade.grids.label_kernels import ALIKE, gather_edges
-from saccade.grids.sizes import require_size
+from saccade.geometry import require_size
+from saccade.grids._kernels import ALIKE, gather_edges
+from saccade.grids.attraction import constant, reflect
 from saccade.grids.validate import require_finite_number, require_ignore_index, require_labels
 
 _SHARP = 1e-3

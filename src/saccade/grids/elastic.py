@@ -25,9 +25,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from saccade.errors import InvalidInput
-from saccade.grids.elastic_kernels import relax
+from saccade.geometry import require_size
+from saccade.grids._kernels import relax
 from saccade.grids.uniform import resize_grid, uniform_grid
-from saccade.grids.sizes import require_size
 from saccade.grids.validate import require_density, require_finite_number
 
 SWEEPS = 5

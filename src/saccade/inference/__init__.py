@@ -2,11 +2,10 @@
 
 from saccade.inference.extras import Answer
 from saccade.inference.files import EXTRAS, Job, list_jobs, make_folder, parse_extras, still_to_do
-from saccade.inference.image import Done, Settings, predict_image
-from saccade.inference.many import Outcome, predict_all, require_predictor
-from saccade.inference.mosaic import Band, bands
+from saccade.inference.jobs import Outcome, predict_all, require_predictor
 from saccade.inference.options import Look, Spacing
-from saccade.inference.patches import Patch, Patches, one_patch
+from saccade.inference.predict import Done, Settings, predict_image
+from saccade.warp.stitch import Band, Patch, Patches, bands, one_patch
 
 __all__ = [
     "EXTRAS",

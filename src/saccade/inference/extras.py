@@ -14,18 +14,16 @@ from torch import Tensor
 
 from saccade.data.classes import ClassTable
 from saccade.errors import UsageError
+from saccade.geometry import Window
 from saccade.grids import uniform_grid
 from saccade.inference.files import PICTURES, Job
-from saccade.inference.look import Looked, propose, whole_image
-from saccade.inference.mosaic import blend
-from saccade.inference.painting import PaintedPatch
-from saccade.inference.patches import Patch
-from saccade.inference.values import Values
-from saccade.inference.views import OwnPatches, TilePatches
-from saccade.rasters import Output, Raster, RasterWriter, Window, open_raster, overview, write_polygons
-from saccade.rasters.outputs import finished_file
+from saccade.inference.regions import Looked, OwnPatches, TilePatches, propose, whole_image
+from saccade.inference.writers import Values
+from saccade.rasters import Output, Raster, RasterWriter, open_raster, overview, write_polygons
+from saccade.runtime.files import finished_file
 from saccade.samplers import Views
 from saccade.segmenter import Prediction
+from saccade.warp.stitch import PaintedPatch, Patch, blend
 
 PICTURE_SIDE = 2048
 """The longer side of pictures of images whose labels are not a PNG."""

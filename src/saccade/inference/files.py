@@ -1,15 +1,18 @@
-"""Which files are predicted, and what each answer is called."""
+"""Which files are predicted, what each output is called, and what the run was trained on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import prod, sqrt
 from pathlib import Path
+from statistics import median
 
 from saccade.errors import FileProblem, SaccadeError, UsageError, nearest_name
-from saccade.rasters import Raster, open_raster
-from saccade.rasters.outputs import writing
+from saccade.rasters import Raster, image_size, open_raster
 from saccade.rasters.writer import LARGEST_PNG
+from saccade.runtime.files import writing
+from saccade.training.run_folder import Run
 
 PHOTOS = (".png", ".jpg", ".jpeg", ".webp")
 IMAGE_SUFFIXES = (
@@ -205,3 +208,36 @@ def parse_extras(text: str) -> tuple[str, ...]:
                 f"--save knows {', '.join(allowed)}, not {name!r}; {nearest_name(name, allowed)}"
             )
     return tuple(name for name in EXTRAS if name in names)
+
+
+LOOKED_AT = 15
+"""Images whose sizes are taken for those of all."""
+
+
+def trained_shrink(run: Run) -> float | None:
+    """Pixels of an image that a sample stood for along an axis in training; None where nothing tells.
+
+    As the run itself says; of runs that did not keep it the median over some of the images in the data folder
+    that they name, by their headers.
+    """
+    if run.shrink is not None:
+        return run.shrink
+    if run.config.data.path is None:
+        return None
+    try:
+        images = sorted(p for p in (Path(run.config.data.path) / "images").iterdir())
+    except OSError:
+        return None
+    images = [path for path in images if path.suffix.lower() in IMAGE_SUFFIXES]
+    step = max(1, len(images) // LOOKED_AT)
+    sizes = [size for path in images[::step] if (size := _size(path))]
+    views = [run.segmenter.sampler.for_image(size).size for size in sizes]
+    ratios = [prod(size) / prod(view) for size, view in zip(sizes, views, strict=True)]
+    return sqrt(median(ratios)) if ratios else None
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    try:
+        return image_size(path)
+    except SaccadeError:
+        return None

@@ -1,14 +1,15 @@
-"""How a user says how closely to look, and what it may cost."""
+"""How a user says how densely to sample, and the layout that follows: one view, or tiles."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import ceil, sqrt
 from typing import Literal
 
 from saccade.errors import InvalidInput, nearest_name
-from saccade.inference.tiling import MOST_OVERLAP
-from saccade.training.sizes import parse_size
+from saccade.geometry import MOST_OVERLAP, Tiling, parse_size
+from saccade.rasters import RasterInfo
 
 Mode = Literal["auto", "whole", "tiles"]
 MODES: tuple[Mode, ...] = ("auto", "whole", "tiles")
@@ -106,3 +107,147 @@ def parse_pixels(text: str) -> int:
 def parse_tile(text: str) -> tuple[int, int]:
     """``2048x2048``, or ``2048`` for a square."""
     return parse_size(text if not text.strip().isdecimal() else f"{text.strip()}x{text.strip()}", "--tile")
+
+
+TOO_FAR = 2.0
+"""A view that shrinks the image more than this times as much as in training shrinks it too far."""
+
+USUAL_SHRINK = 16.0
+"""Pixels a sample stands for along an axis, where a run does not tell: 1024 x 2048 in 64 x 128."""
+
+MOST_SAMPLES = 4.0
+"""A single view has at most this many times the samples of the views in training."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is looked at.
+
+    Attributes:
+        tiling: the tiles; one of the image's size where the whole image is one view.
+        view: (h, w) samples of each view.
+        reasons: one line each.
+    """
+
+    tiling: Tiling
+    view: tuple[int, int]
+    reasons: tuple[str, ...]
+
+    @property
+    def mode(self) -> str:
+        return "whole" if self.tiling.tile == self.tiling.size else "tiles"
+
+    @property
+    def views(self) -> int:
+        down, across = self.tiling.count
+        return down * across
+
+    @property
+    def samples(self) -> int:
+        return self.views * self.view[0] * self.view[1]
+
+    @property
+    def shrink(self) -> float:
+        """Pixels of the image that a sample stands for along an axis, on average."""
+        return sqrt(self.tiling.tile[0] * self.tiling.tile[1] / (self.view[0] * self.view[1]))
+
+
+def lay_out(info: RasterInfo, wanted: Look, trained: tuple[int, int], trained_shrink: float | None) -> Layout:
+    """The layout for an image.
+
+    Args:
+        info: of the image.
+        wanted: by the user.
+        trained: (h, w) of the views in training.
+        trained_shrink: pixels that a sample stood for along an axis in training; None where not known.
+
+    Raises:
+        InvalidInput: for a physical spacing of an image that does not know its scale.
+    """
+    size = info.levels[0].size
+    shrink = _wanted_shrink(info, wanted)
+    view = wanted.size or trained
+    whole, why = _is_whole(size, wanted, view, shrink, trained_shrink)
+    if whole:
+        if shrink is not None:
+            view = _view_of(size, shrink, wanted.pixels)
+        return Layout(Tiling(size, size, wanted.overlap), view, (*why, _says(size, view)))
+    if shrink is None:
+        shrink = trained_shrink or USUAL_SHRINK
+    tile, view = _tile(size, wanted, view, shrink)
+    tiling = Tiling(size, tile, wanted.overlap)
+    if wanted.size is None:  # a tile that the image cuts keeps its scale
+        cut = [max(1, round(v * kept / t)) for v, kept, t in zip(view, tiling.tile, tile, strict=True)]
+        view = (cut[0], cut[1])
+    return Layout(tiling, view, (*why, _says(tiling.tile, view)))
+
+
+def _view_of(size: tuple[int, int], shrink: float, most: int | None) -> tuple[int, int]:
+    """(h, w) of one view of the whole image; at most so many samples."""
+    if most is None:
+        return max(1, round(size[0] / shrink)), max(1, round(size[1] / shrink))
+    rows = max(1, int(size[0] / shrink))
+    return rows, max(1, min(size[1], most // rows))
+
+
+def _wanted_shrink(info: RasterInfo, wanted: Look) -> float | None:
+    size = info.levels[0].size
+    if wanted.pixels is not None:
+        return max(1.0, sqrt(size[0] * size[1] / wanted.pixels))
+    if wanted.spacing is None:
+        return None
+    scale = info.pixel_size
+    if scale is None:
+        what, fix = wanted.spacing.option, "use --pixels or --size"
+        raise InvalidInput(
+            what, "given for an image that knows its scale", f"{info.path}, which does not", fix
+        )
+    y, x = scale.microns if wanted.spacing.unit == "micron" else scale.metres
+    return max(1.0, wanted.spacing.length / sqrt(y * x))
+
+
+def _is_whole(
+    size: tuple[int, int],
+    wanted: Look,
+    view: tuple[int, int],
+    shrink: float | None,
+    trained_shrink: float | None,
+) -> tuple[bool, tuple[str, ...]]:
+    if wanted.mode != "auto":
+        return wanted.mode == "whole", (f"--mode {wanted.mode}",)
+    if wanted.tile is not None:
+        return False, ("tiles, because --tile was given",)
+    if shrink is not None:
+        samples, limit = size[0] * size[1] / shrink**2, MOST_SAMPLES * view[0] * view[1]
+        most = f"{MOST_SAMPLES:g} times the {view[0]} x {view[1]} of a view"
+        if samples <= limit:
+            return True, (f"one view: {samples:,.0f} samples are at most {most}",)
+        return False, (f"tiles: {samples:,.0f} samples are more than {most}",)
+    one = sqrt(size[0] * size[1] / (view[0] * view[1]))
+    usual = trained_shrink or USUAL_SHRINK
+    said = f"{usual:.3g} in training" if trained_shrink else f"{usual:g}, as is usual"
+    if one <= TOO_FAR * usual:
+        return True, (f"one view: a sample stands for {one:.3g} pixels along an axis ({said})",)
+    return False, (f"tiles: in one view a sample would stand for {one:.3g} pixels along an axis ({said})",)
+
+
+def _tile(
+    size: tuple[int, int], wanted: Look, view: tuple[int, int], shrink: float
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(rows, columns) of a tile, and (h, w) of its view."""
+    if wanted.tile is not None:
+        given = wanted.pixels is not None or wanted.spacing is not None
+        if given:
+            view = max(1, round(wanted.tile[0] / shrink)), max(1, round(wanted.tile[1] / shrink))
+        return wanted.tile, view
+    tile = ceil(view[0] * shrink), ceil(view[1] * shrink)
+    while wanted.pixels is not None and tile != size:
+        down, across = Tiling(size, tile, wanted.overlap).count
+        if down * across * view[0] * view[1] <= max(wanted.pixels, view[0] * view[1]):
+            break
+        tile = min(ceil(tile[0] * 1.05), size[0]), min(ceil(tile[1] * 1.05), size[1])
+    return tile, view
+
+
+def _says(tile: tuple[int, int], view: tuple[int, int]) -> str:
+    return f"{view[0]} x {view[1]} samples for {tile[0]} x {tile[1]} pixels"

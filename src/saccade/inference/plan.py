@@ -7,15 +7,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from saccade.errors import InvalidInput, UsageError
-from saccade.inference.calibrate import ViewCost, cost_of_view, measure_patch, measure_view
-from saccade.inference.estimate import Plainly, level_read, peak_bytes, resident_memory, seconds, tiles_read
+from saccade.geometry import Window
+from saccade.inference.estimate import (
+    Plainly,
+    ViewCost,
+    cost_of_view,
+    level_read,
+    measure_patch,
+    measure_view,
+    peak_bytes,
+    resident_memory,
+    seconds,
+    tiles_read,
+)
 from saccade.inference.files import labels_suffix
-from saccade.inference.layout import Layout, lay_out
-from saccade.inference.options import Look
-from saccade.inference.source import RasterSource
-from saccade.inference.views import chooses_patches, own_patches
-from saccade.metrics.flops import unwarping_flops
-from saccade.rasters import Raster, Window
+from saccade.inference.options import Layout, Look, lay_out
+from saccade.inference.regions import RasterSource, chooses_patches, own_patches
+from saccade.metrics.cost import unwarping_flops
+from saccade.rasters import Raster
 from saccade.segmenter import Segmenter
 
 IN_MEMORY = 1 << 26

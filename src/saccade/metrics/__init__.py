@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from saccade.metrics.boundary import boundary_counts, boundary_iou
-from saccade.metrics.confusion import class_counts, confusion_matrix
-from saccade.metrics.iou import iou, miou, pixel_accuracy
+from saccade.metrics.boundary import boundary_counts, boundary_iou, trimap_accuracy, trimap_counts
+from saccade.metrics.confusion import class_counts, confusion_matrix, iou, miou, pixel_accuracy
 from saccade.metrics.objects import SizeBin, object_records, recall_by_size
-from saccade.metrics.recovery import recovered_labels, recovery_counts
-from saccade.metrics.sampling import sampling_counts, sampling_ratio
-from saccade.metrics.trimap import trimap_accuracy, trimap_counts
+from saccade.metrics.recovery import recovered_labels, recovery_counts, sampling_counts, sampling_ratio
 
 __all__ = [
     "SizeBin",
@@ -28,4 +25,3 @@ __all__ = [
     "trimap_accuracy",
     "trimap_counts",
 ]
-

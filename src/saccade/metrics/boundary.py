@@ -1,17 +1,166 @@
-"""Boundary IoU: intersection over union of the pixels of a class that lie near its contour."""
+"""Boundary IoU and trimap accuracy, from exact distances to the contours of all classes in one pass."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from saccade.compiled import kernel
 from saccade.errors import InvalidInput
-from saccade.metrics.distances import squared_distance_to_other
-from saccade.metrics.maps import label_pairs
+from saccade.metrics.confusion import label_pairs
+from saccade.runtime.kernels import kernel
+from saccade.runtime.threads import run_bands
+
+SMALLEST_BAND = 1 << 15
+"""Pixels worth a thread of their own."""
+
+
+def squared_distance_to_other(labels: np.ndarray, reach: float) -> np.ndarray:
+    """Squared distance from each pixel to the nearest pixel of another label, beyond the border included.
+
+    Args:
+        labels: (H, W) integers, contiguous.
+        reach: pixels > 0; what is further is not measured.
+
+    Returns:
+        (H, W) int32 in squared pixels, at least 1; beyond ``reach`` some value greater than its square.
+
+    Raises:
+        InvalidInput: when ``reach`` is not above 0.
+    """
+    limit = _limit(reach)
+    column, out = np.empty(labels.shape, np.int32), np.empty(labels.shape, np.int32)
+    rows, columns = labels.shape
+    run_bands(_down_runs, columns, labels, limit, column, smallest=_smallest(rows))
+    run_bands(_along_runs, rows, labels, column, limit, out, smallest=_smallest(columns))
+    return out
+
+
+def squared_distance_to_marked(marked: np.ndarray, reach: float) -> np.ndarray:
+    """Squared distance from each pixel to the nearest marked one: 0 on marked pixels; the border is nothing.
+
+    Args:
+        marked: (H, W) bool, contiguous.
+        reach: pixels > 0; what is further is not measured.
+
+    Returns:
+        (H, W) int32 in squared pixels; beyond ``reach`` some value greater than its square.
+
+    Raises:
+        InvalidInput: when ``reach`` is not above 0.
+    """
+    limit = _limit(reach)
+    column, out = np.empty(marked.shape, np.int32), np.empty(marked.shape, np.int32)
+    rows, columns = marked.shape
+    run_bands(_down_marks, columns, marked, limit, column, smallest=_smallest(rows))
+    run_bands(_along_rows, rows, column, limit, out, smallest=_smallest(columns))
+    return out
+
+
+def _limit(reach: float) -> int:
+    """The first whole distance beyond reach; its square stands for everything further."""
+    if not 0 < reach < 30000:
+        raise InvalidInput("distance", "above 0 and below 30000 pixels", reach)
+    return math.floor(reach) + 1
+
+
+def _smallest(other_side: int) -> int:
+    return max(1, SMALLEST_BAND // max(1, other_side))
+
+
+@kernel
+def _down_runs(first, last, labels, limit, column):
+    """Columns [first, last): vertical distance to the nearest other label, at most ``limit``."""
+    rows = labels.shape[0]
+    for x in range(first, last):
+        column[0, x] = 1
+    for y in range(1, rows):
+        for x in range(first, last):
+            column[y, x] = min(column[y - 1, x] + 1, limit) if labels[y, x] == labels[y - 1, x] else 1
+    for x in range(first, last):
+        column[rows - 1, x] = 1
+    for y in range(rows - 2, -1, -1):
+        for x in range(first, last):
+            below = column[y + 1, x] + 1 if labels[y, x] == labels[y + 1, x] else 1
+            column[y, x] = min(column[y, x], below)
+
+
+@kernel
+def _down_marks(first, last, marked, limit, column):
+    """Columns [first, last): vertical distance to the nearest mark, at most ``limit``."""
+    rows = marked.shape[0]
+    for x in range(first, last):
+        column[0, x] = 0 if marked[0, x] else limit
+    for y in range(1, rows):
+        for x in range(first, last):
+            column[y, x] = 0 if marked[y, x] else min(column[y - 1, x] + 1, limit)
+    for y in range(rows - 2, -1, -1):
+        for x in range(first, last):
+            column[y, x] = min(column[y, x], column[y + 1, x] + 1)
+
+
+@kernel
+def _along_runs(first, last, labels, column, limit, out):
+    """Rows [first, last): the envelope over each run of equal label and the pixel beyond either end."""
+    width = labels.shape[1]
+    raised, found = np.empty(width + 2, np.int32), np.empty(width + 2, np.int32)
+    place, start = np.empty(width + 2, np.int32), np.empty(width + 2, np.float64)
+    for y in range(first, last):
+        begin = 0
+        while begin < width:
+            end = begin + 1
+            while end < width and labels[y, end] == labels[y, begin]:
+                end += 1
+            length = end - begin
+            raised[0] = raised[length + 1] = 0
+            raised[1 : length + 1] = column[y, begin:end]
+            _envelope(raised, length + 2, limit, place, start, found)
+            out[y, begin:end] = found[1 : length + 1]
+            begin = end
+
+
+@kernel
+def _along_rows(first, last, column, limit, out):
+    """Rows [first, last): the envelope over the whole row."""
+    width = column.shape[1]
+    place, start = np.empty(width, np.int32), np.empty(width, np.float64)
+    for y in range(first, last):
+        _envelope(column[y], width, limit, place, start, out[y])
+
+
+@kernel
+def _envelope(raised, length, limit, place, start, out):
+    """out[x] = min over v of (x - v)^2 + raised[v]^2, over those raised[v] < limit; at most limit^2."""
+    count = 0
+    for v in range(length):
+        if raised[v] >= limit:
+            continue
+        begin = -np.inf
+        while count > 0:
+            u = place[count - 1]
+            gap = np.float64(raised[v]) ** 2 - np.float64(raised[u]) ** 2
+            begin = (gap / (v - u) + (v + u)) / 2
+            if begin > start[count - 1]:
+                break
+            count -= 1
+            begin = -np.inf
+        place[count], start[count] = v, begin
+        count += 1
+    out[:length] = limit * limit
+    for k in range(count):
+        v = place[k]
+        first, last = max(v - limit + 1, 0), min(v + limit - 1, length - 1)
+        if k > 0:
+            first = max(first, math.ceil(start[k]))
+        if k + 1 < count:
+            last = min(last, math.floor(start[k + 1]))
+        for x in range(first, last + 1):
+            out[x] = min(out[x], (x - v) ** 2 + raised[v] ** 2)
+
 
 DIAGONAL_SHARE = 0.02
 
@@ -83,3 +232,94 @@ def _count(true, said, near_true, near_said, reach, ignore_index, counts):
                 counts[1, true[y, x]] += 1
             if in_said:
                 counts[1, said[y, x]] += 1
+
+
+WIDTHS = (1, 2, 4, 8, 16, 32)
+"""Band widths in pixels, as the paper's plots space them."""
+
+
+def trimap_counts(
+    pred: Tensor,
+    target: Tensor,
+    num_classes: int,
+    *,
+    widths: Sequence[int] = WIDTHS,
+    ignore_index: int = 255,
+) -> Tensor:
+    """Right and counted pixels in bands around the true boundaries, for :func:`trimap_accuracy`.
+
+    A boundary pixel has a 4-neighbour of another class, neither of them ignored. The band of width w holds
+    the pixels closer than w to a boundary pixel (Euclidean, between pixel centres): w = 1 is the boundary
+    pixels themselves, and the band reaches w pixels deep into either side. Bands contain each other. After
+    Kohli et al. 2009 and Kraehenbuehl and Koltun 2011, as used in Marin et al., ICCV 2019, Sec. 5.3.
+
+    Args:
+        pred: (B, H, W) integer class ids in [0, num_classes); anything where ``target`` is ignored.
+        target: (B, H, W) integer class ids in [0, num_classes) or ``ignore_index``.
+        num_classes: K >= 1.
+        widths: n widths in pixels, whole, ascending, >= 1.
+        ignore_index: pixels with this target count nowhere.
+
+    Returns:
+        (2, n) int64: pixels that are right, pixels in all. They add up over images.
+
+    Raises:
+        InvalidInput: when the maps do not fit each other or hold a class out of range, or ``widths`` do not
+            ascend.
+    """
+    checked_widths(widths)
+    band_of = np.searchsorted(np.array(widths) ** 2, np.arange(widths[-1] ** 2), side="right")
+    bands = np.zeros((2, len(widths)), np.int64)
+    for said, true in label_pairs(pred, target, num_classes, ignore_index):
+        marked = np.zeros(true.shape, np.bool_)
+        _mark_boundary(true, ignore_index, marked)
+        if marked.any():
+            _band_count(
+                true, said, squared_distance_to_marked(marked, widths[-1]), band_of, ignore_index, bands
+            )
+    return torch.from_numpy(bands.cumsum(1))
+
+
+def trimap_accuracy(counts: Tensor) -> Tensor:
+    """(n,) float64 in [0, 1] from pooled :func:`trimap_counts`; nan for a band without pixels.
+
+    Raises:
+        InvalidInput: when ``counts`` is not (2, n).
+    """
+    if counts.ndim != 2 or counts.shape[0] != 2:
+        raise InvalidInput("counts", "of shape (2, n)", tuple(counts.shape))
+    right, everything = counts.to(torch.float64)
+    return right / everything
+
+
+def checked_widths(widths: Sequence[int]) -> tuple[int, ...]:
+    """The widths, or InvalidInput when they are not whole pixels >= 1 that ascend."""
+    steps = all(a < b for a, b in pairwise(widths))
+    if not widths or not steps or any(w != int(w) or w < 1 for w in widths):
+        raise InvalidInput("widths", "whole numbers of pixels, at least 1, ascending", tuple(widths))
+    return tuple(widths)
+
+
+@kernel
+def _mark_boundary(labels, ignore_index, marked):
+    rows, columns = labels.shape
+    for y in range(rows):
+        for x in range(columns):
+            here = labels[y, x]
+            if here == ignore_index:
+                continue
+            if x + 1 < columns and labels[y, x + 1] != here and labels[y, x + 1] != ignore_index:
+                marked[y, x] = marked[y, x + 1] = True
+            if y + 1 < rows and labels[y + 1, x] != here and labels[y + 1, x] != ignore_index:
+                marked[y, x] = marked[y + 1, x] = True
+
+
+@kernel
+def _band_count(true, said, squared, band_of, ignore_index, bands):
+    """bands[0 or 1, b]: right or all pixels of the narrowest band b that they lie in."""
+    for y in range(true.shape[0]):
+        for x in range(true.shape[1]):
+            if squared[y, x] < len(band_of) and true[y, x] != ignore_index:
+                band = band_of[squared[y, x]]
+                bands[0, band] += true[y, x] == said[y, x]
+                bands[1, band] += 1

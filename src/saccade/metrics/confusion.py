@@ -1,17 +1,40 @@
-"""The confusion matrix: how often a pixel of one class was given another, pooled over a data set.
-
-Every other region measure of a data set (IoU, pixel accuracy) is a function of these counts, so counts are
-added over images first and divided once at the end, as the papers do.
-"""
+"""The confusion matrix, pooled over a data set, and the scores that follow from it."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from saccade.compiled import kernel
 from saccade.errors import InvalidInput
+from saccade.runtime.kernels import kernel
+
+Map = np.ndarray
+"""(H, W) integer class ids."""
+
+
+def label_pairs(
+    pred: Tensor, target: Tensor, num_classes: int, ignore_index: int
+) -> Iterator[tuple[Map, Map]]:
+    """One (pred, target) pair an image: (H, W) contiguous, of one integer type, ids known to be in range.
+
+    Where ``target`` is ignored, ``pred`` holds ``ignore_index`` too.
+
+    Raises:
+        InvalidInput: when the maps are not (B, H, W), differ in shape, or hold an id out of range.
+    """
+    if target.ndim != 3:
+        raise InvalidInput("target", "of shape (B, H, W)", tuple(target.shape))
+    confusion_matrix(pred, target, num_classes, ignore_index)
+    for said, true in zip(pred.detach().cpu().numpy(), target.detach().cpu().numpy(), strict=True):
+        shared = np.result_type(said, true)
+        true = np.ascontiguousarray(true, shared)
+        ignored = true == ignore_index
+        if ignored.any():
+            said = np.where(ignored, np.asarray(ignore_index).astype(shared), said)
+        yield np.ascontiguousarray(said, shared), true
 
 
 def confusion_matrix(pred: Tensor, target: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
@@ -106,3 +129,47 @@ def _refuse_out_of_range(index: int, name: str, num_classes: int, ignore_index: 
         return
     ignored = f" or {ignore_index} (ignored)" if name == "target" else ""
     raise InvalidInput(name, f"class ids in [0, {num_classes}){ignored}", f"the id {index}")
+
+
+def iou(confusion: Tensor) -> Tensor:
+    """Intersection over union of each class, TP / (TP + FP + FN) (Everingham et al. 2010).
+
+    Args:
+        confusion: (K, K) counts, rows true, columns predicted, pooled over the data set.
+
+    Returns:
+        (K,) float64 in [0, 1]; nan for a class that is in neither labels nor predictions.
+
+    Raises:
+        InvalidInput: when ``confusion`` is not square.
+    """
+    counts = _counts(confusion)
+    hit = counts.diagonal()
+    return hit / (counts.sum(0) + counts.sum(1) - hit)
+
+
+def miou(confusion: Tensor) -> float:
+    """Mean of :func:`iou` over the classes that occur; nan where none does."""
+    return iou(confusion).nanmean().item()
+
+
+def pixel_accuracy(confusion: Tensor) -> Tensor:
+    """Share of a class's pixels that were given this class: TP / (TP + FN), its recall.
+
+    Args:
+        confusion: (K, K) counts, rows true, columns predicted, pooled over the data set.
+
+    Returns:
+        (K,) float64 in [0, 1]; nan for a class that is not in the labels, which has no pixel to be right on.
+
+    Raises:
+        InvalidInput: when ``confusion`` is not square.
+    """
+    counts = _counts(confusion)
+    return counts.diagonal() / counts.sum(1)
+
+
+def _counts(confusion: Tensor) -> Tensor:
+    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
+        raise InvalidInput("confusion", "of shape (K, K)", tuple(confusion.shape))
+    return confusion.to(torch.float64)

@@ -1,4 +1,4 @@
-"""Label recovery: what the sampler alone loses, before any network errs."""
+"""What the sampler alone does: labels that survive sampling, and which classes get how many samples."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def recovery_counts(
 ) -> Tensor:
     """(K, K) int64 confusion of labels and :func:`recovered_labels`, whose arguments and errors these are.
 
-    Pooled over the data set, :func:`saccade.metrics.iou` of it is the paper's IoU (label recovery).
+    Pooled over the data set, :func:`saccade.metrics.confusion` of it is the paper's IoU (label recovery).
     """
     recovered = recovered_labels(labels, grid, num_classes, mode=mode, ignore_index=ignore_index)
     return confusion_matrix(recovered, labels.cpu(), num_classes, ignore_index)
@@ -65,3 +65,44 @@ def _filled(sampled: Tensor, ignore_index: int) -> Tensor:
             rows, columns = ndimage.distance_transform_edt(holes, return_distances=False, return_indices=True)
             one[:] = one[torch.from_numpy(rows).long(), torch.from_numpy(columns).long()]
     return filled
+
+
+def sampling_counts(labels: Tensor, grid: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
+    """Samples and pixels of each class, for :func:`sampling_ratio`.
+
+    Args:
+        labels: (B, H, W) integer class ids in [0, num_classes) or ``ignore_index``.
+        grid: (V, h, w, 2) sample positions (x, y) in [-1, 1]; V = B, or any number of views of one image. A
+            sample falls in the class of the pixel nearest to it.
+        num_classes: K >= 1.
+        ignore_index: pixels of this value, and samples that fall on them, count nowhere.
+
+    Returns:
+        (2, K) int64: samples that fall in each class, pixels of each class. They add up over images.
+
+    Raises:
+        InvalidInput: when labels and grid do not fit each other, or an id is out of range.
+    """
+    sampled = sample(labels, grid, mode="nearest")
+    return torch.stack([class_counts(part, num_classes, ignore_index) for part in (sampled, labels)])
+
+
+def sampling_ratio(counts: Tensor) -> Tensor:
+    """Share of the samples that fall in a class over its share of the pixels (Jin et al. 2022, Fig. 13).
+
+    Uniform sampling has about 1 for every class; 2 means that a class is sampled twice as densely as if it
+    were sampled uniformly. (The paper plots it from its zero, 1, upwards and downwards.)
+
+    Args:
+        counts: (2, K) from :func:`sampling_counts`, pooled over the data set.
+
+    Returns:
+        (K,) float64 >= 0; nan for a class without pixels.
+
+    Raises:
+        InvalidInput: when ``counts`` is not (2, K).
+    """
+    if counts.ndim != 2 or counts.shape[0] != 2:
+        raise InvalidInput("counts", "of shape (2, K)", tuple(counts.shape))
+    samples, pixels = counts.to(torch.float64)
+    return (samples / samples.sum()) / (pixels / pixels.sum())

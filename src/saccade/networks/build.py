@@ -11,14 +11,18 @@ from torch import nn
 
 from saccade.errors import InvalidInput, SaccadeError, nearest_name
 from saccade.networks import adapters
-from saccade.networks.deeplab import DeepLabV3Plus
-from saccade.networks.encoders import require_encoder, weights_for
-from saccade.networks.hrnet import WIDTHS, HRNetV2
-from saccade.networks.padded import Padded
-from saccade.networks.pspnet import PSPNet
+from saccade.networks.adapters import Padded
+from saccade.networks.published import (
+    HRNET_WIDTHS,
+    DeepLabV3Plus,
+    HRNetV2,
+    OriginalUNet,
+    PSPNet,
+    UPerNet,
+    require_encoder,
+    weights_for,
+)
 from saccade.networks.small import SmallUNet
-from saccade.networks.unet import OriginalUNet
-from saccade.networks.upernet import UPerNet
 
 _SMALL = re.compile(r"small(?::([1-9][0-9]{0,4}))?")
 ORIGINAL = "original"
@@ -44,8 +48,8 @@ def require_network(name: str, *, pretrained: bool = False) -> None:
     if architecture in ADAPTED:
         _require_adapted(architecture, rest, pretrained)
     elif architecture == "hrnetv2":
-        if rest not in WIDTHS:
-            raise InvalidInput("HRNetV2", "of a known width", repr(rest), nearest_name(rest, WIDTHS))
+        if rest not in HRNET_WIDTHS:
+            raise InvalidInput("HRNetV2", "of a known width", repr(rest), nearest_name(rest, HRNET_WIDTHS))
     elif architecture in PUBLISHED:
         require_encoder(_encoder_and_choice(architecture, rest)[0])
     elif (architecture, rest) != ("unet", ORIGINAL):

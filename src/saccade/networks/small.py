@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saccade.errors import InvalidInput
-from saccade.networks.blocks import BatchNorm
+from saccade.networks.published import BatchNorm
 
 
 def _block(before: int, after: int) -> nn.Sequential:

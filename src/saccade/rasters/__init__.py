@@ -1,15 +1,14 @@
 """Images on disk of any size: readers and writers with windows and levels."""
 
-from saccade.rasters.geojson import polygons, write_polygons
-from saccade.rasters.label_map import read_label_map, write_label_png
+from saccade.geometry import Window, tile_windows
+from saccade.rasters.colour import RGB, RGBRaster, as_rgb, image_size, read_rgb
+from saccade.rasters.labels import read_label_map, write_label_png
 from saccade.rasters.open import open_raster
 from saccade.rasters.output import Output
-from saccade.rasters.overview import overview
+from saccade.rasters.polygons import polygons, write_polygons
 from saccade.rasters.raster import Level, PixelSize, Raster, RasterInfo
-from saccade.rasters.rgb import RGB, image_size, read_rgb
-from saccade.rasters.rgb_view import RGBRaster, as_rgb
+from saccade.rasters.reduce import overview
 from saccade.rasters.sample import sample_raster
-from saccade.rasters.window import Window, tile_windows
 from saccade.rasters.writer import RasterWriter, natural_suffix
 
 __all__ = [

@@ -1,11 +1,16 @@
-"""Any samples as 8-bit red, green and blue, by one documented rule."""
+"""Any samples as 8-bit red, green and blue, by one documented rule, window by window."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from pathlib import Path
+
 import numpy as np
 
-from saccade.errors import FileProblem
-from saccade.rasters.raster import RasterInfo
+from saccade.errors import FileProblem, InvalidInput
+from saccade.geometry import Window
+from saccade.rasters.open import open_raster
+from saccade.rasters.raster import Raster, RasterInfo
 
 DARK = 16
 
@@ -91,3 +96,114 @@ def colour_notices(info: RasterInfo, values: np.ndarray, limits: tuple[float, fl
                 f"very dark: no value above {highest:g}; name the values of black and white (value_range)"
             )
     return tuple(notices)
+
+
+LOOK = 1 << 22
+
+
+class RGBRaster(Raster):
+    """What networks trained on photographs take: (h, w, 3) uint8, by the rule of ``read_rgb``.
+
+    ``limits`` are the values of black and white. Closing it closes the raster beneath.
+    """
+
+    def __init__(self, raster: Raster, limits: tuple[float, float], notices: tuple[str, ...]) -> None:
+        self._raster, self.limits = raster, limits
+        self._same = raster.info.meaning == "rgb" and raster.channels == 3 and raster.dtype == np.uint8
+        self._same = self._same and limits == (0.0, 255.0)
+        super().__init__(
+            replace(
+                raster.info,
+                dtype=np.dtype(np.uint8),
+                channels=3,
+                meaning="rgb",
+                white=255.0,
+                alpha=False,
+                palette=None,
+                nodata=None,
+                notices=notices,
+            )
+        )
+
+    def _read(self, window: Window, level: int) -> np.ndarray:
+        pixels = self._raster.read(window, level)
+        return pixels if self._same else to_rgb(pixels, self._raster.info, self.limits)
+
+    def _valid(self, window: Window, level: int) -> np.ndarray:
+        return self._raster.valid(window, level)
+
+    def close(self) -> None:
+        self._raster.close()
+
+
+def as_rgb(raster: Raster, *, value_range: tuple[float, float] | None = None) -> RGBRaster:
+    """``raster`` as 8-bit RGB. Floats are looked at once, on the coarsest level or in a few windows, to tell
+    whether they run from 0 to 1 or from 0 to 255.
+
+    Raises:
+        InvalidInput: value_range is not (low, high) with low < high.
+        FileProblem: floats outside 0 to 255.
+    """
+    if value_range is not None and not value_range[0] < value_range[1]:
+        raise InvalidInput("value_range", "(low, high) with low < high", value_range)
+    values = np.empty(0)
+    if raster.dtype != np.uint8 and raster.info.meaning != "palette":
+        values = _look(raster)
+    limits = value_range or value_limits(raster.info, values)
+    return RGBRaster(raster, limits, (*raster.notices, *colour_notices(raster.info, values, limits)))
+
+
+def _look(raster: Raster) -> np.ndarray:
+    """Colour values of the coarsest level, or of nine windows of it where it is large."""
+    number = len(raster.levels) - 1
+    height, width = raster.levels[number].size
+    if height * width <= LOOK:
+        windows = [Window.full((height, width))]
+    else:
+        rows, columns = min(height, 256), min(width, 256)
+        tops = [(height - rows) * i // 2 for i in range(3)]
+        lefts = [(width - columns) * i // 2 for i in range(3)]
+        windows = [Window(t, t + rows, x, x + columns) for t in tops for x in lefts]
+    used = colour_channels(raster.info)
+    seen = [raster.read(w, number)[..., :used][raster.valid(w, number)] for w in windows]
+    return np.concatenate(seen)
+
+
+@dataclass(frozen=True)
+class RGB:
+    """``array`` (H, W, 3) uint8, and what was dropped or changed to get it, one line each."""
+
+    array: np.ndarray
+    notices: tuple[str, ...] = ()
+
+
+def read_rgb(path: Path | str, *, value_range: tuple[float, float] | None = None) -> RGB:
+    """Read a whole image as it is shown: EXIF orientation applied, (H, W, 3) uint8.
+
+    Grey is repeated in three channels, palettes are expanded, alpha and bands after the third are dropped
+    with a notice. Other types are scaled to 8 bits by a rule that does not depend on the image: integers by
+    their full scale (16 bits: round(v / 257); the file's own bit depth where it says 12), floats from 0 to 1
+    (or 0 to 255 where a value is above 1). ``value_range`` (black, white) overrides it.
+
+    Raises:
+        FileProblem: missing, empty, damaged, unknown format, or floats outside 0 to 255.
+        InvalidInput: value_range is not (low, high) with low < high.
+    """
+    with open_raster(path, place=False) as raster:
+        info = raster.info
+        pixels = raster.read()
+    if value_range is not None and not value_range[0] < value_range[1]:
+        raise InvalidInput("value_range", "(low, high) with low < high", value_range)
+    colours = pixels[..., : colour_channels(info)]
+    limits = value_range or value_limits(info, colours)
+    return RGB(to_rgb(pixels, info, limits), (*info.notices, *colour_notices(info, colours, limits)))
+
+
+def image_size(path: Path | str) -> tuple[int, int]:
+    """(H, W) of an image as it is shown, without decoding it.
+
+    Raises:
+        FileProblem: as ``open_raster``.
+    """
+    with open_raster(path, place=False) as raster:
+        return raster.size

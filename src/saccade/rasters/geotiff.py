@@ -1,18 +1,183 @@
-"""GeoTIFF and COG: GDAL says where the image lies, tifffile reads its pixels, several times as fast."""
+"""GeoTIFF, COG and the other georeferenced rasters: GDAL says where the image lies, tifffile reads pixels."""
 
 from __future__ import annotations
 
+import math
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from saccade.errors import FileProblem
-from saccade.rasters.faults import reading
-from saccade.rasters.geo import GeoRaster
-from saccade.rasters.raster import Raster
+from saccade.geometry import Window
+from saccade.rasters.decoders import listen, load, misnamed, reading
+from saccade.rasters.raster import Level, Meaning, PixelSize, Raster, RasterInfo
 from saccade.rasters.tiff import TiffRaster
-from saccade.rasters.window import Window
+
+_EXPECTED = "a georeferenced raster"
+_DRIVERS = {
+    b"\0\0\0\x0cjP  ": "JP2OpenJPEG",
+    b"\xff\x4f\xff\x51": "JP2OpenJPEG",
+    b"<VRTDataset": "VRT",
+    b"EHFA_HEADER_TAG": "HFA",
+    b"NITF": "NITF",
+    b"BM": "BMP",
+}
+CACHE_BYTES = 64 << 20
+_INKS = ("cyan", "magenta", "yellow", "black")
+
+
+class GeoRaster(Raster):
+    """A raster with CRS, transform and nodata; its overviews are the levels."""
+
+    def __init__(self, path: Path, driver: str = "GTiff") -> None:
+        self._driver = driver
+        self._rasterio: Any = load("rasterio", "geo", path, "georeferenced rasters")
+        listen("rasterio")
+        with self._reading(path):
+            self._files = self._open(path)
+            try:
+                info = _info(path, self._files)
+            except BaseException:
+                self.close()
+                raise
+        self._locks = [threading.Lock() for _ in self._files]
+        super().__init__(info)
+
+    @contextmanager
+    def _reading(self, path: Path) -> Iterator[None]:
+        """GDAL's own errors are outside of Python's families, and its words go to stderr but for ``Env``."""
+        try:
+            with reading(path, _EXPECTED), self._rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+                yield
+        except (self._rasterio.errors.RasterioError, self._rasterio._err.CPLE_BaseError):
+            raise FileProblem(path, _EXPECTED, "a damaged or truncated file") from None
+
+    def _open(self, path: Path) -> list[Any]:
+        """One handle a level: GDAL reads an overview only through its own."""
+        files = [self._handle(path)]
+        for level in range(len(files[0].overviews(1))):
+            files.append(self._handle(path, overview_level=level))
+        return files
+
+    def _handle(self, path: Path, **options: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self._rasterio.open(path, driver=self._driver, **options)
+
+    def _read(self, window: Window, level: int) -> np.ndarray:
+        with self._reading(self.path), self._locks[level]:
+            planes = self._files[level].read(window=_box(window))
+        return np.ascontiguousarray(planes.transpose(1, 2, 0))
+
+    def _valid(self, window: Window, level: int) -> np.ndarray:
+        with self._reading(self.path), self._locks[level]:
+            return self._files[level].dataset_mask(window=_box(window)) > 0
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+
+
+def gdal_driver(path: Path) -> str | None:
+    """The GDAL driver for a file that is no TIFF, by its first bytes; None where we know none.
+
+    GDAL itself would try some two hundred, and take a plain text file for a raster.
+    """
+    with reading(path, _EXPECTED), path.open("rb") as file:
+        start = file.read(16)
+    return next((driver for magic, driver in _DRIVERS.items() if start.startswith(magic)), None)
+
+
+def _box(window: Window) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (window.top, window.bottom), (window.left, window.right)
+
+
+def _info(path: Path, files: list[Any]) -> RasterInfo:
+    first = files[0]
+    full = (first.height, first.width)
+    dtype = np.dtype(first.dtypes[0])
+    meaning = _meaning(first)
+    pixel_size, notices = _pixel_size(first)
+    crs = _crs(first)
+    return RasterInfo(
+        path,
+        tuple(Level.of((f.height, f.width), full, f.block_shapes[0]) for f in files),
+        dtype,
+        first.count,
+        meaning,
+        white=float(np.iinfo(dtype).max) if dtype.kind in "ui" else None,
+        alpha=first.count > 1 and first.colorinterp[-1].name == "alpha",
+        palette=_palette(first) if meaning == "palette" else None,
+        pixel_size=pixel_size,
+        crs=crs,
+        transform=tuple(first.transform)[:6] if crs or not first.transform.is_identity else None,
+        nodata=first.nodata,
+        masked=any(flag.name != "all_valid" for flag in first.mask_flag_enums[0]),
+        notices=(*(misnamed(path, "tiff") if first.driver == "GTiff" else ()), *notices),
+    )
+
+
+def _meaning(file: Any) -> Meaning:
+    names = tuple(band.name for band in file.colorinterp)
+    if names[0] == "palette":
+        return "palette"
+    if names[:3] == ("red", "green", "blue"):
+        return "rgb"
+    if names[:4] == _INKS:
+        return "cmyk"
+    return "grey" if file.count - (names[-1] == "alpha") == 1 else "bands"
+
+
+def _palette(file: Any) -> np.ndarray:
+    colours = file.colormap(1)
+    palette = np.zeros((max(colours) + 1, 3), np.uint8)
+    for index, colour in colours.items():
+        palette[index] = colour[:3]
+    return palette
+
+
+def _crs(file: Any) -> str | None:
+    if not file.crs:
+        return None
+    code = file.crs.to_epsg()
+    return f"EPSG:{code}" if code else file.crs.to_wkt()
+
+
+def _pixel_size(file: Any) -> tuple[PixelSize | None, tuple[str, ...]]:
+    """Metres a pixel: from the map's unit, or for degrees at the image's centre."""
+    if not file.crs:
+        gcps, _ = file.gcps
+        return None, ("only ground control points: map coordinates are not kept",) if gcps else ()
+    a, b, _, d, e, f = tuple(file.transform)[:6]
+    x, y = math.hypot(a, d), math.hypot(b, e)
+    if file.crs.is_geographic:
+        latitude = math.radians(d * file.width / 2 + e * file.height / 2 + f)
+        y, x = y * _metres_north(latitude), x * _metres_east(latitude)
+        notices: tuple[str, ...] = ("pixels are in degrees: metres per pixel hold at the image's centre",)
+    else:
+        factor = file.crs.linear_units_factor[1]
+        y, x, notices = y * factor, x * factor, ()
+    valid = 0 < y < math.inf and 0 < x < math.inf
+    return (PixelSize(y, x, "metre") if valid else None), notices
+
+
+def _metres_north(latitude: float) -> float:
+    """Metres in one degree of latitude on the WGS 84 ellipsoid (series to the fourth harmonic)."""
+    return 111132.954 - 559.822 * math.cos(2 * latitude) + 1.175 * math.cos(4 * latitude)
+
+
+def _metres_east(latitude: float) -> float:
+    """Metres in one degree of longitude on the WGS 84 ellipsoid."""
+    eccentricity = 0.00669437999014
+    radius = 6378137.0 / math.sqrt(1 - eccentricity * math.sin(latitude) ** 2)
+    return math.radians(radius * math.cos(latitude))
+
 
 _GEO_TAGS = (33550, 33922, 34264, 34735)
 _WORLD_FILES = (".tfw", ".tifw", ".tiffw", ".wld")

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from saccade.errors import FileProblem
-from saccade.rasters.extras import load
-from saccade.rasters.faults import reading
+from saccade.geometry import Window
+from saccade.rasters.decoders import load, reading
 from saccade.rasters.raster import Level, PixelSize, Raster, RasterInfo
-from saccade.rasters.window import Window
 
 _EXPECTED = "a Zarr image"
 _MICRONS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from saccade.errors import FileProblem
+from saccade.rasters.decoders import sniff
 from saccade.rasters.raster import Raster
-from saccade.rasters.sniff import sniff
 
 
 def open_raster(path: Path | str, *, place: bool = True) -> Raster:
@@ -43,7 +43,7 @@ def _open_tiff(path: Path, place: bool) -> Raster:
 
 
 def _open_other(path: Path) -> Raster:
-    from saccade.rasters.geo import GeoRaster, gdal_driver
+    from saccade.rasters.geotiff import GeoRaster, gdal_driver
     from saccade.rasters.slide import SlideRaster, is_slide
 
     if is_slide(path, tiff=False):

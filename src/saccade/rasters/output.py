@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from saccade.errors import InvalidInput
-from saccade.grids.sizes import require_size
+from saccade.geometry import require_size
 from saccade.rasters.raster import PixelSize, Raster
 
 Kind = Literal["labels", "scores", "density"]

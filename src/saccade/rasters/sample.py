@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saccade.geometry import Window
 from saccade.grids.validate import require_grid
-from saccade.rasters.boxes import box_sums, footprint_boxes, means
-from saccade.rasters.pieces import map_windows, validity
+from saccade.rasters._kernels import box_sums, footprint_boxes, means
 from saccade.rasters.raster import Level, Raster
-from saccade.rasters.window import Window
-from saccade.warp.bands import run_bands
+from saccade.rasters.reduce import map_windows, validity
+from saccade.runtime.threads import run_bands
 from saccade.warp.mesh import pixels as pixel_places
 
 BLOCK = 128

@@ -8,16 +8,91 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from saccade.errors import FileProblem, InvalidInput
+from saccade.rasters.decoders import load
+from saccade.rasters.journal import TileStore
 from saccade.rasters.output import Output
-from saccade.rasters.outputs import publish, refuse_existing, writing
 from saccade.rasters.raster import Raster
-from saccade.rasters.tiles import TileStore
-from saccade.rasters.write_png import write_png
+from saccade.runtime.files import publish, refuse_existing, writing
+
+
+def write_png(path: Path, levels: Sequence[TileStore], output: Output) -> None:
+    """Level 0 as a palette image, or as grey of 8 or 16 bits."""
+    store = levels[0]
+    image = Image.fromarray(np.concatenate([store.band(row) for row in range(store.count[0])]))
+    table = output.colour_table()
+    if table is not None:
+        image.putpalette(table.tobytes())
+    image.save(path, format="PNG")
+
+
+def write_zarr(path: Path, levels: Sequence[TileStore], output: Output) -> None:
+    """A folder with one array a level, one chunk a tile; CRS and transform as attributes."""
+    zarr: Any = load("zarr", "zarr", path, "Zarr")
+    group = zarr.open_group(str(path), mode="w", zarr_format=2)
+    several = output.channels > 1
+    for number, level in enumerate(levels):
+        lead, chunk = ((output.channels,), (1,)) if several else ((), ())
+        array = group.create_array(
+            str(number),
+            shape=(*lead, *level.size),
+            chunks=(*chunk, output.tile, output.tile),
+            dtype=output.dtype,
+            chunk_key_encoding={"name": "v2", "separator": "/"},
+            fill_value=0,
+        )
+        for row in range(level.count[0]):
+            rows = slice(row * output.tile, min((row + 1) * output.tile, level.size[0]))
+            for channel in range(output.channels):
+                array[(channel, rows) if several else rows] = level.band(row, channel)
+    group.attrs.update(_attributes(levels, output))
+
+
+def _attributes(levels: Sequence[TileStore], output: Output) -> dict[str, Any]:
+    axes: list[dict[str, str]] = [{"name": "c", "type": "channel"}] if output.channels > 1 else []
+    y, x = output.pixel_size.microns if output.pixel_size else (1.0, 1.0)
+    unit = {"unit": "micrometer"} if output.pixel_size else {}
+    axes += [{"name": name, "type": "space", **unit} for name in "yx"]
+    lead = [1.0] * (len(axes) - 2)
+    sets = [
+        {
+            "path": str(number),
+            "coordinateTransformations": [{"type": "scale", "scale": [*lead, y * 2**number, x * 2**number]}],
+        }
+        for number in range(len(levels))
+    ]
+    kind = "mode" if output.kind == "labels" else "mean"
+    about: dict[str, Any] = {
+        "multiscales": [{"version": "0.4", "name": output.kind, "axes": axes, "datasets": sets, "type": kind}]
+    }
+    if output.kind == "labels":
+        about["image-label"] = _classes(output)
+    if output.crs or output.transform:
+        about["geo"] = {"crs": output.crs, "transform": output.transform}
+    if output.nodata is not None:
+        about["nodata"] = output.nodata
+    return about
+
+
+def _classes(output: Output) -> dict[str, Any]:
+    about: dict[str, Any] = {"version": "0.4"}
+    if output.palette is not None:
+        about["colors"] = [
+            {"label-value": index, "rgba": [*map(int, colour), 255]}
+            for index, colour in enumerate(output.palette)
+        ]
+    if output.names is not None:
+        about["properties"] = [
+            {"label-value": index, "class": name} for index, name in enumerate(output.names)
+        ]
+    return about
+
 
 LARGEST_PNG = 1 << 28
 _PHOTOS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp")
@@ -169,17 +244,15 @@ def _format(path: Path, output: Output) -> Callable[[Path, Sequence[TileStore], 
             raise FileProblem(path, "one channel of at most 2^28 integers in a PNG", what, "name it .tif")
         return write_png
     if name.endswith(".zarr"):
-        from saccade.rasters.write_zarr import write_zarr
-
         return write_zarr
     if name.endswith((".ome.tif", ".ome.tiff")) or (
         name.endswith((".tif", ".tiff")) and output.crs is None and output.transform is None
     ):
-        from saccade.rasters.write_ome import write_tiff
+        from saccade.rasters.tiff_writer import write_tiff
 
         return write_tiff
     if name.endswith((".tif", ".tiff")):
-        from saccade.rasters.write_cog import write_cog
+        from saccade.rasters.tiff_writer import write_cog
 
         return write_cog
     raise FileProblem(

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from saccade import figures
 from saccade.errors import FileProblem
-from saccade.report import figures
-from saccade.report.markup import Figure, figure
+from saccade.report.html import Figure, figure
 
 FOLDER, INDEX = "examples", "examples.json"
 WIDTH, ZOOM = 660, 2

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.evaluation import Evaluation
-from saccade.report.chart import COLOURS, Line, line_chart
+from saccade.figures import class_palette, hex_colour
+from saccade.report.charts import COLOURS, Line, line_chart
 from saccade.report.examples import Example
-from saccade.report.markup import details, facts, figure_html, number, page, table, text
-from saccade.report.palette import class_palette, hex_colour
+from saccade.report.html import details, facts, figure_html, number, page, table, text
 from saccade.report.run import PAGE, RunReport, read_run
-from saccade.training.configfile import flat
+from saccade.training.config import flat
 
 
 def write_report(root: Path) -> Path:

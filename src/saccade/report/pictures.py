@@ -8,9 +8,9 @@ from PIL import Image
 
 from saccade.data.classes import ClassTable
 from saccade.errors import SaccadeError
+from saccade.figures import density_picture, overlay, samples_on
 from saccade.inference import Answer, Job
-from saccade.rasters.outputs import finished_file
-from saccade.report.figures import density_picture, overlay, samples_on
+from saccade.runtime.files import finished_file
 
 
 def draw(name: str, given: Answer, job: Job, classes: ClassTable, overwrite: bool) -> None:

@@ -1,23 +1,192 @@
-"""What the page of a run is made from, and how a run folder holds it."""
+"""What the page of a run is made from: its history, its examples, its maps."""
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
 
 from saccade.errors import FileProblem
-from saccade.evaluation import Evaluation, load_evaluation
-from saccade.report.examples import Example, load_examples
-from saccade.report.foveation import training_figures
-from saccade.report.history import History, read_history
-from saccade.report.markup import Figure
+from saccade.evaluation import Evaluation, LabelledImage, load_evaluation, look
+from saccade.figures import class_palette, ramp
+from saccade.report.charts import Line
+from saccade.report.examples import Example, Looked, choose, draw, load_examples
+from saccade.report.html import Figure, figure
+from saccade.training.foveation import FOLDER
+
+
+def draw_examples(
+    segmenter: nn.Module,
+    evaluation: Evaluation,
+    sample_of: Callable[[str], LabelledImage],
+    *,
+    own_colours: NDArray[np.uint8] | None = None,
+    device: torch.device | str = "cpu",
+    **how_many: Any,
+) -> tuple[Example, ...]:
+    """Predict and draw the worst, the median and the best images of an evaluation.
+
+    Args:
+        segmenter: that was evaluated.
+        evaluation: of it.
+        sample_of: the labelled image of a stem.
+        own_colours: (K, 3) of the classes.
+        device: where the network runs.
+        how_many: ``worst``, ``median``, ``best``; see :func:`saccade.report.examples.choose`.
+    """
+    scores = {record.stem: record.miou for record in evaluation.records}
+    shares = evaluation.confusion.sum(1).numpy()
+    palette = class_palette(shares, own_colours)
+    segmenter.to(device).eval()
+    examples = []
+    for stem, rank in choose(scores, **how_many).items():
+        looked = look_at(segmenter, sample_of(stem), device)
+        score = scores[stem] if math.isfinite(scores[stem]) else None
+        examples.append(Example(stem, rank, score, draw(looked, evaluation.classes, palette, shares)))
+    return tuple(examples)
+
+
+def look_at(segmenter: nn.Module, sample: LabelledImage, device: torch.device | str = "cpu") -> Looked:
+    """Predict one image and keep what is drawn of it."""
+    found = look(segmenter, sample.pyramid.to(device), sample.labels.to(device))
+    return Looked(
+        stem=sample.stem,
+        image=sample.pyramid.level(0)[0].permute(1, 2, 0).contiguous().numpy(),
+        truth=sample.labels[0].numpy(),
+        prediction=found.labels[0].numpy(),
+        grids=found.grids.numpy(),
+        density=None if found.density is None else found.density[0, 0].numpy(),
+    )
+
+
+SCORE = "val_iou_"
+LOSSES = {
+    "train_loss": "loss",
+    "train_segmentation_loss": "segmentation",
+    "train_sampler_loss": "sampler",
+}
+
+
+@dataclass(frozen=True)
+class History:
+    """Columns of numbers of one length, one row an epoch; None where a cell is empty.
+
+    Attributes:
+        columns: "epoch", "train_loss", "val_miou", "val_iou_<class>", ...
+    """
+
+    columns: dict[str, tuple[float | None, ...]]
+
+    @property
+    def epochs(self) -> Sequence[float]:
+        """Epochs, counted from 1 as people do."""
+        return [epoch + 1 for epoch in self.columns.get("epoch", ()) if epoch is not None]
+
+    def losses(self) -> list[Line]:
+        """The losses that were written."""
+        return [line for column, name in LOSSES.items() if (line := self._line(column, name)).points]
+
+    def scores(self) -> list[Line]:
+        """Validation mIoU, then the IoU of each class."""
+        classes = [column for column in self.columns if column.startswith(SCORE)]
+        return [self._line("val_miou", "mIoU"), *(self._line(c, c.removeprefix(SCORE)) for c in classes)]
+
+    def best(self) -> tuple[int, float] | None:
+        """(epoch, mIoU) of the best validation; None where there was none."""
+        return max(
+            ((int(x), y) for x, y in self._line("val_miou", "").points),
+            key=lambda pair: pair[1],
+            default=None,
+        )
+
+    def _line(self, column: str, name: str) -> Line:
+        return Line(name, self.epochs, self.columns.get(column, (None,) * len(self.epochs)))
+
+
+def read_history(path: Path) -> History:
+    """The metrics.csv of a run; no columns where there is no file yet.
+
+    Raises:
+        FileProblem: when a cell is not a number, or the epochs are missing.
+    """
+    if not path.is_file():
+        return History({})
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    names = [name for name in (rows[0] if rows else {}) if name]
+    try:
+        columns = {name: tuple(_number(row[name]) for row in rows) for name in names}
+    except ValueError as error:
+        raise FileProblem(path, "numbers", str(error).rpartition(": ")[2]) from error
+    if rows and (None in columns.get("epoch", (None,))):
+        raise FileProblem(path, "an epoch in every row", "none")
+    return History(columns)
+
+
+def _number(cell: str | None) -> float | None:
+    value = float(cell) if cell else math.nan
+    return value if math.isfinite(value) else None
+
+
+MOST = 6
+"""Maps that are shown of a training: the first, the last, and some between."""
+
+WIDTH = 660
+
+
+def foveation_picture(
+    probabilities: NDArray[np.floating], bank: Sequence[float], width: int = WIDTH
+) -> NDArray[np.uint8]:
+    """The expected field of view, light where it is wide, dark where it is narrow (arXiv 2020, B.4).
+
+    Args:
+        probabilities: (D, h, w) of the fields of view.
+        bank: their D widths.
+        width: of the picture in pixels.
+
+    Returns:
+        (rows, width, 3) uint8.
+    """
+    widths = np.asarray(bank, np.float64)
+    span = max(widths[-1] - widths[0], 1e-12)
+    expected = np.tensordot((widths - widths[0]) / span, probabilities.astype(np.float64), 1)
+    rows = max(1, round(width * expected.shape[0] / expected.shape[1]))
+    return np.asarray(Image.fromarray(ramp(expected)).resize((width, rows), Image.Resampling.NEAREST))
+
+
+def average_width(probabilities: NDArray[np.floating], bank: Sequence[float]) -> float:
+    """The mean of the expected field of view over an image, in pixels of the image."""
+    return float(np.tensordot(np.asarray(bank), probabilities.astype(np.float64), 1).mean())
+
+
+def training_figures(root: Path, bank: Sequence[float]) -> tuple[Figure, ...]:
+    """One figure for each of at most six epochs at which a run kept its map; none where it kept none."""
+    files = sorted((root / FOLDER).glob("epoch_*.npy"))
+    if not files:
+        return ()
+    chosen = sorted({round(n * (len(files) - 1) / max(1, MOST - 1)) for n in range(MOST)})
+    shown = []
+    for file in [files[n] for n in chosen]:
+        maps = np.load(file)
+        if len(maps) != len(bank):
+            continue
+        epoch, mean = int(file.stem.removeprefix("epoch_")), average_width(maps, bank)
+        caption = f"after epoch {epoch}: {mean:.0f} pixels wide on average"
+        alt = f"expected field of view after epoch {epoch}, {mean:.0f} pixels on average"
+        shown.append(figure(f"foveation-{epoch}", caption, alt, foveation_picture(maps, bank)))
+    return tuple(shown)
+
 
 FIGURES, PAGE = "figures", "report.html"
 SPLITS = ("test", "val", "train")

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.errors import FileProblem
-from saccade.rasters import Raster, Window, as_rgb, open_raster, overview
-from saccade.report.figures import label_picture
-from saccade.report.markup import Figure, facts, figure, page, text
-from saccade.report.palette import class_palette, hex_colour
+from saccade.figures import class_palette, hex_colour, label_picture
+from saccade.geometry import Window
+from saccade.rasters import Raster, as_rgb, open_raster, overview
+from saccade.report.html import Figure, facts, figure, page, text
 
 WIDTH = 1600
 STRIP = 16

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saccade.grids.sizes import require_size
-from saccade.samplers.base import Sampler, one_view_an_image
-from saccade.samplers.densitynet import DensityNet
-from saccade.samplers.gather import Gather
-from saccade.samplers.views import Views
+from saccade.geometry import require_size
+from saccade.samplers.base import Sampler, Views, one_view_an_image
+from saccade.samplers.density import DensityNet, Gather
 
 
 class DeformationSampler(Sampler):

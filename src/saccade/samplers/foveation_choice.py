@@ -1,12 +1,143 @@
-"""From probabilities of the fields of view to the patch that is fed: the estimators of arXiv 2020, 3.3."""
+"""Foveation's choice: the net that predicts it, its estimators, and what an answer stands for."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from saccade.errors import InvalidInput, nearest_name
+
+
+class FieldEnsemble(nn.Module):
+    """D networks, each trained on patches of its own field of view.
+
+    Args:
+        networks: from (N, 3, h, w) to scores (N, K, h', w') each.
+    """
+
+    def __init__(self, networks: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """(N * D, 3, h, w), the D patches of a location one after the other, to their scores."""
+        count = len(self.networks)
+        found = [network(patches[n::count]) for n, network in enumerate(self.networks)]
+        return torch.stack(found, 1).flatten(0, 1)
+
+
+STRIP = 1 << 18
+"""Pixels of an overview that go through the net at once where no gradient is wanted."""
+
+
+class FoveationNet(nn.Module):
+    """The foveation module of arXiv 2020 (4 and A.2): 3x3 convolutions {40, 40, D} and a softmax.
+
+    Each convolution is followed by batch norm and ReLU, the last too; He initialisation. 17,280 weights for
+    D = 5. Works at any input size and sees 7 pixels of the overview.
+
+    Args:
+        fields: D, how many fields of view there are to choose from.
+        channels: of the layers before the last.
+    """
+
+    def __init__(self, fields: int, channels: Sequence[int] = (40, 40)) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after in pairwise((3, *channels, fields)):
+            kernel = nn.Conv2d(before, after, 3, padding=1, bias=False)
+            nn.init.kaiming_normal_(kernel.weight, nonlinearity="relu")
+            layers += [kernel, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers)
+        self.halo = len(channels) + 1
+
+    def forward(self, overview: Tensor) -> Tensor:
+        """(B, 3, h, w) normalised overview to (B, D, h, w) float32 logarithms of probabilities."""
+        rows = max(1, STRIP // overview.shape[3])
+        if torch.is_grad_enabled() or self.training or rows >= overview.shape[2]:
+            return self.layers(overview).float().log_softmax(dim=1)
+        tops = range(0, overview.shape[2], rows)
+        return torch.cat([self._strip(overview, top, top + rows) for top in tops], dim=2)
+
+    def _strip(self, overview: Tensor, top: int, bottom: int) -> Tensor:
+        """Rows of the answer, from as many more rows of the overview as they depend on."""
+        first = max(0, top - self.halo)
+        found: Tensor = self.layers(overview[:, :, first : bottom + self.halo])
+        return found[:, :, top - first : bottom - first].float().log_softmax(dim=1)
+
+
+READINGS = ("aligned", "published")
+
+
+class Reading:
+    """Brings scores to the frame of the smallest field of view.
+
+    ``published``: the answer stands for the smallest field, whatever patch was fed (arXiv 2020, 3.2): the
+    network must learn to crop and enlarge by itself, without being told how much. ``aligned``: the answer
+    stands for the patch that was fed, so of a patch of field F_d only its central share F_1 / F_d is taken,
+    and enlarged bilinearly. A blend of patches was fed at D scales at once: its answer is read at each of
+    them, and the readings are added with the weights of the blend (the expectation of the aligned answer).
+
+    Args:
+        kind: "aligned" or "published".
+        fields: D widths of the fields of view, increasing; only their proportions matter.
+        size: (h, w) of a patch.
+
+    Raises:
+        InvalidInput: for another kind.
+    """
+
+    def __init__(self, kind: str, fields: Sequence[float], size: tuple[int, int]) -> None:
+        if kind not in READINGS:
+            fix = nearest_name(str(kind), READINGS)
+            raise InvalidInput("reading", " or ".join(READINGS), repr(kind), fix)
+        self.kind = kind
+        shares = [fields[0] / field for field in fields]
+        self.rows = torch.stack([central(size[0], share) for share in shares])
+        self.columns = torch.stack([central(size[1], share) for share in shares])
+
+    def __call__(self, scores: Tensor, weights: Tensor) -> Tensor:
+        """Scores (N, K, h, w) of patches fed with weights (N, D), in the smallest field's frame."""
+        if self.kind == "published":
+            return scores
+        with torch.autocast(scores.device.type, enabled=False):
+            return self._aligned(scores.float(), weights.float())
+
+    def _aligned(self, scores: Tensor, weights: Tensor) -> Tensor:
+        chosen = weights.argmax(1)
+        if not weights.requires_grad and bool((weights.gather(1, chosen[:, None]) == 1).all()):
+            if not chosen.any():
+                return scores
+            rows, columns = self.rows.to(scores)[chosen], self.columns.to(scores)[chosen]
+            return rows[:, None] @ scores @ columns[:, None].mT
+        rows, columns = self.rows.to(scores), self.columns.to(scores)
+        total = torch.zeros_like(scores)
+        for field in range(weights.shape[1]):
+            read = rows[field] @ scores @ columns[field].mT
+            total = total + weights[:, field, None, None, None].to(scores) * read
+        return total
+
+
+def central(count: int, share: float) -> Tensor:
+    """(count, count) float32: reads the central ``share`` of ``count`` cells at ``count`` even places.
+
+    Each row holds the weights of linear interpolation between the centres of two cells; beyond the first and
+    the last centre, that cell alone.
+    """
+    place = ((torch.arange(count, dtype=torch.float64) + 0.5) / count - 0.5) * share
+    at = ((place + 0.5) * count - 0.5).clamp(0, count - 1)
+    below = at.floor().long().clamp(max=max(0, count - 2))
+    matrix = torch.zeros(count, count, dtype=torch.float64)
+    matrix[torch.arange(count), below] = 1 - (at - below)
+    if count > 1:
+        matrix[torch.arange(count), below + 1] = at - below
+    return matrix.float()
+
 
 LEARNED = ("mean", "mode", "gumbel", "reinforce")
 BASELINES = ("fixed", "random", "average", "ensemble")

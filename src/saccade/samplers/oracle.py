@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from saccade.grids.sizes import require_size
-from saccade.samplers.base import Sampler, one_view_an_image
-from saccade.samplers.gather import Gather
-from saccade.samplers.target import EdgeTarget
-from saccade.samplers.views import Views
+from saccade.geometry import require_size
+from saccade.samplers.base import Sampler, Views, one_view_an_image
+from saccade.samplers.density import EdgeTarget, Gather
 
 
 class OracleSampler(Sampler):

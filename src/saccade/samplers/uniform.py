@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from saccade.grids import uniform_grid
-from saccade.samplers.base import Sampler, one_view_an_image
-from saccade.samplers.views import Views
+from saccade.samplers.base import Sampler, Views, one_view_an_image
 
 
 class UniformSampler(Sampler):

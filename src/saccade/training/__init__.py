@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from saccade.training.config import Config
-from saccade.training.configfile import read_config, save_config
+from saccade.training.config import Config, read_config, save_config
 
 if TYPE_CHECKING:
     from saccade.training.loop import train
-    from saccade.training.run import Run, load_run
+    from saccade.training.run_folder import Run, load_run
 
-_LATER = {"Run": "run", "load_run": "run", "train": "loop"}
+_LATER = {"Run": "run_folder", "load_run": "run_folder", "train": "loop"}
 
 __all__ = ["Config", "Run", "load_run", "read_config", "save_config", "train"]
 

@@ -1,25 +1,33 @@
-"""A step of foveation training: B locations from each of L images, joint gradient to both nets."""
+"""Foveation in training: locations drawn, joint gradient to both nets, bank and ensemble, maps kept."""
 
 from __future__ import annotations
 
+import shutil
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
+import lightning as L
+import numpy as np
 import torch
 from torch import Tensor
 
+from saccade.data import DataFolder
 from saccade.data.cache import Sample
+from saccade.errors import FileProblem, InvalidInput
 from saccade.losses import segmentation_loss
+from saccade.runtime.files import writing
 from saccade.samplers import FoveationSampler
+from saccade.samplers.foveation import blend
 from saccade.samplers.foveation_choice import Choice, choose_blindly, choose_in_training, temperature_at
-from saccade.samplers.foveation_image import blend
-from saccade.samplers.foveation_lattice import centres_of, overview_size, to_unit
-from saccade.segmenter import Segmenter
-from saccade.training.augment import Augmentation
-from saccade.training.config import Config
-from saccade.training.foveation_places import Places
-from saccade.training.seeds import seed_of
+from saccade.samplers.foveation_lattice import Places, centres_of, overview_size, to_unit
+from saccade.segmenter import Segmenter, evaluating
+from saccade.training import run_folder as folder
+from saccade.training.augment import Augmentation, seed_of
+from saccade.training.config import Config, FoveationConfig
+from saccade.training.run_folder import build_segmenter, training_images
 from saccade.warp import sample as sample_at
 
 CHOICE, PLACES = 2, 3
@@ -201,3 +209,140 @@ def advantage(losses: Tensor) -> Tensor:
     if len(losses) == 1:
         return torch.zeros_like(losses)
     return (losses - losses.mean()) * len(losses) / (len(losses) - 1)
+
+
+FIELDS = 5
+"""Fields of view in a bank where none is given, as published."""
+
+
+def resolve_foveation(config: Config, data: DataFolder, draw: tuple[float, ...] | None) -> FoveationConfig:
+    """The section foveation with bank and weights as numbers; as it is where another sampler is used.
+
+    Raises:
+        InvalidInput: when the training images are too small for a bank, the field is not in it, or the
+            locations of a prediction would leave gaps.
+    """
+    options = config.foveation
+    if config.sampler.name != "foveation":
+        return options
+    if options.members is not None:
+        options = replace(options, bank=folder.open_config(Path(options.members[0]))[0].foveation.bank)
+    bank = options.bank or default_bank(config.sampler.size, list(data.sizes("train")))
+    if options.field >= len(bank):
+        raise InvalidInput("foveation.field", f"from 0 to {len(bank) - 1}", options.field)
+    options = replace(options, bank=bank, draw=draw)
+    if options.members is None:
+        _require_no_gaps(config.sampler.size, options, data)
+    return options
+
+
+def _require_no_gaps(patch: tuple[int, int], options: FoveationConfig, data: DataFolder) -> None:
+    """Refuses, before anything is trained, locations whose predictions would leave pixels out."""
+    bank = options.bank or ()
+    sampler = FoveationSampler(patch, bank, shrink=options.shrink, estimator="fixed", stride=options.stride)
+    for size in sorted({size for split in ("train", "val") for size in data.sizes(split)}):
+        sampler.lattice(size)
+
+
+def default_bank(patch: tuple[int, int], sizes: list[tuple[int, int]]) -> tuple[int, ...]:
+    """Five widths in pixels, in equal proportions, from the patch's own to what the smallest image holds.
+
+    Raises:
+        InvalidInput: when the images are hardly larger than the patch.
+    """
+    widest = min(min(width, height * patch[1] // patch[0]) for height, width in sizes)
+    steps = torch.logspace(0, 1, FIELDS, base=max(1.0, widest / patch[1]), dtype=torch.float64)
+    bank = tuple(round(patch[1] * step) for step in steps.tolist())
+    if len(set(bank)) < FIELDS:
+        fix = "choose a smaller sampler.size, or give foveation.bank"
+        expected = f"larger than the patch of {patch[0]} x {patch[1]}"
+        raise InvalidInput("training images", expected, f"one that holds a width of {widest}", fix)
+    return bank
+
+
+def assemble(data: DataFolder, root: Path, config: Config) -> None:
+    """Writes a run whose networks are those of trained runs, one for each field of view: nothing is trained.
+
+    Raises:
+        FileProblem: when a member is not the fixed baseline of its field, or was made otherwise.
+    """
+    bank, members = config.foveation.bank or (), config.foveation.members or ()
+    if len(members) != len(bank):
+        expected = f"one run for each of the {len(bank)} fields of view"
+        raise InvalidInput("foveation.members", expected, f"{len(members)}")
+    runs = [folder.load_run(member) for member in members]
+    first = runs[0].config
+    for field, run in enumerate(runs):
+        _require_member(run, first, field)
+        folder.require_classes(run, data.classes, data.path)
+    paths = tuple(str(Path(member).resolve()) for member in members)
+    together = replace(first.foveation, estimator="ensemble", field=0, members=paths)
+    network = folder.without_pretrained(first).network
+    made = replace(config, sampler=first.sampler, network=network, foveation=together)
+    segmenter = build_segmenter(made, len(data.classes))
+    for network, run in zip(segmenter.network.networks, runs, strict=True):  # type: ignore[arg-type]
+        network.load_state_dict(run.segmenter.network.state_dict())
+    saved = {
+        "state_dict": {f"segmenter.{name}": value for name, value in segmenter.state_dict().items()},
+        "epoch": max(run.epoch for run in runs) - 1,
+        "training_images": training_images(data),
+        "callbacks": {"keep": {"best": None, "since_best": 0}},
+    }
+    with writing(root):
+        folder.prepare(root, made, False, "cpu")
+        torch.save(saved, root / folder.CHECKPOINTS / folder.BEST)
+        shutil.copyfile(root / folder.CHECKPOINTS / folder.BEST, root / folder.CHECKPOINTS / folder.LAST)
+
+
+def _require_member(run: folder.Run, first: Config, field: int) -> None:
+    found = run.config
+    same = replace(found.foveation, field=0) == replace(first.foveation, field=0)
+    alike = found.sampler == first.sampler and found.network.name == first.network.name and same
+    if found.sampler.name != "foveation" or found.foveation.estimator != "fixed":
+        expected, got = "a fixed baseline of foveation", f"{found.sampler.name}, {found.foveation.estimator}"
+    elif found.foveation.field != field:
+        expected, got = f"the baseline of field {field}", f"that of field {found.foveation.field}"
+    elif not alike:
+        expected, got = "the options of the first member", "others"
+    else:
+        return
+    raise FileProblem(run.path, expected, got, "list the fixed baselines in the order of the bank")
+
+
+FOLDER = "foveation"
+"""Of a run: epoch_NNNN.npy, (D, h, w) float16 probabilities of the fields of view in one validation image."""
+
+
+class KeepMaps(L.Callback):
+    """Writes the probabilities of the first validation image after each validation.
+
+    Args:
+        root: the run folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / FOLDER
+
+    @torch.no_grad()
+    def on_validation_batch_start(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        segmenter = pl_module.segmenter
+        assert isinstance(segmenter, Segmenter)
+        sampler = segmenter.sampler
+        if batch_idx or not batch or not isinstance(sampler, FoveationSampler) or not sampler.learns:
+            return
+        with evaluating(segmenter):
+            found = segmenter.foveate(batch[0].pyramid).found.probabilities
+        assert found is not None  # there is a net
+        self.folder.mkdir(exist_ok=True)
+        if trainer.current_epoch == 0:
+            for old in self.folder.glob("epoch_*.npy"):
+                old.unlink()
+        name = f"epoch_{trainer.current_epoch + 1:04}.npy"
+        np.save(self.folder / name, found[0].numpy().astype(np.float16))

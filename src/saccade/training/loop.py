@@ -1,24 +1,292 @@
-"""Train a run: from a data set and a configuration to a run folder."""
+"""Train a run: from a data set and a configuration to a run folder, in one process or several."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import ctypes
+import os
+import pickle
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import torch
 
 from saccade.data import DataFolder, DataOptions, SampleCache
-from saccade.errors import InvalidInput
-from saccade.rasters.outputs import writing
+from saccade.errors import InvalidInput, SaccadeError
+from saccade.runtime.files import working_alone, writing
 from saccade.samplers import rarity_weights
-from saccade.training import run as folder
-from saccade.training.callbacks import OnEpoch
+from saccade.training import run_folder as folder
 from saccade.training.config import Config, ScheduleConfig
-from saccade.training.devices import lightning_device, torch_device
-from saccade.training.fitting import Interrupted, Job, fit
-from saccade.training.foveation_setup import assemble, resolve_foveation
-from saccade.training.lessons_boundary import target_classes
-from saccade.training.processes import meeting_place, others
-from saccade.training.resume import is_finished, require_same_images, require_same_options
+from saccade.training.distributed import Place, enough_memory, lightning_device, no_group_left, torch_device
+from saccade.training.foveation import assemble, resolve_foveation
+from saccade.training.lessons import target_classes
+from saccade.training.loading import Samples, training_batches, validation_batches
+from saccade.training.run_folder import (
+    build_segmenter,
+    is_finished,
+    require_same_images,
+    require_same_options,
+    training_images,
+)
+from saccade.training.task import SegmentationTask
+from saccade.training.trainer import OnEpoch, build_trainer, quiet
+
+
+class Interrupted(SaccadeError):
+    """Ctrl-C during training; the message says how to go on."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every process of a training is told.
+
+    Attributes:
+        data: with the splits train and val.
+        root: the run folder.
+        config: every option, resolved.
+        goes_on: whether from the last checkpoint.
+    """
+
+    data: DataFolder
+    root: Path
+    config: Config
+    goes_on: bool
+
+
+def fit(
+    job: Job,
+    place: Place,
+    cache: SampleCache,
+    together: AbstractContextManager[None],
+    on_epoch: OnEpoch | None = None,
+) -> None:
+    """Trains in this process; the first of several alone touches the run folder.
+
+    Everything that may be refused is made before anything on the disk is touched.
+
+    Args:
+        job: what is trained.
+        place: where, and which of how many processes this is.
+        cache: decoded images of this process.
+        together: entered when everything is made, before the processes meet.
+        on_epoch: called after each epoch, in the first process.
+    """
+    config, names = job.config, job.data.classes.names
+    trainer = build_trainer(job.root, config, names, place, on_epoch)
+    torch.manual_seed(config.training.seed)
+    wanted = folder.without_pretrained(config) if job.goes_on or place.rank else config
+    segmenter = build_segmenter(wanted, len(names))
+    samples = {name: Samples(job.data, job.data.split(name), cache) for name in ("train", "val")}
+    share = {"rank": place.rank, "count": place.count}
+    batches = training_batches(
+        samples["train"], config.training.batch_size, config.training.seed, rounds=config.visits, **share
+    )
+    task = SegmentationTask(segmenter, config, names, len(batches), training_images(job.data))
+    start = job.root / folder.CHECKPOINTS / folder.LAST if job.goes_on else None
+    way_out = "lower training.batch_size or sampler.size"
+    with prepared(job, place), quiet(), interruptible(job), together, no_group_left(), enough_memory(way_out):
+        trainer.fit(task, batches, validation_batches(samples["val"], **share), ckpt_path=start)
+
+
+@contextmanager
+def prepared(job: Job, place: Place) -> Iterator[None]:
+    """The run folder, which the first process alone touches, and no other program meanwhile."""
+    if place.rank != 0:
+        yield
+        return
+    with working_alone(job.root, "a run that no other program trains"):
+        folder.prepare(job.root, job.config, job.goes_on, str(place))
+        yield
+
+
+@contextmanager
+def interruptible(job: Job) -> Iterator[None]:
+    """Lightning ends the program on Ctrl-C and SIGTERM; here both become a line that says how to go on."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        command = shlex.join(["saccade", "train", str(job.config.data.path), str(job.root)])
+        if (job.root / folder.CHECKPOINTS / folder.LAST).is_file():
+            line = f"stopped; the last finished epoch is kept: go on with {command} --resume"
+        else:
+            line = f"stopped before the first epoch was over; start again with {command} --overwrite"
+        raise Interrupted(line) from None
+
+
+_MAIN = "from saccade.training.loop import main; main()"
+_REFUSED = 3
+"""Exit code of a process that ended with an error of ours, its message on the last line."""
+_PATIENCE = 30.0
+"""Seconds in which a process that failed has ended, once another noticed."""
+_READY = b"ready\n"
+
+
+@dataclass(frozen=True)
+class Other:
+    """A process that was started, and the file with what it said."""
+
+    rank: int
+    process: subprocess.Popen[bytes]
+    said: IO[bytes]
+
+    def await_ready(self) -> None:
+        """Returns when the process has made everything and is about to meet the others.
+
+        Raises:
+            ChildProcessError: when it ended before.
+        """
+        assert self.process.stdout is not None
+        if not self.process.stdout.readline():
+            raise ChildProcessError
+
+    def last_line(self) -> str:
+        self.said.seek(0)
+        lines = self.said.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"exit code {self.process.returncode}"
+
+
+@contextmanager
+def others(job: Job, place: Place, cache_bytes: int) -> Iterator[None]:
+    """The other processes of a training live as long as this block; does nothing where there are none.
+
+    They are waited for until they have made everything: whoever fails before would be waited for in vain.
+
+    Args:
+        job: what they are told.
+        place: of this process, the first.
+        cache_bytes: memory for decoded images of each.
+
+    Raises:
+        SaccadeError: what another process failed with, where that ended the training.
+    """
+    if place.count == 1:
+        yield
+        return
+    started: list[Other] = []
+    with _fewer_threads(place) as threads:
+        try:
+            for rank in range(1, place.count):
+                told = (threads, job, replace(place, rank=rank), cache_bytes)
+                started.append(_start(rank, told))
+            for other in started:
+                other.await_ready()
+            yield
+            _await(started)
+        except Exception as error:
+            failed = None if isinstance(error, SaccadeError) else _first_failure(started)
+            if failed is None:
+                raise
+            line = failed.last_line()
+            if failed.process.returncode == _REFUSED:
+                raise SaccadeError(line) from error
+            raise SaccadeError(f"process {failed.rank} of the training failed ({line})") from error
+        finally:
+            _end(started)
+
+
+def meeting_place(place: Place) -> Place:
+    """The same, with a port that nobody listens on where there are several processes."""
+    if place.count == 1:
+        return place
+    with socket.socket() as given:
+        given.bind(("127.0.0.1", 0))
+        return replace(place, port=given.getsockname()[1])
+
+
+@contextmanager
+def _fewer_threads(place: Place) -> Iterator[int]:
+    """On the CPU all processes together have as many threads as this one had."""
+    before = torch.get_num_threads()
+    each = max(1, before // place.count) if place.accelerator == "cpu" else before
+    torch.set_num_threads(each)
+    try:
+        yield each
+    finally:
+        torch.set_num_threads(before)
+
+
+def _start(rank: int, told: Any) -> Other:
+    """A process of its own session, which Ctrl-C on the terminal does not reach."""
+    said = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", _MAIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
+        env=environment, start_new_session=True,
+    )  # fmt: skip
+    other = Other(rank, process, said)
+    with suppress(BrokenPipeError):  # it ended at once; its last line will say why
+        assert process.stdin is not None
+        process.stdin.write(pickle.dumps(told))
+        process.stdin.close()
+    return other
+
+
+def _await(started: list[Other]) -> None:
+    """Waits until all have ended well; they have nothing left to do."""
+    for other in started:
+        if other.process.wait() != 0:
+            raise SaccadeError(f"process {other.rank} of the training failed ({other.last_line()})")
+
+
+def _first_failure(started: list[Other]) -> Other | None:
+    """The process whose end made this one fail: one that says why, before one that lost the others."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        ended = [other for other in started if other.process.poll() not in (None, 0)]
+        if ended:
+            return min(ended, key=lambda other: other.process.returncode != _REFUSED)
+        time.sleep(0.05)
+    return None
+
+
+def _end(started: list[Other]) -> None:
+    for other in started:
+        if other.process.poll() is None:
+            other.process.kill()
+        other.process.wait()
+        for file in (other.process.stdout, other.said):
+            assert file is not None
+            file.close()
+
+
+def main() -> None:
+    """What every process but the first runs."""
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    threads, job, place, cache_bytes = pickle.load(sys.stdin.buffer)
+    torch.set_num_threads(threads)
+    from saccade.data import SampleCache
+
+    try:
+        fit(job, place, SampleCache(cache_bytes), _tell_ready(answers))
+    except SaccadeError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        sys.exit(_REFUSED)
+
+
+@contextmanager
+def _tell_ready(answers: int) -> Iterator[None]:
+    """Tells the first process, through the file ``answers``, that this one is about to meet the others."""
+    os.write(answers, _READY)
+    yield
+
+
+def _die_with_parent() -> None:
+    """Where the system can (Linux): a first process that is killed leaves no other behind."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
 
 __all__ = ["Interrupted", "lightning_device", "resolve", "torch_device", "train"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod, sqrt
 from statistics import median
 from typing import Any
@@ -10,24 +10,102 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor
+from torchmetrics import Metric
 
 from saccade.data.cache import Sample
 from saccade.errors import SaccadeError
 from saccade.losses import segmentation_loss
 from saccade.metrics import iou, miou
-from saccade.metrics.pooled import ConfusionMatrix
-from saccade.samplers import Views
+from saccade.metrics.confusion import confusion_matrix
+from saccade.samplers import Sampler, Views
 from saccade.segmenter import Segmenter
-from saccade.training.augment import Augmentation
+from saccade.training.augment import Augmentation, seed_of
 from saccade.training.config import Config
 from saccade.training.foveation import FoveationStep, Moment
-from saccade.training.groups import by_view
 from saccade.training.lessons import build_lesson
-from saccade.training.overviews import Overviews
-from saccade.training.parts import PARTS, random_parts
-from saccade.training.schedule import build_optimizer, rate_factor
-from saccade.training.seeds import seed_of
+from saccade.training.loading import PARTS, random_parts
+from saccade.training.trainer import build_optimizer, rate_factor
 from saccade.warp import sample as sample_at
+
+
+class _Counts(Metric):
+    """A state of int64 counts that are added over batches and processes."""
+
+    full_state_update = False
+    counts: Tensor
+
+    def __init__(self, num_classes: int, ignore_index: int, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.num_classes, self.ignore_index = num_classes, ignore_index
+        self.add_state("counts", torch.zeros(shape, dtype=torch.int64), "sum")
+
+
+class ConfusionMatrix(_Counts):
+    """Pooled :func:`saccade.metrics.confusion_matrix`.
+
+    Args:
+        num_classes: K.
+        ignore_index: target value that counts nowhere.
+    """
+
+    def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
+        super().__init__(num_classes, ignore_index, (num_classes, num_classes))
+
+    def update(self, pred: Tensor, target: Tensor) -> None:
+        """Add label maps of one shape, as :func:`saccade.metrics.confusion_matrix` takes them."""
+        self.counts += confusion_matrix(pred, target, self.num_classes, self.ignore_index).to(self.device)
+
+    def compute(self) -> Tensor:
+        """(K, K) int64, rows true, columns predicted."""
+        return self.counts
+
+
+def by_view(
+    sampler: Sampler, batch: list[Sample], draw: Augmentation
+) -> Iterator[tuple[list[Sample], Augmentation, float]]:
+    """The images of each size of view, their part of the draw, and their share of the batch.
+
+    A sampler of fixed sizes leaves the batch whole.
+    """
+    groups: dict[object, list[int]] = {}
+    for place, one in enumerate(batch):
+        sized = sampler.for_image(one.size)
+        groups.setdefault((sized.size, sized.overview_size), []).append(place)
+    for places in groups.values():
+        if len(places) == len(batch):
+            yield batch, draw, 1.0
+        else:
+            yield [batch[place] for place in places], draw.of(places), len(places) / len(batch)
+
+
+class Overviews:
+    """Keeps overviews by the image's stem, as many as fit.
+
+    Args:
+        limit_bytes: what the kept ones may take together; 2700 overviews of 64 x 128 by default.
+    """
+
+    def __init__(self, limit_bytes: int = 1 << 28) -> None:
+        self.left = limit_bytes
+        self._kept: dict[str, Tensor] = {}
+
+    def of(self, segmenter: Segmenter, batch: Sequence[Sample]) -> Tensor | None:
+        """(B, 3, h_o, w_o) as :meth:`saccade.Segmenter.overview` gives; None where none is wanted."""
+        if segmenter.sampler.overview_size is None:
+            return None
+        return torch.cat([self._one(segmenter, sample) for sample in batch])
+
+    def _one(self, segmenter: Segmenter, sample: Sample) -> Tensor:
+        kept = None if sample.varied else self._kept.get(sample.stem)
+        if kept is not None:
+            return kept
+        made = segmenter.overview([sample.pyramid])
+        assert made is not None  # asked for only where there is one
+        size = made.numel() * made.element_size()
+        if not sample.varied and size <= self.left:
+            self._kept[sample.stem] = made
+            self.left -= size
+        return made
 
 
 class SegmentationTask(L.LightningModule):

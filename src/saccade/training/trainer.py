@@ -1,25 +1,118 @@
-"""Lightning, kept quiet and kept from changing the program around it."""
+"""Lightning kept quiet: optimisers, schedules, checkpoints, early stopping, progress."""
 
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import lightning as L
+import torch
+from torch import nn
 
 from saccade.errors import InvalidInput
-from saccade.training.callbacks import Keep, OnEpoch, StopEarly, Tell
-from saccade.training.cluster import LookTogether, strategy
-from saccade.training.config import Config
-from saccade.training.devices import Place
-from saccade.training.foveation_maps import KeepMaps
-from saccade.training.run import CHECKPOINTS, METRICS
-from saccade.training.table import MetricsTable
+from saccade.training.config import Config, OptimizerConfig
+from saccade.training.distributed import LookTogether, Place, strategy
+from saccade.training.foveation import KeepMaps
+from saccade.training.run_folder import BEST, CHECKPOINTS, LAST, METRICS, MetricsTable
+
+
+def build_optimizer(parameters: Iterable[nn.Parameter], options: OptimizerConfig) -> torch.optim.Optimizer:
+    """Adam or AdamW."""
+    kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+    return kinds[options.name](parameters, lr=options.learning_rate, weight_decay=options.weight_decay)
+
+
+def rate_factor(step: int, steps: int, steps_an_epoch: int, options: OptimizerConfig) -> float:
+    """What the highest learning rate is multiplied with at ``step`` of ``steps``.
+
+    A linear warm-up, then cosine to 0; poly (1 - t)^0.9; step, times ``step_factor`` after every
+    ``step_epochs`` epochs; or constant.
+    """
+    warmup = options.warmup * steps
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    passed = min(1.0, (step - warmup) / max(1.0, steps - warmup))
+    if options.schedule == "cosine":
+        return (1 + math.cos(math.pi * passed)) / 2
+    if options.schedule == "poly":
+        return (1 - passed) ** 0.9
+    if options.schedule == "step":
+        return options.step_factor ** (step // (steps_an_epoch * options.step_epochs))
+    return 1.0
+
+
+OnEpoch = Callable[[int, int, dict[str, float]], None]
+
+
+class Keep(L.Callback):
+    """Keeps the weights of the last epoch, and the best ones by full-resolution validation mIoU.
+
+    Attributes:
+        best: highest mIoU so far; None before the first validation.
+        since_best: validations since then.
+
+    Args:
+        folder: for the checkpoints.
+    """
+
+    state_key = "keep"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.best: float | None = None
+        self.since_best = 0
+        self._validated = False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "since_best": self.since_best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.since_best = state_dict["best"], state_dict["since_best"]
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._validated = True
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        validated, self._validated = self._validated, False
+        if validated and self._is_better(float(trainer.callback_metrics["val_miou"])):
+            trainer.save_checkpoint(self.folder / BEST)
+        trainer.save_checkpoint(self.folder / LAST)
+
+    def _is_better(self, score: float) -> bool:
+        if self.best is None or math.isnan(self.best) or score > self.best:
+            self.best, self.since_best = score, 0
+            return True
+        self.since_best += 1
+        return False
+
+
+class StopEarly(L.Callback):
+    """Ends the training after ``patience`` validations without a better mIoU."""
+
+    def __init__(self, keep: Keep, patience: int) -> None:
+        self.keep, self.patience = keep, patience
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or self.keep.since_best >= self.patience
+
+
+class Tell(L.Callback):
+    """Calls ``on_epoch`` with epochs done, epochs in all, and the scores, once the weights are kept."""
+
+    def __init__(self, on_epoch: OnEpoch) -> None:
+        self.on_epoch = on_epoch
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.on_epoch(trainer.current_epoch + 1, trainer.max_epochs or 0, found)
+
 
 _MOOT = (
     ".*does not have many workers.*",

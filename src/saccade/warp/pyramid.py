@@ -19,9 +19,9 @@ from torch import Tensor
 
 from saccade.errors import InvalidInput
 from saccade.grids.validate import require_tensor
-from saccade.warp.arrays import flat, working_dtype
-from saccade.warp.bands import run_bands
-from saccade.warp.pyramid_kernels import halve, spread
+from saccade.runtime.threads import run_bands
+from saccade.warp._pyramid_kernels import halve, spread
+from saccade.warp.mesh import flat, working_dtype
 
 SMALLEST_BAND = 1 << 14
 """Values worth a thread of their own."""

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from saccade.errors import InvalidInput, nearest_name
 from saccade.grids.validate import require_grid, require_tensor
-from saccade.warp import averaged_kernels as averaged
-from saccade.warp import bilinear_kernels as plain
-from saccade.warp.arrays import as_bits, flat, result_dtype, working_dtype
-from saccade.warp.bands import run_bands
-from saccade.warp.footprint_kernels import footprint_to_grid
+from saccade.runtime.threads import run_bands
+from saccade.warp import _sample_kernels as averaged
+from saccade.warp import _sample_kernels as plain
+from saccade.warp._sample_kernels import footprint_to_grid
+from saccade.warp.mesh import as_bits, flat, result_dtype, working_dtype
 from saccade.warp.pyramid import Pyramid, as_base, level_table
-from saccade.warp.sample_reference import sample_reference
+from saccade.warp.reference import sample_reference
 
 MODES = ("bilinear", "nearest")
 SMALLEST_BAND = 1 << 10

@@ -10,14 +10,24 @@ import torch
 from torch import Tensor
 
 from saccade.errors import InvalidInput, nearest_name
-from saccade.grids.sizes import require_size
+from saccade.geometry import require_size
 from saccade.grids.validate import require_grid, require_tensor
-from saccade.warp import values_kernels as plain
-from saccade.warp.arrays import as_bits, flat, result_dtype, working_dtype
-from saccade.warp.bands import run_bands
-from saccade.warp.mesh import Mesh, label_dtype, require_window, with_area
-from saccade.warp.painting import Painter, Window, by_rows
-from saccade.warp.unwarp_reference import unwarp_labels_reference, unwarp_reference
+from saccade.runtime.threads import run_bands
+from saccade.warp import _value_kernels as plain
+from saccade.warp.mesh import (
+    Mesh,
+    Painter,
+    Window,
+    as_bits,
+    by_rows,
+    flat,
+    label_dtype,
+    require_window,
+    result_dtype,
+    with_area,
+    working_dtype,
+)
+from saccade.warp.reference import unwarp_labels_reference, unwarp_reference
 
 MODES = ("linear", "nearest")
 

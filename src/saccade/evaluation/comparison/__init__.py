@@ -1,5 +1,0 @@
-"""Compare many ways of looking: train what is missing, evaluate, and say what a pixel buys."""
-
-from saccade.evaluation.comparison.arms import Arm, Case, Outcome, Setting
-
-__all__ = ["Arm", "Case", "Outcome", "Setting"]

@@ -1,0 +1,208 @@
+"""Pictures of one image, arrays in, arrays out, in colours that everybody can tell apart."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from scipy import ndimage
+
+RAMP = np.array(
+    [
+        (68, 1, 84),
+        (71, 44, 122),
+        (59, 81, 139),
+        (44, 113, 142),
+        (33, 144, 141),
+        (39, 173, 129),
+        (92, 200, 99),
+        (170, 220, 50),
+        (253, 231, 37),
+    ],
+    np.float64,
+)
+"""Nine places of viridis (van der Walt and Smith 2015)."""
+
+MOST_ON_RAMP = 8
+"""More classes than this are too close to each other on the ramp; their own colours serve better."""
+
+
+def ramp(values: ArrayLike) -> NDArray[np.uint8]:
+    """Colours (..., 3) of values (...) in [0, 1], from dark violet over green to light yellow."""
+    places = np.clip(np.asarray(values, np.float64), 0, 1) * (len(RAMP) - 1)
+    below = np.minimum(places.astype(np.int64), len(RAMP) - 2)
+    part = (places - below)[..., None]
+    return np.rint(RAMP[below] * (1 - part) + RAMP[below + 1] * part).astype(np.uint8)
+
+
+def class_palette(shares: ArrayLike, own: ArrayLike | None = None) -> NDArray[np.uint8]:
+    """Colours (K, 3) of classes: the rarer, the lighter.
+
+    Args:
+        shares: (K,) pixels of each class, or any measure of how frequent it is.
+        own: (K, 3) the classes' own colours, which serve where K > 8.
+    """
+    order = np.argsort(np.argsort(-np.asarray(shares, np.float64), kind="stable"), kind="stable")
+    if own is not None and len(order) > MOST_ON_RAMP:
+        return np.asarray(own, np.uint8)
+    return ramp(order / max(1, len(order) - 1))
+
+
+def hex_colour(colour: ArrayLike) -> str:
+    """ "#rrggbb" of a colour in 0..255."""
+    red, green, blue = np.asarray(colour, np.int64).tolist()
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+Picture = NDArray[np.uint8]
+"""(H, W, 3) red, green, blue."""
+
+LABEL_WEIGHT = 0.55
+IGNORED = np.array([128, 128, 128])
+MISSED, INVENTED = np.array([213, 94, 0]), np.array([86, 180, 233])
+STRIPE = 6
+
+
+def shrink(picture: NDArray[np.uint8], width: int, *, labels: bool = False) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) or label map (H, W) at most ``width`` pixels wide, averaged (labels: nearest)."""
+    height, full = picture.shape[:2]
+    if full <= width:
+        return picture
+    how = Image.Resampling.NEAREST if labels else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(picture).resize((width, max(1, round(height * width / full))), how))
+
+
+def shrink_labels(labels: NDArray[np.uint8], width: int, rarity: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """A label map at most ``width`` wide in which a block takes its rarest class, so small objects stay.
+
+    Args:
+        labels: (H, W) class ids, 255 ignored.
+        width: of the result, in pixels.
+        rarity: (K,) class ids from the most frequent to the rarest.
+    """
+    step = -(-labels.shape[1] // width)
+    if step == 1:
+        return labels
+    rank = np.zeros(256, np.uint8)
+    rank[rarity] = np.arange(1, len(rarity) + 1)
+    back = np.full(256, 255, np.uint8)
+    back[1 : len(rarity) + 1] = rarity
+    rows, columns = -(-labels.shape[0] // step) * step, -(-labels.shape[1] // step) * step
+    ranks = np.zeros((rows, columns), np.uint8)
+    ranks[: labels.shape[0], : labels.shape[1]] = rank[labels]
+    return back[ranks.reshape(rows // step, step, columns // step, step).max((1, 3))]
+
+
+def label_picture(labels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Picture:
+    """Flat colours of a label map (H, W); ignored pixels grey. ``palette`` is (K, 3)."""
+    table = np.broadcast_to(IGNORED, (256, 3)).astype(np.uint8)
+    table[: len(palette)] = palette
+    return table[labels]
+
+
+def outlines(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(H, W) True on pixels whose right or lower neighbour has another label."""
+    marked = np.zeros(labels.shape, np.bool_)
+    marked[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    marked[:-1] |= labels[:-1] != labels[1:]
+    return marked
+
+
+def overlay(image: Picture, labels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Picture:
+    """Labels as colours over the grey image, with white outlines so that borders do not hang on colour.
+
+    Args:
+        image: (H, W, 3).
+        labels: (H, W) class ids, 255 ignored (the image stays as it is there).
+        palette: (K, 3).
+    """
+    grey = image.mean(-1, keepdims=True).repeat(3, -1)
+    mixed = (1 - LABEL_WEIGHT) * grey + LABEL_WEIGHT * label_picture(labels, palette)
+    mixed[labels == 255] = image[labels == 255]
+    mixed[outlines(labels)] = 255
+    return np.rint(mixed).astype(np.uint8)
+
+
+def density_picture(density: NDArray[np.floating], size: tuple[int, int]) -> Picture:
+    """A density (h, w) >= 0, dark where sparse, light where dense, resized to (H, W).
+
+    The square root is drawn, so that moderate densities show beside high ones.
+    """
+    root = np.sqrt(np.maximum(density, 0).astype(np.float64))
+    span = root.max() - root.min()
+    scaled = (root - root.min()) / span if span > 0 else np.zeros_like(root)
+    return np.asarray(Image.fromarray(ramp(scaled)).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
+def samples_on(image: Picture, grid: NDArray[np.floating], *, most: int = 12_000) -> Picture:
+    """Sample positions as dots on the darkened image.
+
+    Args:
+        image: (H, W, 3).
+        grid: (h, w, 2), (x, y) in [-1, 1].
+        most: of more samples than this, every second (third, ...) row and column is drawn.
+    """
+    step = int(np.ceil(np.sqrt(grid.shape[0] * grid.shape[1] / most)))
+    nodes = grid[::step, ::step].reshape(-1, 2)
+    height, width = image.shape[:2]
+    side = int(np.clip(np.sqrt(height * width / len(nodes)) / 4, 1, 4))
+    x = np.rint((nodes[:, 0] + 1) / 2 * (width - 1)).astype(np.int64)
+    y = np.rint((nodes[:, 1] + 1) / 2 * (height - 1)).astype(np.int64)
+    out = np.rint(image * 0.45).astype(np.uint8)
+    for down, right in np.ndindex(side, side):
+        out[(y - side // 2 + down).clip(0, height - 1), (x - side // 2 + right).clip(0, width - 1)] = 255
+    return out
+
+
+def error_picture(
+    image: Picture, truth: NDArray[np.uint8], pred: NDArray[np.uint8], background: int
+) -> Picture:
+    """Where prediction and truth differ, on the pale grey image; ignored pixels stay pale.
+
+    Solid orange: a pixel of another class than ``background`` that was not given its class. Striped blue: a
+    background pixel that was given a class.
+    """
+    pale = 255 - (255 - image.mean(-1, keepdims=True).repeat(3, -1)) * 0.35
+    wrong = (truth != pred) & (truth != 255)
+    invented = wrong & (truth == background)
+    rows, columns = np.arange(truth.shape[0])[:, None], np.arange(truth.shape[1])
+    pale[wrong & ~invented] = MISSED
+    pale[invented] = INVENTED
+    pale[invented & ((rows + columns) % STRIPE < STRIPE // 3)] = 40
+    return np.rint(pale).astype(np.uint8)
+
+
+def worst_window(
+    truth: NDArray[np.uint8], pred: NDArray[np.uint8], window: tuple[int, int], weights: NDArray[np.floating]
+) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right) of the window with the heaviest errors.
+
+    Args:
+        truth, pred: (H, W) class ids; where the truth is 255 nothing is wrong.
+        window: (rows, columns) of it, cut down to the image where that is smaller.
+        weights: (K,) of a wrong pixel, by true class.
+    """
+    table = np.zeros(256, np.float32)
+    table[: len(weights)] = weights
+    wrong = np.where(truth != pred, table[truth], 0)
+    height, width = truth.shape
+    rows, columns = min(window[0], height), min(window[1], width)
+    span = rows | 1, columns | 1
+    summed = ndimage.uniform_filter(wrong, span, mode="constant")
+    centred = ndimage.uniform_filter(
+        summed, span, mode="constant"
+    )  # else any window that holds them would do
+    row, column = divmod(int(centred.argmax()), width)
+    top = min(max(row - rows // 2, 0), height - rows)
+    left = min(max(column - columns // 2, 0), width - columns)
+    return top, top + rows, left, left + columns
+
+
+def outlined(image: Picture, labels: NDArray[np.uint8], *, zoom: int = 1) -> Picture:
+    """The image enlarged ``zoom`` times, with the outlines of the labels in white edged with black."""
+    large = image.repeat(zoom, 0).repeat(zoom, 1)
+    lines = outlines(labels.repeat(zoom, 0).repeat(zoom, 1))
+    out = large.copy()
+    out[ndimage.binary_dilation(lines, np.ones((3, 3)), iterations=2)] = 0
+    out[ndimage.binary_dilation(lines, np.ones((2, 2)))] = 255
+    return out

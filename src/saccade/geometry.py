@@ -1,0 +1,232 @@
+"""Windows, tiles and sizes: whole numbers of rows and columns, without an image."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saccade.errors import InvalidInput
+
+
+def require_size(size: Sequence[int], name: str = "size") -> tuple[int, int]:
+    """``size`` as (rows, columns), both whole numbers of at least 1.
+
+    Raises:
+        InvalidInput: when it is not a pair of whole numbers of at least 1.
+    """
+    expected = "a pair (rows, columns) of whole numbers of at least 1"
+    try:
+        rows, columns = (require_count(side, name) for side in size)
+    except (TypeError, ValueError):
+        raise InvalidInput(name, expected, repr(size)) from None
+    return rows, columns
+
+
+def require_count(value: object, name: str) -> int:
+    """``value`` as a whole number of at least 1; a bool is no number here.
+
+    Raises:
+        InvalidInput: when it is something else.
+    """
+    try:
+        count = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        count = 0
+    if isinstance(value, bool) or count < 1:
+        raise InvalidInput(name, "a whole number of at least 1", repr(value))
+    return count
+
+
+@dataclass(frozen=True, order=True)
+class Window:
+    """Rows ``top <= y < bottom`` and columns ``left <= x < right`` of an image, in whole pixels.
+
+    Raises:
+        InvalidInput: a side is not a whole number, is negative, or the window holds no pixel.
+    """
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def __post_init__(self) -> None:
+        for name in ("top", "bottom", "left", "right"):
+            object.__setattr__(self, name, _whole(getattr(self, name), name))
+        if self.top < 0 or self.left < 0 or self.bottom <= self.top or self.right <= self.left:
+            raise InvalidInput("window", "0 <= top < bottom and 0 <= left < right", repr(self))
+
+    @classmethod
+    def full(cls, size: tuple[int, int]) -> Window:
+        """The window of a whole image of ``size`` (H, W)."""
+        return cls(0, size[0], 0, size[1])
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.height, self.width
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """What indexes an array (H, W, ...) of the whole image."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def inside(self, size: tuple[int, int]) -> bool:
+        return self.bottom <= size[0] and self.right <= size[1]
+
+    def shifted(self, down: int, right: int) -> Window:
+        return Window(self.top + down, self.bottom + down, self.left + right, self.right + right)
+
+    def intersection(self, other: Window) -> Window | None:
+        """The pixels both windows hold, or None where they hold none together."""
+        top, bottom = max(self.top, other.top), min(self.bottom, other.bottom)
+        left, right = max(self.left, other.left), min(self.right, other.right)
+        return Window(top, bottom, left, right) if top < bottom and left < right else None
+
+
+def tile_windows(size: tuple[int, int], tile: tuple[int, int]) -> Iterator[Window]:
+    """Windows of at most ``tile`` (rows, columns) that cover ``size`` (H, W) once, row by row."""
+    for top in range(0, size[0], tile[0]):
+        for left in range(0, size[1], tile[1]):
+            yield Window(top, min(top + tile[0], size[0]), left, min(left + tile[1], size[1]))
+
+
+def _whole(value: object, name: str) -> int:
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise InvalidInput(f"window {name}", "a whole number of pixels", repr(value)) from None
+
+
+MOST_OVERLAP = 0.5
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Tiles of one size that cover an image.
+
+    Attributes:
+        size: (H, W) of the image.
+        tile: (rows, columns) of a tile; cut to the image where it is larger.
+        overlap: share of a tile that at least overlaps with the next one, 0 to 0.5.
+
+    Raises:
+        InvalidInput: for an overlap outside 0 to 0.5.
+    """
+
+    size: tuple[int, int]
+    tile: tuple[int, int]
+    overlap: float = 0.125
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap <= MOST_OVERLAP:
+            raise InvalidInput("overlap", f"a share from 0 to {MOST_OVERLAP}", self.overlap)
+        rows, columns = require_size(self.tile, "tile")
+        object.__setattr__(self, "tile", (min(rows, self.size[0]), min(columns, self.size[1])))
+
+    def starts(self, axis: int) -> list[int]:
+        """The first pixel of each tile along an axis (0 down, 1 across), evenly spread."""
+        length, side = self.size[axis], self.tile[axis]
+        if side >= length:
+            return [0]
+        shared = int(side * self.overlap)
+        gaps = max(1, -(-(length - side) // max(1, side - shared)))
+        return [(length - side) * number // gaps for number in range(gaps + 1)]
+
+    @property
+    def count(self) -> tuple[int, int]:
+        """(down, across): how many tiles there are."""
+        return len(self.starts(0)), len(self.starts(1))
+
+    @property
+    def windows(self) -> list[Window]:
+        """Every tile, row by row."""
+        rows, columns = self.tile
+        return [
+            Window(top, top + rows, left, left + columns) for top in self.starts(0) for left in self.starts(1)
+        ]
+
+    def weights(self, start: int, axis: int) -> NDArray[np.float32]:
+        """How much each row (axis 0) or column (axis 1) of the tile at ``start`` weighs: 1, and a smooth step
+        down to 0 over what it shares with its neighbours, so that the weights of all tiles add up to 1."""
+        starts, side = self.starts(axis), self.tile[axis]
+        number = starts.index(start)
+        place = np.arange(side) + 0.5
+        weights = np.ones(side)
+        if number > 0 and (shared := starts[number - 1] + side - start) > 0:
+            weights *= _step(place / shared)
+        if number + 1 < len(starts) and (shared := start + side - starts[number + 1]) > 0:
+            weights *= 1 - _step((place - (side - shared)) / shared)
+        return weights.astype(np.float32)
+
+
+def _step(at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From 0 at 0 to 1 at 1, level at both ends."""
+    at = at.clip(0, 1)
+    return at * at * (3 - 2 * at)
+
+
+LEAST = 2
+"""Rows or columns of the thinnest: a mesh needs two."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The short side of an image becomes ``short`` pixels, or its long side ``long``: whichever gives fewer
+    pixels in all. The other side keeps the proportions, rounded down, at least 2.
+
+    With 80 and 800 an image of 368 x 7986 becomes 36 x 800, one of 2000 x 3000 becomes 80 x 120.
+
+    Attributes:
+        short: pixels of the short side, at least 2.
+        long: pixels of the long side, at least ``short``.
+    """
+
+    short: int
+    long: int
+
+    def __post_init__(self) -> None:
+        if not LEAST <= self.short <= self.long:
+            expected = "SHORTxLONG, the short side at least 2 and the long side no shorter, such as 80x800"
+            raise InvalidInput("size to fit", expected, f"{self.short}x{self.long}")
+
+    def of(self, image: tuple[int, int]) -> tuple[int, int]:
+        """(h, w) for an image of (H, W) pixels."""
+        short, long = min(image), max(image)
+        by_long = self.long * short < self.short * long
+        pair = (self.long * short // long, self.long) if by_long else (self.short, self.short * long // short)
+        thin, wide = max(LEAST, pair[0]), max(LEAST, pair[1])
+        return (thin, wide) if image[0] <= image[1] else (wide, thin)
+
+
+_SIZE = re.compile(r"\s*([0-9]{1,6})\s*[xX×]\s*([0-9]{1,6})\s*")
+
+
+def parse_size(text: str, what: str = "size") -> tuple[int, int]:
+    """``ROWSxCOLUMNS`` as (rows, columns), both at least 1.
+
+    Raises:
+        InvalidInput: when ``text`` is anything else.
+    """
+    found = _SIZE.fullmatch(text)
+    rows, columns = (int(found[1]), int(found[2])) if found else (0, 0)
+    if rows < 1 or columns < 1:
+        raise InvalidInput(what, "ROWSxCOLUMNS, both at least 1, such as 64x128", repr(text))
+    return rows, columns
+
+
+def looks_like_size(text: str) -> bool:
+    """Whether a size is meant; YAML would read ``0x10`` as the number 16."""
+    return _SIZE.fullmatch(text) is not None

@@ -1,0 +1,167 @@
+"""Many images: one that fails does not stop the others, and several processes share the work."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from saccade.errors import InvalidInput, SaccadeError, UsageError
+from saccade.inference.estimate import WARM, resident_memory
+from saccade.inference.files import Job
+from saccade.inference.predict import Done, Settings, predict_image
+from saccade.segmenter import Segmenter
+from saccade.training.distributed import enough_memory
+
+OnProgress = Callable[[float], None]
+"""Called with the share of the present image that is done, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: ``done``, or the ``fault`` that it met."""
+
+    job: Job
+    done: Done | None = None
+    fault: SaccadeError | None = None
+
+
+def require_predictor(segmenter: Segmenter, extras: Iterable[str] = ()) -> None:
+    """Refuses what a segmenter cannot give of any image.
+
+    Raises:
+        UsageError: for a sampler that sees the true labels, or the density of one that predicts none.
+    """
+    name = type(segmenter.sampler).__name__
+    if segmenter.sampler.sees_labels:
+        raise UsageError(f"{name} sees the true labels, so it predicts nothing; it can only be evaluated")
+    if "density" in extras and not segmenter.sampler.has_density:
+        raise UsageError(f"{name} predicts no density; leave density out of --save")
+
+
+def predict_one(
+    segmenter: Segmenter, job: Job, settings: Settings, on_progress: OnProgress | None = None
+) -> Outcome:
+    """Predicts one job; a fault of the image, the disk or the memory is handed back, a defect is raised."""
+    try:
+        with enough_memory(f"{job.image} is too large: try --memory, or a smaller --size"):
+            return Outcome(job, predict_image(segmenter, job, settings, on_progress=on_progress))
+    except SaccadeError as fault:
+        return Outcome(job, fault=fault)
+
+
+def predict_all(
+    segmenter: Segmenter, jobs: Iterable[Job], settings: Settings, *, on_progress: OnProgress | None = None
+) -> Iterator[Outcome]:
+    """Predicts every job here, in order.
+
+    Raises:
+        InvalidInput: before the first job, when the memory suffices for no image at all.
+    """
+    _require_memory(settings.look.memory, 1)
+    for job in jobs:
+        yield predict_one(segmenter, job, settings, on_progress)
+
+
+def _require_memory(given: int | None, processes: int) -> None:
+    """Refuses at once what every single image would be refused for: less than the program takes without any.
+
+    Beside several processes there is this one, which starts them.
+    """
+    here = resident_memory()
+    least = processes * (here + WARM) + (here if processes > 1 else 0)
+    if given is not None and given < least:
+        expected = f"at least {-(-least // 10**6)}MB, what the program takes without any image"
+        fix = "use fewer --jobs" if processes > 1 else "leave it out, or give 2GB"
+        raise InvalidInput("--memory", expected, f"{given // 10**6}MB", fix)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What a process needs to make the segmenter for itself.
+
+    Attributes:
+        run_folder, checkpoint: where the weights are.
+        device: where the networks run.
+        threads: of each process.
+    """
+
+    run_folder: Path
+    checkpoint: str
+    device: str
+    threads: int
+
+
+def predict_in_processes(
+    worker: Worker, jobs: Sequence[Job], settings: Settings, processes: int
+) -> Iterator[Outcome]:
+    """Predicts the jobs in several processes, each with its share of threads and of the memory that this
+    one leaves; outcomes come in the order of the jobs.
+
+    A process that the system kills ends its image with a fault; images that were not begun follow in new
+    processes.
+
+    Raises:
+        InvalidInput: before the first job, when the memory suffices for no image at all.
+    """
+    look = settings.look
+    _require_memory(look.memory, processes)
+    share = None if look.memory is None else max(0, look.memory - resident_memory()) // processes
+    settings = replace(settings, look=replace(look, memory=share))
+    waiting = list(jobs)
+    while waiting:
+        done = 0
+        with _pool(worker, processes) as pool:
+            futures = [pool.submit(_predict_here, job, settings) for job in waiting]
+            try:
+                for job, future in zip(waiting, futures, strict=True):
+                    yield _outcome(job, future)
+                    done += 1
+                    if _is_broken(future):
+                        break
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        waiting = waiting[done:]
+
+
+def _pool(worker: Worker, processes: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(worker,))
+
+
+def _outcome(job: Job, future: Future[Outcome]) -> Outcome:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        line = f"{job.image}: the process that worked on it, or one beside it, was killed"
+        way_out = "memory may have run out: use fewer --jobs, and --resume"
+        return Outcome(job, fault=SaccadeError(f"{line}; {way_out}"))
+
+
+def _is_broken(future: Future[Outcome]) -> bool:
+    return isinstance(future.exception(), BrokenProcessPool)
+
+
+_SEGMENTERS: list[Segmenter] = []
+
+
+def _begin(worker: Worker) -> None:
+    """Runs once in each process, which is its own master: its threads are nobody else's."""
+    from saccade.training.distributed import torch_device
+    from saccade.training.run_folder import load_run
+
+    torch.set_num_threads(worker.threads)
+    segmenter = load_run(worker.run_folder, worker.checkpoint).segmenter
+    _SEGMENTERS[:] = [segmenter.to(torch_device(worker.device))]
+
+
+def _predict_here(job: Job, settings: Settings) -> Outcome:
+    """The fault travels as its message: errors that are made of several arguments cannot be sent."""
+    outcome = predict_one(_SEGMENTERS[0], job, settings)
+    return outcome if outcome.fault is None else replace(outcome, fault=SaccadeError(str(outcome.fault)))

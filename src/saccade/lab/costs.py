@@ -1,0 +1,268 @@
+"""Cost of every method at every size, measured one after the other; and how long a comparison would take."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from saccade.data import DataFolder
+from saccade.errors import SaccadeError
+from saccade.evaluation.evaluate import evaluate
+from saccade.lab.methods import Case, Key, Outcome, Setting, Size, named_size
+from saccade.lab.state import MOOT
+from saccade.metrics.cost import Cost, measure_cost
+from saccade.training import load_run, train
+from saccade.training.config import flat, to_dict
+from saccade.training.distributed import torch_device
+from saccade.training.run_folder import read_metrics
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What was measured together, and where.
+
+    Attributes:
+        device: its name; "cpu" for any processor.
+        threads: of PyTorch.
+        load: programs that ran on the machine then (mean of the last minute); None where that is not known.
+        image: that was predicted: its split and stem.
+        rows: by arm and size the options of the run that was measured, as :func:`fingerprint`, and its cost.
+    """
+
+    device: str
+    threads: int
+    load: float | None
+    image: str
+    rows: dict[Key, tuple[str, Cost]]
+
+    def of(self, one: Outcome) -> Cost | None:
+        """Of a run; None where no run of its options was measured at its size."""
+        measured, cost = self.rows.get(_key(one.case), ("", None))
+        return cost if measured == fingerprint(one.case) else None
+
+    def fit(self, setting: Setting, outcomes: Sequence[Outcome]) -> bool:
+        """Whether they are of this device, this image, and every arm and size of which a run succeeded."""
+        here = self.device == _device_name(setting) and self.image == _image(setting)
+        return here and all(self.of(one) is not None for one in _first_finished(outcomes))
+
+    def to_json(self) -> dict[str, Any]:
+        rows = [
+            {"arm": arm, "size": named_size(size), "options": measured, **asdict(cost)}
+            for (arm, size), (measured, cost) in self.rows.items()
+        ]
+        return {**asdict(self), "rows": rows}
+
+    @classmethod
+    def from_json(cls, content: Any) -> Costs | None:
+        """What :meth:`to_json` gave; None for anything else, tables of earlier versions among it."""
+        try:
+            rows = {}
+            for row in map(dict, content["rows"]):
+                key = row.pop("arm"), _size(row.pop("size"))
+                rows[key] = row.pop("options"), Cost(**row)
+            return cls(**{**content, "rows": rows})
+        except (KeyError, TypeError, ValueError):
+            return None
+
+
+def measure_costs(setting: Setting, outcomes: Sequence[Outcome], on_progress: Callable[[], object]) -> Costs:
+    """Measures each arm at each size on the first image of the split, by itself.
+
+    ``on_progress`` is called after each.
+    """
+    sample = next(iter(setting.samples()))
+    device = torch_device(setting.device)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    rows = {}
+    for one in _first_finished(outcomes):
+        segmenter = load_run(one.folder).segmenter.to(device).eval()
+        cost = measure_cost(segmenter, sample.pyramid.level(0), sample.labels.to(device))
+        rows[_key(one.case)] = fingerprint(one.case), cost
+        on_progress()
+    return Costs(_device_name(setting), torch.get_num_threads(), load, _image(setting), rows)
+
+
+def fingerprint(case: Case) -> str:
+    """The same for runs of the same options, whatever their seed and the place of their data."""
+    options = flat(to_dict(case.config))
+    told = {key: options[key] for key in options if key not in (*MOOT, "training.seed")}
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _first_finished(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The first finished run of every arm and size."""
+    found: dict[Key, Outcome] = {}
+    for one in outcomes:
+        if one.evaluation is not None:
+            found.setdefault(_key(one.case), one)
+    return list(found.values())
+
+
+def _key(case: Case) -> Key:
+    return case.arm.name, case.size
+
+
+def _image(setting: Setting) -> str:
+    return f"{setting.split}/{setting.data.split(setting.split)[0].stem}"
+
+
+def _device_name(setting: Setting) -> str:
+    device = torch_device(setting.device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def _size(text: str) -> tuple[int, int]:
+    rows, columns = text.split("x")
+    return int(rows), int(columns)
+
+
+STEPS = 2
+"""Steps of an epoch that is measured."""
+IMAGES = 2
+"""Images of a validation that is measured."""
+FIRST, EPOCHS, VALIDATED = 2, 4, 2
+"""Epochs of the first stage, if there is one; epochs after it; every how many of these is validated. The
+first of each kind reads images and compiles what is not compiled yet; only the last of it is measured."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Of one arm at one size.
+
+    Attributes:
+        arm: its name.
+        size: (rows, columns).
+        runs: that are still to be trained.
+        seconds: of one run, its evaluation included.
+        source: "earlier runs", or "steps measured now".
+        failure: why it could not be measured; "" where it could.
+    """
+
+    arm: str
+    size: Size
+    runs: int
+    seconds: float
+    source: str
+    failure: str = ""
+
+
+def forecasts(
+    setting: Setting,
+    missing: Sequence[Case],
+    there: Sequence[Outcome],
+    on_progress: Callable[[], object],
+    *,
+    jobs: int = 1,
+) -> list[Forecast]:
+    """One for each arm and size that has runs to be trained.
+
+    Steps are measured with the threads that one of ``jobs`` processes would have.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // jobs))
+    try:
+        return _forecasts(setting, missing, there, on_progress)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _forecasts(
+    setting: Setting, missing: Sequence[Case], there: Sequence[Outcome], on_progress: Callable[[], object]
+) -> list[Forecast]:
+    groups: dict[tuple[str, Size], list[Case]] = {}
+    for case in missing:
+        groups.setdefault((case.arm.name, case.size), []).append(case)
+    found = []
+    for (arm, size), cases in groups.items():
+        earlier = [
+            one.seconds for one in there
+            if one.seconds and (one.case.arm.name, one.case.size) == (arm, size)
+        ]  # fmt: skip
+        if earlier:
+            found.append(Forecast(arm, size, len(cases), statistics.mean(earlier), "earlier runs"))
+        else:
+            found.append(_measured(setting, cases))
+        on_progress()
+    return found
+
+
+def seconds_of_all(found: Sequence[Forecast], jobs: int) -> float:
+    """Seconds until all is done with ``jobs`` side by side, none of them slowing another."""
+    longest = max((one.seconds for one in found), default=0.0)
+    return max(longest, sum(one.runs * one.seconds for one in found) / max(1, jobs))
+
+
+def seconds_of_measuring(setting: Setting, measure: Callable[[Setting], object]) -> float:
+    """Of what looks at every image of the split, from two images; one before them warms up."""
+    items = setting.data.split(setting.split)
+    for images in (1, IMAGES):
+        few = replace(setting.data, splits=dict(setting.data.splits) | {setting.split: items[:images]})
+        start = time.perf_counter()
+        measure(replace(setting, data=few))
+        taken = time.perf_counter() - start
+    return taken / min(IMAGES, len(items)) * len(items)
+
+
+def _measured(setting: Setting, cases: Sequence[Case]) -> Forecast:
+    case = cases[0]
+    try:
+        seconds, failure = seconds_of(setting, case), ""
+    except SaccadeError as error:
+        seconds, failure = math.nan, str(error)
+    return Forecast(case.arm.name, case.size, len(cases), seconds, "steps measured now", failure)
+
+
+def seconds_of(setting: Setting, case: Case) -> float:
+    """Of training and evaluating a case, from a few epochs of two steps on its own images."""
+    options = case.config.training
+    small = _few(setting.data, STEPS * options.batch_size)
+    short = replace(
+        options, epochs=EPOCHS, validate_every=VALIDATED, early_stopping=None, first_stage_epochs=FIRST
+    )  # fmt: skip
+    config = replace(case.config, training=short)
+    with tempfile.TemporaryDirectory(prefix="saccade_") as folder:
+        root = Path(folder) / "run"
+        train(small, root, config, cache=setting.cache, device=setting.device)
+        rows = read_metrics(root / "metrics.csv")
+        evaluating = _seconds_of_evaluating(setting, root)
+    first, plain, last = rows[FIRST - 1]["seconds"], rows[-2]["seconds"], rows[-1]["seconds"]
+    longer = _steps(setting.data, options.batch_size) / _steps(small, options.batch_size)
+    trained = longer * (case.config.first_epochs * first + options.epochs * plain)
+    validated = math.ceil(options.epochs / options.validate_every) * len(setting.data.split("val"))
+    validating = max(0.0, last - plain) / len(small.split("val"))
+    return trained + validated * validating + len(setting.data.split(setting.split)) * evaluating
+
+
+def _steps(data: DataFolder, batch_size: int) -> int:
+    """Of an epoch."""
+    return max(1, len(data.split("train")) // batch_size)
+
+
+def _few(data: DataFolder, images: int) -> DataFolder:
+    """The first images of training and validation."""
+    splits = dict(data.splits)
+    splits |= {"train": data.split("train")[:images], "val": data.split("val")[:IMAGES]}
+    return replace(data, splits=splits)
+
+
+def _seconds_of_evaluating(setting: Setting, root: Path) -> float:
+    """Of one image, the cost measurement left out."""
+    items = setting.data.split(setting.split)[: IMAGES + 1]
+    marks: list[float] = []
+    samples = [setting.cache.get(setting.data, item) for item in items]
+    evaluate(
+        load_run(root).segmenter, samples, setting.data.classes, device=torch_device(setting.device),
+        progress=lambda _: marks.append(time.perf_counter()),
+    )  # fmt: skip
+    return (marks[-1] - marks[0]) / max(1, len(marks) - 1)

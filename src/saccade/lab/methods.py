@@ -1,0 +1,174 @@
+"""What a comparison is made of: methods at several sizes and seeds, and the runs that follow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from saccade.data import DataFolder, SampleCache
+from saccade.data.cache import Sample
+from saccade.errors import InvalidInput, UsageError, nearest_name
+from saccade.evaluation.results import Evaluation
+from saccade.training.config import SAMPLERS, Config, read_config
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,39}")
+Size = tuple[int, int]
+Key = tuple[str, Size]
+"""The name of an arm, and a size."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of looking, or of training, that is put beside others.
+
+    Attributes:
+        name: in tables, charts and names of folders: letters, digits, ``.``, ``+``, ``-``.
+        options: ``section.key=value`` each, over those that all arms share.
+        value: where arms are steps of one number (an edge weight), that number, the x of a chart.
+    """
+
+    name: str
+    options: tuple[str, ...] = ()
+    value: float | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise InvalidInput("the name of an arm", "letters, digits, '.', '+' or '-'", repr(self.name))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run that a comparison needs: an arm at a size, with a seed.
+
+    Attributes:
+        arm: whose options it has.
+        size: (rows, columns) that the network sees.
+        seed: of everything random.
+        config: every option.
+    """
+
+    arm: Arm
+    size: Size
+    seed: int
+    config: Config
+
+    @property
+    def name(self) -> str:
+        """Of its folder: ``ARM_ROWSxCOLUMNS_sSEED``."""
+        return f"{self.arm.name}_{named_size(self.size)}_s{self.seed}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case.
+
+    Attributes:
+        case: that was asked for.
+        folder: of its run.
+        evaluation: of its best weights on the split; None where it failed.
+        failure: why it failed, or is not there; "" where it is there.
+        seconds: that its training took; None where that is not known.
+    """
+
+    case: Case
+    folder: Path
+    evaluation: Evaluation | None = None
+    failure: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all arms share.
+
+    Attributes:
+        data: opened and checked.
+        cache: of its decoded images.
+        sizes: (rows, columns) each, smallest first.
+        seeds: of the repetitions.
+        base: the options of all arms.
+        options: those of them that were given, ``section.key=value`` each, for the page.
+        split: what is evaluated on.
+        device: where networks run.
+        on_sample: called after each image of :meth:`samples`.
+    """
+
+    data: DataFolder
+    cache: SampleCache
+    sizes: tuple[Size, ...]
+    seeds: tuple[int, ...] = (0,)
+    base: Config = field(default_factory=Config)
+    options: tuple[str, ...] = ()
+    split: str = "test"
+    device: str = "cpu"
+    on_sample: Callable[[], object] | None = None
+
+    def samples(self) -> Iterator[Sample]:
+        """The labelled images of the split, one after the other."""
+        for sample in self.cache.iterate(self.data, self.data.split(self.split)):
+            yield sample
+            if self.on_sample is not None:
+                self.on_sample()
+
+    def case(self, arm: Arm, size: Size, seed: int) -> Case:
+        """The run of an arm; raises UsageError for an option of it that there is not."""
+        own = [f"sampler.size={named_size(size)}", f"training.seed={seed}"]
+        config = read_config(overrides=[*arm.options, *own], base=self.base)
+        return Case(arm, size, seed, config)
+
+
+def named_size(size: Size) -> str:
+    """``ROWSxCOLUMNS``."""
+    return f"{size[0]}x{size[1]}"
+
+
+def arms_of(samplers: Sequence[str], own_options: Sequence[str] = ()) -> list[Arm]:
+    """Arms as the command line names them.
+
+    Args:
+        samplers: ``uniform``, or ``published=deformation`` for an arm of another name.
+        own_options: ``ARM:section.key=value`` each, for one arm only.
+
+    Raises:
+        UsageError: for a sampler or an arm that there is not, or one that stands twice.
+        InvalidInput: for a name that no folder can have.
+    """
+    pairs = [(name, sampler or name) for name, _, sampler in (one.partition("=") for one in samplers)]
+    for _, sampler in pairs:
+        if sampler not in SAMPLERS:
+            raise UsageError(f"unknown sampler {sampler!r}; {nearest_name(sampler, SAMPLERS)}")
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{name!r} stands twice; give one of them a name: NAME={name}")
+    own: dict[str, list[str]] = {name: [] for name in names}
+    for one in own_options:
+        name, colon, option = one.partition(":")
+        if not colon or "=" not in option:
+            raise UsageError(f"expected SAMPLER:section.key=value, but got {one!r}")
+        if name not in own:
+            raise UsageError(f"no sampler {name!r} in this comparison; {nearest_name(name, names)}")
+        own[name].append(option)
+    return [Arm(name, (f"sampler.name={sampler}", *own[name])) for name, sampler in pairs]
+
+
+def cases_of(setting: Setting, arms: Sequence[Arm]) -> list[Case]:
+    """Every run of a comparison: small sizes first, then seed by seed, then arm by arm.
+
+    Raises:
+        UsageError: for an option that there is not.
+        InvalidInput: when a size is larger than the smallest image.
+    """
+    for size in setting.sizes if not setting.base.sampler.fit else ():
+        _require_smaller(size, setting)
+    return [setting.case(arm, size, seed) for size in setting.sizes for seed in setting.seeds for arm in arms]
+
+
+def _require_smaller(size: tuple[int, int], setting: Setting) -> None:
+    smallest = setting.data.sizes()
+    rows, columns = (min(side) for side in zip(*smallest, strict=True))
+    if size[0] > rows or size[1] > columns:
+        expected = f"no larger than the smallest image ({named_size((rows, columns))})"
+        raise InvalidInput("size", expected, named_size(size), "leave it out, or compare on larger images")

@@ -1,0 +1,315 @@
+"""Scores of a comparison, gains over the reference, how sure they are; as CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from saccade.errors import SaccadeError
+from saccade.evaluation.results import Evaluation, ImageRecord, finite
+from saccade.lab.costs import Costs
+from saccade.lab.methods import Arm, Key, Outcome, Setting, Size, named_size
+from saccade.metrics import iou
+from saccade.metrics.bootstrap import Array, Interval, Resampled, draw_images, interval, iou_parts, resample
+from saccade.metrics.cost import Cost
+
+
+def pixels_for(scores: Array, pixels: Array, curve: Array) -> Array:
+    """Where a curve of scores over pixels first reaches a score.
+
+    Between two sizes the score is taken as linear in the logarithm of the pixels. Outside the sizes that were
+    measured nothing is assumed.
+
+    Args:
+        scores: (T,) to be reached.
+        pixels: (P,) of the curve, ascending.
+        curve: (T, P) scores of the curve.
+
+    Returns:
+        (T,) pixels; infinite above all that the curve reaches, 0 at or below its first score.
+    """
+    found = np.full(scores.shape, np.inf)
+    steps = np.log2(pixels)
+    for here in range(len(pixels) - 2, -1, -1):
+        low, high = curve[:, here], curve[:, here + 1]
+        crosses = (low < scores) & (scores <= high)
+        rise = np.where(crosses, high - low, 1)
+        share = np.where(crosses, (scores - low) / rise, 0)
+        found = np.where(crosses, 2 ** (steps[here] + share * (steps[here + 1] - steps[here])), found)
+    return np.where(scores <= curve[:, 0], 0.0, found)
+
+
+def equal_quality(compared: Comparison, point: Point, which: int = -1) -> Interval | None:
+    """Times the pixels that the reference needs for the score of ``point``; None without two of its sizes.
+
+    The value is infinite where the reference reaches that score at no size measured, 0 where it is there
+    already at its smallest.
+    """
+    reference = sorted(compared.of(compared.reference), key=lambda one: one.pixels)
+    if len(reference) < 2 or point.arm == compared.reference:
+        return None
+    pixels = np.array([one.pixels for one in reference], np.float64)
+    drawn = np.stack([one.iou.draws[:, which] for one in reference], 1)
+    value = np.array([[one.iou.values[which] for one in reference]])
+    factors = pixels_for(point.iou.draws[:, which], pixels, drawn) / point.pixels
+    middle = pixels_for(point.iou.values[which : which + 1 or None], pixels, value) / point.pixels
+    return interval(float(middle[0]), factors)
+
+
+Parts = Callable[[ImageRecord], Tensor | Array]
+"""Of an image, (2, M) numerators and denominators."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """An arm at a size: all its seeds.
+
+    Attributes:
+        arm: whose.
+        size: (rows, columns).
+        evaluations: of the seeds that succeeded, at least one.
+        seeds: that succeeded.
+        cost: of one image; measured beside the others where that was done.
+        iou: K class IoUs and their mean, averaged over the seeds, resampled.
+    """
+
+    arm: Arm
+    size: Size
+    evaluations: tuple[Evaluation, ...]
+    seeds: tuple[int, ...]
+    cost: Cost
+    iou: Resampled
+
+    @property
+    def pixels(self) -> int:
+        """That the segmentation network sees of an image."""
+        return self.cost.pixels
+
+    def scores(self, which: int = -1) -> list[float]:
+        """By seed the mean IoU, or the IoU of class ``which``."""
+        return self.by_seed(lambda one: one.miou if which == -1 else float(iou(one.confusion)[which]))
+
+    def by_seed(self, score: Callable[[Evaluation], float | None]) -> list[float]:
+        """A score of every seed; those without value left out."""
+        found = [score(one) for one in self.evaluations]
+        return [value for value in found if value is not None and np.isfinite(value)]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All points of a comparison, and the runs that failed.
+
+    Attributes:
+        setting: what the arms share.
+        arms: in the order in which they are shown; gains are over the first.
+        outcomes: of all cases, those that failed too.
+        costs: of one image, measured side by side; None where that was not done.
+    """
+
+    setting: Setting
+    arms: tuple[Arm, ...]
+    outcomes: tuple[Outcome, ...]
+    costs: Costs | None = None
+
+    @property
+    def reference(self) -> Arm:
+        """The arm that the others are compared with: uniform where there is one, else the first."""
+        names = {arm.name: arm for arm in reversed(self.arms)}
+        return names.get("uniform", self.arms[0])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.setting.data.classes.names
+
+    @property
+    def failures(self) -> list[Outcome]:
+        """What failed, or is not there."""
+        return [one for one in self.outcomes if one.evaluation is None]
+
+    @cached_property
+    def sees_labels(self) -> frozenset[str]:
+        """Names of the arms whose sampler sees the true labels."""
+        return frozenset(
+            one.case.arm.name for one in self.outcomes if one.case.config.sampler.name == "oracle"
+        )
+
+    @cached_property
+    def images(self) -> Array:
+        """(draws, N) the drawn images, the same for every point."""
+        return draw_images(len(self.setting.data.split(self.setting.split)))
+
+    @cached_property
+    def points(self) -> dict[Key, Point]:
+        """Every arm at every size of which a seed succeeded."""
+        found: dict[Key, Point] = {}
+        for number, arm in enumerate(self.arms):
+            for size in self.setting.sizes:
+                own = [one for one in self.outcomes if one.case.arm == arm and one.case.size == size]
+                there = [one for one in own if one.evaluation is not None]
+                if there:
+                    found[arm.name, size] = self._point(arm, size, there, number)
+        return found
+
+    @cached_property
+    def shares(self) -> Array:
+        """(K,) share of the pixels of each class in the split."""
+        pixels = self.setting.data.class_counts(self.setting.split).astype(np.float64)
+        return pixels / max(1.0, pixels.sum())
+
+    @cached_property
+    def by_frequency(self) -> list[int]:
+        """Ids of the classes that occur, the rarest first."""
+        return [k for k in np.argsort(self.shares, kind="stable").tolist() if self.shares[k] > 0]
+
+    def at(self, arm: Arm, size: Size) -> Point | None:
+        return self.points.get((arm.name, size))
+
+    def of(self, arm: Arm) -> list[Point]:
+        """The points of an arm, small sizes first."""
+        return [point for size in self.setting.sizes if (point := self.at(arm, size)) is not None]
+
+    def cost(self, one: Outcome, evaluation: Evaluation) -> Cost:
+        """Of an image: measured beside the others where that was done, else when the run was evaluated."""
+        measured = self.costs.of(one) if self.costs is not None else None
+        return evaluation.cost if measured is None else measured
+
+    def gain(self, point: Point, which: int = -1) -> Interval | None:
+        """Over the reference at the same size: of the mean IoU, or the IoU of class ``which``."""
+        other = self.at(self.reference, point.size)
+        return None if other is None or other is point else point.iou.gain(other.iou, which)
+
+    def resampled(self, point: Point, parts: Parts, seed: int = 1) -> Resampled:
+        """Any other ratios of a point with the same drawn images."""
+        return resample(stacked(point.evaluations, parts), self.images, seed)
+
+    def _point(self, arm: Arm, size: Size, there: Sequence[Outcome], number: int) -> Point:
+        found = tuple(one.evaluation for one in there if one.evaluation is not None)
+        parts = stacked(found, lambda record: iou_parts(record.confusion))
+        drawn = resample(parts, self.images, seed=1 + number * 1000 + self.setting.sizes.index(size))
+        cost = self.cost(there[0], found[0])
+        return Point(arm, size, found, tuple(one.case.seed for one in there), cost, drawn)
+
+
+def stacked(evaluations: Sequence[Evaluation], parts: Parts) -> Array:
+    """(S, N, 2, M) of S evaluations of the same N images.
+
+    Raises:
+        SaccadeError: when they are of other images, or in another order.
+    """
+    stems = [[record.stem for record in one.records] for one in evaluations]
+    if any(one != stems[0] for one in stems):
+        raise SaccadeError("the runs were evaluated on different images; evaluate them again")
+    rows = [[np.asarray(parts(record), np.float64) for record in one.records] for one in evaluations]
+    return np.array(rows)
+
+
+def trimap_parts(record: ImageRecord) -> Tensor:
+    """(2, n): right pixels and all, by width of the band."""
+    return record.trimap
+
+
+def boundary_parts(record: ImageRecord) -> Tensor:
+    """(2, K): pixels in both contours, and in either."""
+    return record.boundary
+
+
+KIND = "saccade comparison 1"
+
+
+def run_row(outcome: Outcome, compared: Comparison) -> dict[str, Any]:
+    """One run as names and values; None where it failed."""
+    case = outcome.case
+    row: dict[str, Any] = {
+        "sampler": case.arm.name, "size": named_size(case.size), "seed": case.seed,
+        "status": "failed" if outcome.evaluation is None else "done", "reason": outcome.failure,
+        "train_seconds": outcome.seconds,
+    }  # fmt: skip
+    if outcome.evaluation is None:
+        return row
+    found = outcome.evaluation
+    scores = found.to_json()
+    cost = compared.cost(outcome, found)
+    row |= {"miou": scores["miou"], "recovery_miou": scores["label_recovery"]["miou"]}
+    row |= {"boundary_iou": scores["boundary_iou"], **cost.to_json()}
+    for part, name in (("iou", "iou"), ("label_recovery", "recovery"), ("sampling_ratio", "sampling")):
+        values = scores[part]["iou"] if part == "label_recovery" else scores[part]
+        row |= {f"{name}_{label}": value for label, value in values.items()}
+    trimap = zip(found.widths, found.trimap_accuracy.tolist(), strict=True)
+    return row | {f"trimap_{width}": finite(value) for width, value in trimap}
+
+
+def point_row(point: Point, compared: Comparison) -> dict[str, Any]:
+    """An arm at a size: means, spreads, and gains over the reference with their intervals."""
+    scores = point.scores()
+    row: dict[str, Any] = {
+        "sampler": point.arm.name, "size": named_size(point.size), "seeds": list(point.seeds),
+        "cost": point.cost.to_json(), "miou": interval_json(point.iou.interval()),
+        "miou_by_seed": scores, "miou_deviation": statistics.stdev(scores) if len(scores) > 1 else None,
+        "miou_gain": interval_json(compared.gain(point), verdict=True),
+        "pixels_for_equal_miou": interval_json(equal_quality(compared, point)),
+        "classes": {},
+    }  # fmt: skip
+    for k, name in enumerate(compared.classes):
+        row["classes"][name] = {
+            "share": compared.shares[k],
+            "iou": interval_json(point.iou.interval(k)),
+            "iou_by_seed": point.scores(k),
+            "gain": interval_json(compared.gain(point, k), verdict=True),
+            "pixels_for_equal_iou": interval_json(equal_quality(compared, point, k)),
+        }
+    return row
+
+
+def to_json(compared: Comparison) -> dict[str, Any]:
+    """The whole comparison, numbers or None."""
+    setting = compared.setting
+    return {
+        "kind": KIND,
+        **setting_json(setting),
+        "arms": {arm.name: list(arm.options) for arm in compared.arms},
+        "reference": compared.reference.name,
+        "summary": [point_row(point, compared) for point in compared.points.values()],
+        "runs": [run_row(one, compared) for one in compared.outcomes],
+        "costs": compared.costs.to_json() if compared.costs else None,
+    }
+
+
+def setting_json(setting: Setting) -> dict[str, Any]:
+    """What was looked at, and with which options."""
+    return {
+        "data": str(setting.data.path.resolve()),
+        "split": setting.split,
+        "images": len(setting.data.split(setting.split)),
+        "options": list(setting.options),
+    }
+
+
+def to_csv(compared: Comparison) -> str:
+    """A row a run, those that failed with their reason."""
+    rows = [run_row(one, compared) for one in compared.outcomes]
+    columns: dict[str, None] = {}
+    for row in sorted(rows, key=len, reverse=True):
+        columns |= dict.fromkeys(row)
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def interval_json(found: Interval | None, *, verdict: bool = False) -> dict[str, Any] | None:
+    """Value and range; infinity is written as a text, since JSON has none."""
+    if found is None or math.isnan(found.value):
+        return None
+    plain = {"value": found.value, "low": found.low, "high": found.high}
+    named = {key: "inf" if math.isinf(x) else finite(x) for key, x in plain.items()}
+    return {**named, "verdict": found.verdict} if verdict else named

@@ -1,0 +1,370 @@
+"""A comparison from its configuration to its results: what is there is used, what is missing is trained."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from saccade.data import SampleCache
+from saccade.errors import FileProblem, SaccadeError, UsageError
+from saccade.evaluation.evaluate import evaluate
+from saccade.evaluation.results import Evaluation, load_evaluation, save_evaluation
+from saccade.lab.costs import Costs, measure_costs
+from saccade.lab.methods import Arm, Case, Outcome, Setting
+from saccade.lab.results import Comparison
+from saccade.lab.state import (
+    FAILED,
+    FAILURE,
+    FINISHED,
+    MISSING,
+    OTHER,
+    PARTIAL,
+    State,
+    can_go_on,
+    read_costs,
+    run_root,
+    state_of,
+    training_seconds,
+    write_failure,
+)
+from saccade.runtime.files import writing
+from saccade.training import load_run, train
+from saccade.training.distributed import torch_device
+from saccade.training.loop import Interrupted
+from saccade.training.run_folder import METRICS, open_config, read_metrics
+
+Tell = Callable[[float, str], None]
+"""Called with the share of a case that is done, in [0, 1], and a line about it."""
+TRAINING = 0.9
+"""The share of a case's work that is its training; the rest is its evaluation."""
+
+
+def do_case(setting: Setting, case: Case, root: Path, tell: Tell, *, anew: bool = False) -> None:
+    """Trains and evaluates what is not there yet; a failure is kept at ``root`` and does not leave here.
+
+    Args:
+        setting: what all cases share.
+        case: to be done.
+        root: its run folder.
+        tell: hears of the progress.
+        anew: whether to throw away what is there.
+
+    Raises:
+        Interrupted: after Ctrl-C; what was done is kept.
+    """
+    try:
+        with writing(root):
+            if anew and root.is_dir():
+                shutil.rmtree(root)
+            (root / FAILURE).unlink(missing_ok=True)
+        if state_of(case, root, setting.data).kind != FINISHED:
+            _train(setting, case, root, tell)
+        if stored_evaluation(setting, root) is None:
+            _evaluate(setting, root, tell)
+        tell(1.0, "done")
+    except (Interrupted, KeyboardInterrupt):
+        raise
+    except SaccadeError as error:
+        write_failure(root, str(error))
+    except Exception as error:
+        write_failure(root, f"{type(error).__name__}: {error}")
+
+
+def outcome_of(setting: Setting, case: Case, root: Path) -> Outcome:
+    """What is there of a case, without doing anything."""
+    state = state_of(case, root, setting.data)
+    found = stored_evaluation(setting, root) if state.kind == FINISHED else None
+    if found is not None:
+        return Outcome(case, root, found, seconds=training_seconds(root))
+    reason = {FINISHED: "not evaluated yet"}.get(state.kind, f"{state.kind}: {state.reason}".rstrip(": "))
+    return Outcome(case, root, failure=state.reason if state.kind == "failed" else reason)
+
+
+def evaluation_file(root: Path, split: str) -> Path:
+    """Where ``saccade evaluate`` keeps the counts of a split too."""
+    return root / f"evaluation_{split}.json"
+
+
+def stored_evaluation(setting: Setting, root: Path) -> Evaluation | None:
+    """The counts of a run on the images of the setting; None where there are none, or of others.
+
+    Masks are told apart by the pixels of each class in each image.
+    """
+    file = evaluation_file(root, setting.split)
+    if not file.is_file():
+        return None
+    try:
+        found = load_evaluation(file)
+    except FileProblem:
+        return None
+    there = [(record.stem, tuple(record.confusion.sum(1).tolist())) for record in found.records]
+    data = setting.data
+    here = [(item.stem, tuple(data.facts[item.stem].counts)) for item in data.split(setting.split)]
+    return found if there == here else None
+
+
+def _train(setting: Setting, case: Case, root: Path, tell: Tell) -> None:
+    def on_epoch(done: int, of: int, scores: dict[str, float]) -> None:
+        note = f"val mIoU {scores['val_miou']:.4f}" if "val_miou" in scores else f"epoch {done} of {of}"
+        tell(TRAINING * done / of, note)
+
+    goes_on = can_go_on(root)
+    before = len(read_metrics(root / METRICS)) if goes_on else 0
+    tell(TRAINING * before / case.config.all_epochs, f"goes on after epoch {before}" if before else "started")
+    config = open_config(root)[0] if goes_on else case.config
+    train(
+        setting.data, root, config, cache=setting.cache, resume=goes_on, overwrite=not goes_on,
+        device=setting.device, on_epoch=on_epoch,
+    )  # fmt: skip
+
+
+def _evaluate(setting: Setting, root: Path, tell: Tell) -> None:
+    images = len(setting.data.split(setting.split))
+    tell(TRAINING, "evaluating")
+    found = evaluate(
+        load_run(root).segmenter, setting.samples(), setting.data.classes,
+        device=torch_device(setting.device),
+        progress=lambda done: tell(TRAINING + (1 - TRAINING) * done / images, f"image {done} of {images}"),
+    )  # fmt: skip
+    with writing(root):
+        save_evaluation(found, evaluation_file(root, setting.split))
+
+
+OnProgress = Callable[[Case, float, str], None]
+PATIENCE = 20.0
+"""Seconds that processes have to end after Ctrl-C."""
+
+
+@dataclass(frozen=True)
+class Errand:
+    """A case to be done.
+
+    Attributes:
+        case: what.
+        root: its run folder.
+        anew: whether to throw away what is there.
+    """
+
+    case: Case
+    root: Path
+    anew: bool = False
+
+
+def run_all(setting: Setting, errands: Sequence[Errand], on_progress: OnProgress, *, jobs: int = 1) -> None:
+    """Does all errands; one that fails leaves its reason in its folder, and the others go on.
+
+    Args:
+        setting: what they share. With ``jobs`` > 1 each process has a cache of its own, of its part of the
+            memory, and its part of the threads; GPUs are dealt out in turn.
+        errands: in the order in which they are begun.
+        on_progress: hears of each: the share done, and a line.
+        jobs: processes side by side.
+
+    Raises:
+        Interrupted, KeyboardInterrupt: after Ctrl-C; what was done is kept.
+    """
+    jobs = min(jobs, len(errands))
+    if jobs <= 1:
+        for errand in errands:
+            _do(setting, errand, on_progress)
+        return
+    _Pool(setting, list(errands), on_progress, jobs).run()
+
+
+def _do(setting: Setting, errand: Errand, on_progress: OnProgress) -> None:
+    def tell(share: float, line: str) -> None:
+        on_progress(errand.case, share, line)
+
+    do_case(setting, errand.case, errand.root, tell, anew=errand.anew)
+
+
+@dataclass
+class _Pool:
+    """Processes that each do one errand at a time."""
+
+    setting: Setting
+    waiting: list[Errand]
+    on_progress: OnProgress
+    jobs: int
+    workers: dict[Connection, _Worker] = field(default_factory=dict)
+
+    def run(self) -> None:
+        try:
+            for number in range(self.jobs):
+                self._start(number)
+            while self.workers:
+                for ready in wait(list(self.workers)):
+                    self._hear(self.workers[ready])  # type: ignore[index]
+        finally:
+            self._end()
+
+    def _start(self, number: int) -> None:
+        ours, theirs = multiprocessing.Pipe()
+        told = (theirs, *_share(self.setting, number, self.jobs))
+        process = multiprocessing.get_context("spawn").Process(target=_work, args=told, daemon=True)
+        process.start()
+        theirs.close()
+        worker = _Worker(number, process, ours)
+        self.workers[ours] = worker
+        self._next(worker)
+
+    def _next(self, worker: _Worker) -> None:
+        worker.errand = self.waiting.pop(0) if self.waiting else None
+        worker.line.send(worker.errand)
+        if worker.errand is None:
+            del self.workers[worker.line]
+
+    def _hear(self, worker: _Worker) -> None:
+        assert worker.errand is not None
+        try:
+            said = worker.line.recv()
+        except (EOFError, OSError):
+            self._bury(worker)
+            return
+        if said is None:
+            self._next(worker)
+        else:
+            self.on_progress(worker.errand.case, *said)
+
+    def _bury(self, worker: _Worker) -> None:
+        """A process that was killed, often for its memory, costs one run; another takes its place."""
+        worker.process.join()
+        del self.workers[worker.line]
+        code = worker.process.exitcode or 0
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        assert worker.errand is not None
+        write_failure(
+            worker.errand.root, f"its process ended early ({how}); if memory is short, lower --jobs"
+        )
+        if self.waiting:
+            self._start(worker.number)
+
+    def _end(self) -> None:
+        for worker in self.workers.values():
+            worker.process.join(PATIENCE)
+            worker.process.terminate()
+
+
+@dataclass
+class _Worker:
+    number: int
+    process: Any
+    line: Connection
+    errand: Errand | None = None
+
+
+def _share(setting: Setting, number: int, jobs: int) -> tuple[dict[str, Any], int, int]:
+    """The setting of one process without its cache, the bytes of its cache, and its threads."""
+    plain = {part.name: getattr(setting, part.name) for part in fields(setting) if part.name != "cache"}
+    if setting.device in ("auto", "cuda") and torch.cuda.is_available():
+        plain["device"] = f"cuda:{number % torch.cuda.device_count()}"
+    return plain, setting.cache.limit_bytes // jobs, max(1, torch.get_num_threads() // jobs)
+
+
+def _work(line: Connection, plain: dict[str, Any], cache_bytes: int, threads: int) -> None:
+    torch.set_num_threads(threads)
+    setting = Setting(**plain, cache=SampleCache(cache_bytes))
+    try:
+        while (errand := line.recv()) is not None:
+            _do(setting, errand, lambda _, share, note: line.send((share, note)))
+            line.send(None)
+    except (SaccadeError, KeyboardInterrupt, EOFError, BrokenPipeError):
+        return
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is there, and what is to be done.
+
+    Attributes:
+        states: of every case, in order.
+        errands: to be run.
+        kept_failures: cases that failed before and are not tried again.
+    """
+
+    states: dict[str, State]
+    errands: tuple[Errand, ...]
+    kept_failures: tuple[Case, ...]
+
+    @property
+    def to_train(self) -> list[Case]:
+        """Cases whose training is not over."""
+        return [one.case for one in self.errands if one.anew or self.states[one.case.name].kind != FINISHED]
+
+
+def plan(
+    setting: Setting, cases: Sequence[Case], out: Path, *, resume: bool = False, overwrite: bool = False
+) -> Plan:
+    """Looks at every run folder.
+
+    Args:
+        setting: of the comparison.
+        cases: that it needs.
+        out: its folder.
+        resume: go on with what is unfinished, and try again what failed.
+        overwrite: train every run anew.
+
+    Raises:
+        UsageError: for an unfinished run, when neither ``resume`` nor ``overwrite`` says what to do.
+        SaccadeError: for run folders of other options or data, with the reason of each.
+    """
+    states = {case.name: state_of(case, run_root(out, case), setting.data) for case in cases}
+    if overwrite:
+        return Plan(states, tuple(Errand(case, run_root(out, case), True) for case in cases), ())
+    _refuse_others(states, out)
+    partial = [name for name, state in states.items() if state.kind == PARTIAL]
+    if partial and not resume:
+        raise UsageError(f"{out}: {_list(partial)} not finished; use --resume to go on, or --overwrite")
+    todo, failed = [], []
+    for case in cases:
+        kind, root = states[case.name].kind, run_root(out, case)
+        if kind == FAILED and not resume:
+            failed.append(case)
+        elif kind in (MISSING, PARTIAL, FAILED) or stored_evaluation(setting, root) is None:
+            todo.append(Errand(case, root))
+    return Plan(states, tuple(todo), tuple(failed))
+
+
+def collect(
+    setting: Setting,
+    arms: Sequence[Arm],
+    cases: Sequence[Case],
+    out: Path,
+    *,
+    name: str,
+    on_measured: Callable[[], object],
+) -> Comparison:
+    """What came out, with the costs measured side by side; those of an earlier table where they fit.
+
+    Raises:
+        SaccadeError: when no run succeeded.
+    """
+    outcomes = tuple(outcome_of(setting, case, run_root(out, case)) for case in cases)
+    if not any(one.evaluation for one in outcomes):
+        first = f": {outcomes[0].case.name}: {outcomes[0].failure}" if outcomes else ""
+        raise SaccadeError(f"{out}: no run succeeded{first}")
+    costs = Costs.from_json(read_costs(out, name))
+    if costs is None or not costs.fit(setting, outcomes):
+        costs = measure_costs(setting, outcomes, on_measured)
+    return Comparison(setting, tuple(arms), outcomes, costs)
+
+
+def _refuse_others(states: dict[str, State], out: Path) -> None:
+    others = [f"{name}: {state.reason}" for name, state in states.items() if state.kind == OTHER]
+    if others:
+        way_out = "choose another OUT, give the options of these runs, or --overwrite them"
+        lines = "\n".join(f"  {line}" for line in others)
+        raise SaccadeError(f"{out} holds runs that are not what was asked for; {way_out}:\n{lines}")
+
+
+def _list(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return f"{shown} {'is' if len(names) == 1 else 'are'}"

@@ -1,0 +1,355 @@
+"""Studies of foveation (arXiv 2020): each field of view, maps beside the gold standard, strides."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from saccade.data import ClassTable
+from saccade.data.cache import Sample
+from saccade.errors import InvalidInput
+from saccade.lab.methods import Arm, Outcome, Setting, named_size
+from saccade.lab.studies.study import Block, Cell, Chart, Curve, Study, Table, compared, gain_text
+from saccade.metrics import confusion_matrix, miou
+from saccade.samplers import FoveationSampler
+from saccade.samplers.foveation_lattice import centres_of, overview_size
+from saccade.segmenter import Segmenter, evaluating
+from saccade.training import load_run
+from saccade.training.foveation import default_bank
+
+FOVEATION = ("sampler.name=foveation",)
+
+
+def bank_of(setting: Setting) -> tuple[int, ...]:
+    """The setting's bank, or the default one of its smallest patch."""
+    given = setting.base.foveation.bank
+    return given or default_bank(setting.sizes[0], list(setting.data.sizes("train")))
+
+
+def overview_of(setting: Setting) -> tuple[str, ...]:
+    """The setting's overview, or where that leaves gaps between patches, one of two pixels in each."""
+    most = max(1, min(min(size) for size in setting.sizes) // 2)
+    return () if setting.base.foveation.shrink <= most else (f"foveation.shrink={most}",)
+
+
+def arms_of_fields(setting: Setting) -> Sequence[Arm]:
+    """The baselines and estimators of arXiv 2020, Table 2, but for the ensemble, which needs other runs."""
+    bank = bank_of(setting)
+    shared = (*FOVEATION, f"foveation.bank={list(bank)}", *overview_of(setting))
+    fixed = [
+        Arm(f"fixed{n}", (*shared, "foveation.estimator=fixed", f"foveation.field={n}"))
+        for n in range(len(bank))
+    ]
+    others = ("random", "average", "mean", "mode", "gumbel")
+    return [*fixed, *(Arm(name, (*shared, f"foveation.estimator={name}")) for name in others)]
+
+
+def measure_of_fields(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+    """What choosing or blending gains over the best field of view alone, which differs from the first."""
+    found = compared(setting, outcomes)
+    rows: list[list[Cell]] = []
+    for size in setting.sizes:
+        points = [point for arm in found.arms if (point := found.at(arm, size)) is not None]
+        alone = [point for point in points if point.arm.name.startswith("fixed")]
+        if not alone:
+            continue
+        best = max(alone, key=lambda point: float(point.iou.values[-1]))
+        rows += [
+            [f"{point.arm.name}, {named_size(size)}", float(point.iou.values[-1]), best.arm.name,
+             gain_text(point.iou.gain(best.iou))]
+            for point in points if point not in alone
+        ]  # fmt: skip
+    head = ("way, size of the patch", "mIoU", "best field alone", "gain over it, points")
+    note = "The best field was chosen on the same images, which favours it a little."
+    return [Table("Does it beat the best field of view alone?", head, rows, note)] if rows else []
+
+
+def field_arms(setting: Setting) -> Sequence[Arm]:
+    """A network for each field of view alone, which predicts all of what it sees (arXiv 2020, 3.1)."""
+    return [
+        Arm(
+            f"width-{width}",
+            (*FOVEATION, f"foveation.bank=[{width}]", "foveation.estimator=fixed", *overview_of(setting)),
+            float(width),
+        )
+        for width in bank_of(setting)
+    ]
+
+
+TABLE = Study(
+    name="foveation",
+    title="Foveation",
+    question="Does choosing or blending fields of view, place by place, beat each of them alone?",
+    source="arXiv 2020, Table 2",
+    arms=arms_of_fields,
+    measure=measure_of_fields,
+)
+
+FIELDS = Study(
+    name="fields-of-view",
+    title="Field of view against resolution",
+    question="At a fixed number of pixels a patch, how wide should it look, class by class?",
+    source="arXiv 2020, 3.1 and Fig. 2; MICCAI 2020, 2.1",
+    arms=field_arms,
+    value_name="width of the field of view, pixels",
+    log_value=True,
+)
+
+
+Map = NDArray[np.float32]
+"""(h, w) of an overview: 0 the smallest field of view, 1 the widest."""
+
+
+@dataclass(frozen=True)
+class MapComparison:
+    """How near the learned fields of view are to those that served best.
+
+    Attributes:
+        mse: for each run, the mean squared error of its map to the gold standard, one an image.
+        mse_best: the same to the map of the best field at each place, which is less even.
+        stems: of the images.
+    """
+
+    mse: Mapping[str, Sequence[float]]
+    mse_best: Mapping[str, Sequence[float]]
+    stems: Sequence[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Means and standard deviations over the images, and each image's."""
+        return {
+            "mse": {name: _spread(values) for name, values in self.mse.items()},
+            "mse_best": {name: _spread(values) for name, values in self.mse_best.items()},
+            "by_image": {name: list(values) for name, values in self.mse.items()},
+            "stems": list(self.stems),
+        }
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {
+        "mean": statistics.mean(values),
+        "deviation": statistics.stdev(values) if len(values) > 1 else 0.0,
+    }
+
+
+def compare_maps(
+    fixed: Sequence[Segmenter], learned: Mapping[str, Segmenter], samples: Iterable[Sample], classes: int
+) -> MapComparison:
+    """Squared errors of the foveation maps of ``learned`` to what the ``fixed`` baselines say.
+
+    Args:
+        fixed: the fixed baselines in the order of the bank.
+        learned: runs with a foveation net of the same bank, by name.
+        samples: labelled images.
+        classes: K.
+
+    Raises:
+        InvalidInput: without images.
+    """
+    mse: dict[str, list[float]] = {name: [] for name in learned}
+    best: dict[str, list[float]] = {name: [] for name in learned}
+    stems = []
+    for sample in samples:
+        gold, nearest = gold_standard(fixed, sample, classes)
+        stems.append(sample.stem)
+        for name, segmenter in learned.items():
+            found = foveation_map(segmenter, sample)
+            mse[name].append(float(np.square(found - gold).mean()))
+            best[name].append(float(np.square(found - nearest).mean()))
+    if not stems:
+        raise InvalidInput("images", "at least one", "none")
+    return MapComparison(mse, best, stems)
+
+
+@torch.no_grad()
+def foveation_map(segmenter: Segmenter, sample: Sample) -> Map:
+    """The expected field of view at every pixel of the overview, 0 the smallest, 1 the widest."""
+    sampler = segmenter.sampler
+    assert isinstance(sampler, FoveationSampler)
+    with evaluating(segmenter):
+        found = segmenter.foveate(sample.pyramid).found
+    if found.probabilities is None:
+        expected = (found.weights @ _normal(sampler.bank)).view(found.lattice.shape)
+        size = found.lattice.overview
+        return F.interpolate(expected[None, None], size, mode="nearest")[0, 0].numpy()
+    return torch.einsum("dhw,d->hw", found.probabilities[0], _normal(sampler.bank)).numpy()
+
+
+def gold_standard(fixed: Sequence[Segmenter], sample: Sample, classes: int) -> tuple[Map, Map]:
+    """What the fixed baselines say of an image: the fields of view weighed by the local mIoU of each, and
+    that of the best one (of equal ones the smallest), both 0 to 1.
+
+    The local mIoU is that of the labels in the smallest field of view around a place, over the classes there.
+    """
+    sampler = fixed[0].sampler
+    assert isinstance(sampler, FoveationSampler)
+    scores = []
+    for segmenter in fixed:
+        predicted = segmenter.predict(sample.pyramid).view(sample.labels.shape)
+        scores.append(local_miou(predicted[0], sample.labels[0], classes, sampler))
+    quality = torch.stack(scores)
+    normal = _normal(sampler.bank)
+    total = quality.sum(0)
+    even = torch.full_like(total, float(normal.mean()))
+    weighed = torch.einsum("dhw,d->hw", quality, normal) / total.clamp_min(1e-12)
+    return torch.where(total > 0, weighed, even).numpy(), normal[quality.argmax(0)].numpy()
+
+
+def local_miou(predicted: Tensor, truth: Tensor, classes: int, sampler: FoveationSampler) -> Tensor:
+    """(h, w) float32 mIoU of labels (H, W) in the smallest field of view around each overview pixel."""
+    size = truth.shape[0], truth.shape[1]
+    counted = truth != 255
+    windows = [_window(axis, size, sampler) for axis in (0, 1)]
+    total, present = torch.zeros(overview_size(size, sampler.shrink)), torch.zeros(1)
+    for k in range(classes):
+        said, true = (predicted == k) & counted, truth == k
+        union = _boxes(said | true, windows)
+        total = total + torch.where(union > 0, _boxes(said & true, windows) / union.clamp_min(1), 0.0)
+        present = present + (union > 0)
+    return total / present.clamp_min(1)
+
+
+def _window(axis: int, size: tuple[int, int], sampler: FoveationSampler) -> tuple[Tensor, Tensor]:
+    """First pixel, and the one after the last, of the smallest field around each overview pixel."""
+    count = overview_size(size, sampler.shrink)[axis]
+    middle, half = centres_of(np.arange(count), count, size[axis]), sampler.fields[0][axis] / 2
+    low = np.ceil(middle - half).clip(0, size[axis] - 1)
+    high = np.floor(middle + half).clip(0, size[axis] - 1) + 1
+    return torch.from_numpy(low).long(), torch.from_numpy(high).long()
+
+
+def _boxes(marked: Tensor, windows: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """How many pixels of (H, W) are marked in each window."""
+    counts = marked.to(torch.int32).cumsum(0, dtype=torch.int32).cumsum(1, dtype=torch.int32)
+    summed = F.pad(counts, (1, 0, 1, 0))
+    (top, bottom), (left, right) = windows
+    rows = summed[bottom] - summed[top]
+    return (rows[:, right] - rows[:, left]).float()
+
+
+def _normal(bank: Sequence[float]) -> Tensor:
+    """(D,) widths brought to 0 for the smallest and 1 for the widest; 0 for a single one."""
+    widths = torch.tensor(bank, dtype=torch.float32)
+    return (widths - widths[0]) / (widths[-1] - widths[0]).clamp_min(1e-12)
+
+
+@dataclass(frozen=True)
+class StrideScore:
+    """A run, predicted with one stride.
+
+    Attributes:
+        stride: in pixels of the overview.
+        miou: at full resolution, counts pooled over the images.
+        locations: of an image, the mean over the images.
+        seconds: an image.
+    """
+
+    stride: int
+    miou: float
+    locations: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class StrideScores:
+    """A run at several strides, as Table B.5.1; strides that would leave gaps are not among them."""
+
+    scores: Sequence[StrideScore]
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [asdict(one) for one in self.scores]
+
+
+def stride_study(
+    segmenter: Segmenter, samples: Iterable[Sample], classes: ClassTable, strides: Sequence[int]
+) -> StrideScores:
+    """Predicts the images with each stride and scores them.
+
+    Args:
+        segmenter: with a foveation sampler; its own stride is afterwards as it was.
+        samples: labelled images.
+        classes: of the labels.
+        strides: in pixels of the overview.
+
+    Raises:
+        InvalidInput: without images.
+    """
+    counts = {stride: torch.zeros(len(classes), len(classes), dtype=torch.int64) for stride in strides}
+    seconds, locations = dict.fromkeys(strides, 0.0), dict.fromkeys(strides, 0)
+    images = 0
+    for sample in samples:
+        images += 1
+        for stride in list(counts):
+            with strided(segmenter, stride) as sampler:
+                try:
+                    rows, columns = sampler.lattice(sample.size).shape
+                except InvalidInput:
+                    del counts[stride]
+                    continue
+                start = time.perf_counter()
+                predicted = segmenter.predict(sample.pyramid).view(sample.labels.shape)
+            seconds[stride] += time.perf_counter() - start
+            locations[stride] += rows * columns
+            counts[stride] += confusion_matrix(predicted, sample.labels, len(classes), 255)
+    if not images:
+        raise InvalidInput("images", "at least one", "none")
+    return StrideScores([
+        StrideScore(stride, miou(found), locations[stride] / images, seconds[stride] / images)
+        for stride, found in counts.items()
+    ])  # fmt: skip
+
+
+@contextmanager
+def strided(segmenter: Segmenter, stride: int) -> Iterator[FoveationSampler]:
+    """The sampler with another stride inside."""
+    sampler = segmenter.sampler
+    assert isinstance(sampler, FoveationSampler)
+    own, sampler.stride = sampler.stride, stride
+    try:
+        yield sampler
+    finally:
+        sampler.stride = own
+
+
+STRIDES = (2, 4, 8, 16, 32)
+
+
+def measure_of_stride(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+    """Each trained arm at its own stride and the others, and the seconds that each takes."""
+    rows: list[list[Cell]] = []
+    curves = []
+    for outcome in outcomes:
+        if outcome.evaluation is None:
+            continue
+        segmenter = load_run(outcome.folder).segmenter
+        assert isinstance(segmenter.sampler, FoveationSampler)
+        strides = sorted({*STRIDES, segmenter.sampler.stride})
+        found = stride_study(segmenter, setting.samples(), setting.data.classes, strides).scores
+        rows += [[outcome.case.name, one.stride, one.miou, one.locations, one.seconds] for one in found]
+        curves.append(Curve(outcome.case.name, [one.stride for one in found], [one.miou for one in found]))
+    head = ("run", "stride", "mIoU", "locations an image", "seconds an image")
+    return [
+        Chart("mIoU over the stride", "stride, pixels of the overview", "mIoU", curves[:8], log_x=True),
+        Table("Sensitivity to the stride of a prediction", head, rows, "Strides with gaps are left out."),
+    ]
+
+
+FOVEATION_STRIDE = Study(
+    name="foveation-stride",
+    title="The stride of a foveated prediction",
+    question="How closely must the locations lie at which an image is looked at?",
+    source="arXiv 2020, B.5",
+    arms=lambda setting: [
+        one for one in arms_of_fields(setting) if one.name in ("fixed0", "mean", "mode", "gumbel")
+    ],
+    measure=measure_of_stride,
+)

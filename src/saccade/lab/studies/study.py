@@ -1,0 +1,189 @@
+"""What a study is: a question of the papers, the methods that answer it, and what it hands to the page.
+
+Arms have the names that they have in every comparison, so that runs are shared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from saccade.data.cache import Sample
+from saccade.lab.methods import Arm, Outcome, Setting, Size
+from saccade.lab.results import Comparison, setting_json, to_json
+from saccade.metrics.bootstrap import Interval, Resampled, draw_images, iou_parts, resample
+from saccade.training.config import SAMPLERS
+
+Cell = str | float | int | None
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph, perhaps with a heading."""
+
+    text: str
+    heading: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells; the first cell heads its row. Numbers are written with three digits, None as a dash.
+
+    Attributes:
+        caption: the line above.
+        head: names of the columns.
+        rows: as many cells each: texts, numbers or None.
+        note: the line below.
+    """
+
+    caption: str
+    head: tuple[str, ...]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a chart; None where there is no value.
+
+    Attributes:
+        name: at its end.
+        x, y: equally many.
+        low, high: the spread about each y, or nothing.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float | None]
+    low: Sequence[float | None] = ()
+    high: Sequence[float | None] = ()
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Lines over one axis; doubling steps of x are equally wide where ``log_x``."""
+
+    title: str
+    x_label: str
+    y_label: str
+    curves: Sequence[Curve] = field(default_factory=tuple)
+    log_x: bool = False
+    y_range: tuple[float, float] | None = None
+
+
+Block = Text | Table | Chart
+
+
+def to_plain(block: Block) -> dict[str, Any]:
+    """A block as JSON has it: its kind, its parts, and None for what is no number."""
+    return {"kind": type(block).__name__.lower(), **_plain(asdict(block))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+KIND = "saccade study 1"
+Arms = Callable[[Setting], Sequence[Arm]]
+Measure = Callable[[Setting, Sequence[Outcome]], Sequence[Block]]
+
+
+def no_arms(setting: Setting) -> Sequence[Arm]:
+    """For a study that trains nothing."""
+    return ()
+
+
+def no_measure(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+    """For a study whose arms say it all."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question, and how it is answered.
+
+    Every arm is trained at every size and seed of the setting and evaluated; the page compares each with the
+    first, with bootstrap intervals, and draws the scores over :attr:`Arm.value` where arms have one. What a
+    study finds besides, it says in the blocks of ``measure``; :meth:`Setting.samples` hands it the images,
+    and :func:`saccade.training.load_run` of an :attr:`Outcome.folder` a trained segmenter.
+
+    Attributes:
+        name: on the command line.
+        title: of its page.
+        question: one sentence.
+        source: the paper and section it is from.
+        arms: of a setting; the first is what the others are compared with.
+        measure: blocks for the page, from the setting and the outcomes of the arms.
+        sizes: where none are asked for; default those of every comparison.
+        value_name: what :attr:`Arm.value` is.
+        log_value: whether doubling steps of it are equally wide.
+    """
+
+    name: str
+    title: str
+    question: str
+    source: str
+    arms: Arms = no_arms
+    measure: Measure = no_measure
+    sizes: Callable[[Setting], Sequence[Size]] | None = None
+    value_name: str = ""
+    log_value: bool = False
+
+    @property
+    def trains(self) -> bool:
+        """Whether networks are trained for it, so that seeds and network matter."""
+        return self.arms is not no_arms
+
+
+def study_json(
+    setting: Setting, study: Study, blocks: Sequence[Block], compared: Comparison | None
+) -> dict[str, Any]:
+    """What a study found, numbers or None: the comparison of its arms, where it has some, and its blocks."""
+    found = setting_json(setting) if compared is None else to_json(compared)
+    asked = {"kind": KIND, "study": study.name, "question": study.question, "source": study.source}
+    return {**found, **asked, "blocks": [to_plain(block) for block in blocks]}
+
+
+Counts = Callable[[Sample], Sequence[Tensor]]
+"""Of an image, confusion matrices (K, K), one for each way that is compared."""
+
+UNIFORM = Arm("uniform", ("sampler.name=uniform",))
+DEFORMATION = Arm("deformation", ("sampler.name=deformation",))
+DOWNSAMPLERS = tuple(name for name in ("uniform", "oracle", "boundary", "deformation") if name in SAMPLERS)
+"""Samplers of one view an image."""
+
+
+def compared(setting: Setting, outcomes: Sequence[Outcome]) -> Comparison:
+    """The outcomes of a study's arms as a comparison, for gains between any two of them."""
+    arms = tuple(dict.fromkeys(one.case.arm for one in outcomes))
+    return Comparison(setting, arms, tuple(outcomes))
+
+
+def scored(setting: Setting, confusion: Counts) -> list[Resampled]:
+    """IoUs from confusion matrices of single images, resampled: one for each that ``confusion`` gives.
+
+    Args:
+        setting: whose images are visited once.
+        confusion: counts an image.
+    """
+    rows = [[iou_parts(one) for one in confusion(sample)] for sample in setting.samples()]
+    ways = np.array(rows).swapaxes(0, 1)[:, None]
+    images = draw_images(len(rows))
+    return [resample(parts, images) for parts in ways]
+
+
+def gain_text(found: Interval) -> str:
+    """``+3.1 [2.5, 3.7], win``."""
+    low, high = 100 * found.low, 100 * found.high
+    return f"{100 * found.value:+.1f} [{low:.1f}, {high:.1f}], {found.verdict}"

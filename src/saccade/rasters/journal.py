@@ -1,0 +1,276 @@
+"""Tiles of an output and of its coarser levels, compressed, in a journal that survives a killed program."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import imagecodecs
+import numpy as np
+
+from saccade.errors import FileProblem
+from saccade.rasters.output import Kind, Output
+from saccade.runtime.files import lock
+from saccade.runtime.kernels import kernel
+
+
+def halve(pixels: np.ndarray, kind: Kind) -> np.ndarray:
+    """(h, w) to (ceil(h / 2), ceil(w / 2)); an odd last row or column stands for itself twice."""
+    if any(side % 2 for side in pixels.shape):
+        pixels = np.pad(pixels, [(0, side % 2) for side in pixels.shape], mode="edge")
+    if kind == "labels":
+        out = np.empty((pixels.shape[0] // 2, pixels.shape[1] // 2), pixels.dtype)
+        _most_frequent(np.ascontiguousarray(pixels), out)
+        return out
+    mean = pixels.reshape(pixels.shape[0] // 2, 2, -1, 2).mean((1, 3), dtype=np.float32)
+    return (np.rint(mean) if pixels.dtype.kind in "ui" else mean).astype(pixels.dtype)
+
+
+@kernel
+def _most_frequent(pixels, out):
+    """Of each 2 x 2 block the value that occurs most; of equally frequent ones the first in reading order."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            a, b = pixels[2 * i, 2 * j], pixels[2 * i, 2 * j + 1]
+            c, d = pixels[2 * i + 1, 2 * j], pixels[2 * i + 1, 2 * j + 1]
+            best = a
+            if a != b and a != c and a != d:
+                if b in (c, d):
+                    best = b
+                elif c == d:
+                    best = c
+            out[i, j] = best
+
+
+class Spool:
+    """``folder`` holds about.json (what is being written), tiles (their bytes), journal (their lengths).
+
+    Raises:
+        FileProblem: another program writes it, or ``resume`` meets a spool of something else.
+    """
+
+    def __init__(self, folder: Path, about: dict[str, Any], per_row: int, *, resume: bool = False) -> None:
+        self.folder, self.per_row = folder, per_row
+        self.rows: list[list[tuple[int, int]]] = []
+        folder.mkdir(exist_ok=True)
+        self._tiles = _open(folder / "tiles")
+        self._journal = _open(folder / "journal")
+        try:
+            self._begin(about, resume)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, about: dict[str, Any], resume: bool) -> None:
+        lock(self._tiles, self.folder, "an output that no other program writes")
+        text = json.dumps(about, sort_keys=True)
+        card = self.folder / "about.json"
+        if resume and card.exists():
+            if card.read_text() != text:
+                fix = "use the same options, or leave --resume out to start again"
+                raise FileProblem(self.folder, "a run with the same options to resume", "other options", fix)
+            self._recover()
+        self.cut(len(self.rows))
+        card.write_text(text)
+
+    def _recover(self) -> None:
+        """Take the rows whose journal entry is whole and whose tiles are there."""
+        length = os.fstat(self._tiles.fileno()).st_size
+        record = struct.Struct(f"<{self.per_row}QI")
+        at, journal = 0, self._journal.read()
+        for start in range(0, len(journal) - record.size + 1, record.size):
+            *lengths, check = record.unpack_from(journal, start)
+            if check != zlib.crc32(journal[start : start + record.size - 4]) or at + sum(lengths) > length:
+                break
+            self.rows.append(_places(at, lengths))
+            at += sum(lengths)
+
+    def append(self, tiles: Sequence[bytes]) -> None:
+        """One more row of tiles, safe on the disk when this returns."""
+        start = self._end()
+        lengths = [len(tile) for tile in tiles]
+        entry = struct.pack(f"<{self.per_row}Q", *lengths)
+        self._tiles.seek(start)
+        self._tiles.writelines(tiles)
+        _flush(self._tiles)
+        self._journal.seek(len(self.rows) * (len(entry) + 4))
+        self._journal.write(entry + struct.pack("<I", zlib.crc32(entry)))
+        _flush(self._journal)
+        self.rows.append(_places(start, lengths))
+
+    def cut(self, rows: int) -> None:
+        """Forget all but the first ``rows`` rows of tiles."""
+        del self.rows[rows:]
+        for file, end in ((self._journal, rows * (8 * self.per_row + 4)), (self._tiles, self._end())):
+            file.truncate(end)
+            file.seek(end)
+
+    def _end(self) -> int:
+        return sum(self.rows[-1][-1]) if self.rows else 0
+
+    @property
+    def total(self) -> int:
+        """Bytes of all tiles together."""
+        return self._end()
+
+    def read(self, row: int, number: int) -> bytes:
+        """The bytes of one tile; any number of threads may read."""
+        offset, length = self.rows[row][number]
+        if hasattr(os, "pread"):
+            return os.pread(self._tiles.fileno(), length, offset)
+        with (self.folder / "tiles").open("rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
+    def close(self) -> None:
+        """Rows that count are on the disk; what a full disk refused of another is not written once more."""
+        for file in (self._tiles, self._journal):
+            with suppress(OSError):
+                file.close()
+
+
+def _open(path: Path) -> BinaryIO:
+    path.touch()
+    return path.open("r+b")
+
+
+def _flush(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _places(start: int, lengths: Sequence[int]) -> list[tuple[int, int]]:
+    places = []
+    for length in lengths:
+        places.append((start, length))
+        start += length
+    return places
+
+
+EFFORT = 6
+PARTS = 16
+"""Pieces of a row of tiles that threads take in turn."""
+
+
+class TileStore:
+    """One level: tiles of (tile, tile) samples of one channel each, deflated, in a spool.
+
+    A row of tiles holds all columns of the first channel, then of the second, and so on.
+    """
+
+    def __init__(self, folder: Path, output: Output, size: tuple[int, int], *, resume: bool = False) -> None:
+        self.output, self.size = output, size
+        self.dtype = np.dtype(output.dtype)
+        self.count = -(-size[0] // output.tile), -(-size[1] // output.tile)
+        self._plain: dict[int, bytes] = {}
+        self._values: dict[bytes, int] = {}
+        about: dict[str, Any] = {"output": output.as_json(), "size": size, "effort": EFFORT}
+        self.spool = Spool(folder, about, self.count[1] * output.channels, resume=resume)
+
+    def append(self, band: np.ndarray, pool: ThreadPoolExecutor) -> None:
+        """The next row of tiles from its pixels (rows, W, C)."""
+        self.spool.append(_spread(pool, lambda number: self._packed(band, number), self.spool.per_row))
+
+    def _packed(self, band: np.ndarray, number: int) -> bytes:
+        channel, column = divmod(number, self.count[1])
+        side = self.output.tile
+        return self.pack(band[:, column * side : (column + 1) * side, channel])
+
+    def pack(self, pixels: np.ndarray) -> bytes:
+        """A tile, filled up with zeros at the right and below, deflated."""
+        whole = pixels.shape == (self.output.tile, self.output.tile)
+        if whole and self.dtype.kind == "u" and (pixels == pixels[0, 0]).all():
+            return self._plain_tile(int(pixels[0, 0]))
+        tile = np.zeros((self.output.tile, self.output.tile), self.dtype)
+        tile[: pixels.shape[0], : pixels.shape[1]] = pixels
+        return self._deflated(tile)
+
+    def _plain_tile(self, value: int) -> bytes:
+        if value not in self._plain:
+            tile = np.full((self.output.tile, self.output.tile), value, self.dtype)
+            self._plain[value] = self._deflated(tile)
+            self._values[self._plain[value]] = value
+        return self._plain[value]
+
+    def _deflated(self, tile: np.ndarray) -> bytes:
+        return bytes(imagecodecs.deflate_encode(tile.tobytes(), level=EFFORT))
+
+    def tile(self, row: int, column: int, channel: int = 0) -> np.ndarray:
+        """The pixels of a tile that lie inside the image."""
+        return self._inflated(self._stored(row, column, channel), row, column)
+
+    def _stored(self, row: int, column: int, channel: int) -> bytes:
+        return self.spool.read(row, channel * self.count[1] + column)
+
+    def _inflated(self, stored: bytes, row: int, column: int) -> np.ndarray:
+        side = self.output.tile
+        data = imagecodecs.deflate_decode(stored, out=side * side * self.dtype.itemsize)
+        tile = np.frombuffer(data, self.dtype).reshape(side, side)
+        return tile[: self.size[0] - row * side, : self.size[1] - column * side]
+
+    def band(self, row: int, channel: int = 0) -> np.ndarray:
+        """The pixels of a whole row of tiles: (rows, W)."""
+        return np.concatenate([self.tile(row, column, channel) for column in range(self.count[1])], axis=1)
+
+    def packed(self, channel: int) -> Iterator[bytes]:
+        """The tiles of a channel as they are stored, row by row."""
+        for row in range(self.count[0]):
+            for column in range(self.count[1]):
+                yield self._stored(row, column, channel)
+
+    def lengths(self, channel: int) -> Iterator[int]:
+        """How long each tile of a channel is as stored, row by row."""
+        for row in self.spool.rows:
+            yield from (length for _, length in row[channel * self.count[1] : (channel + 1) * self.count[1]])
+
+    def halved(self, folder: Path, pool: ThreadPoolExecutor) -> TileStore:
+        """The next coarser level, made tile by tile from four tiles of this one."""
+        size = (self.size[0] + 1) // 2, (self.size[1] + 1) // 2
+        coarse = TileStore(folder, self.output, size)
+        for row in range(coarse.count[0]):
+            self._halve_row(row, coarse, pool)
+        return coarse
+
+    def _halve_row(self, row: int, coarse: TileStore, pool: ThreadPoolExecutor) -> None:
+        def made(number: int) -> bytes:
+            channel, column = divmod(number, coarse.count[1])
+            return self._halved_tile(coarse, row, column, channel)
+
+        coarse.spool.append(_spread(pool, made, coarse.spool.per_row))
+
+    def _halved_tile(self, coarse: TileStore, row: int, column: int, channel: int) -> bytes:
+        """A tile of the coarser level; four plain ones of one value need not be decoded."""
+        rows = range(2 * row, min(2 * row + 2, self.count[0]))
+        columns = range(2 * column, min(2 * column + 2, self.count[1]))
+        four = {(i, j): self._stored(i, j, channel) for i in rows for j in columns}
+        first = four[rows[0], columns[0]]
+        if len(four) == 4 and first in self._values and all(stored == first for stored in four.values()):
+            return coarse._plain_tile(self._values[first])
+        half = self.output.tile // 2
+        out = np.zeros((2 * half, 2 * half), self.dtype)
+        for (i, j), stored in four.items():
+            small = halve(self._inflated(stored, i, j), self.output.kind)
+            top, left = (i - rows[0]) * half, (j - columns[0]) * half
+            out[top : top + small.shape[0], left : left + small.shape[1]] = small
+        size = coarse.size[0] - row * 2 * half, coarse.size[1] - column * 2 * half
+        return coarse.pack(out[: size[0], : size[1]])
+
+    def close(self) -> None:
+        self.spool.close()
+
+
+def _spread(pool: ThreadPoolExecutor, make: Callable[[int], bytes], count: int) -> list[bytes]:
+    """What ``make`` gives of 0 .. ``count`` - 1, in a few parts: handing over single tiles costs time."""
+    step = max(1, count // PARTS)
+
+    def some(start: int) -> list[bytes]:
+        return [make(number) for number in range(start, min(start + step, count))]
+
+    return [tile for part in pool.map(some, range(0, count, step)) for tile in part]

@@ -1,0 +1,292 @@
+"""Regions of equal label as polygons, traced row by row without seams, and written as GeoJSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from saccade.errors import InvalidInput
+from saccade.geometry import tile_windows
+from saccade.rasters._kernels import NONE, find_all, label_row, ring_length, take_ring, trace_row
+from saccade.rasters.raster import Raster
+from saccade.runtime.files import finished_file
+
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Polygon:
+    """A 4-connected region of one label.
+
+    Attributes:
+        label: its class index.
+        outer: (n, 2) int64 corners x, y in pixel edges (pixel (i, j) spans x in [j, j + 1], y in [i, i + 1]),
+            not repeated at the end, counter-clockwise where y points up.
+        holes: the same for each hole, clockwise.
+    """
+
+    label: int
+    outer: np.ndarray
+    holes: tuple[np.ndarray, ...]
+
+    @property
+    def area(self) -> int:
+        """Pixels."""
+        return abs(_twice_area(self.outer)) // 2 - sum(abs(_twice_area(hole)) // 2 for hole in self.holes)
+
+
+class Tracer:
+    """Takes the rows of a label map from the top and gives the polygons that are complete.
+
+    Args:
+        width: W.
+        skip: labels to leave out.
+    """
+
+    def __init__(self, width: int, skip: Collection[int] = ()) -> None:
+        self._row = 0
+        self._wanted = np.ones(65537, bool)
+        self._wanted[[0, *(label + 1 for label in skip)]] = False
+        self._above = np.full(width + 2, -1, np.int64)
+        self._parts_above = np.zeros(width, np.int64)
+        self._parent = np.zeros(width, np.int64)
+        self._count = 1
+        self._left, self._right = np.full(width + 1, NONE), np.full(width + 1, NONE)
+        self._nodes = np.empty((8 * (width + 1), 5), np.int64)
+        self._free = np.arange(len(self._nodes))
+        self._used = 0
+        self._closed = np.empty((2 * (width + 1), 3), np.int64)
+        self._rings: list[tuple[int, int, np.ndarray]] = []
+
+    def push(self, rows: np.ndarray) -> Iterator[Polygon]:
+        """The next rows (n, W) of labels; what they complete, in an order that does not depend on n."""
+        for row in rows:
+            self._push_row(row)
+            if self._row % BATCH == 0:
+                yield from self._complete(last=False)
+
+    def finish(self) -> Iterator[Polygon]:
+        """The rest, once all rows were given."""
+        self._trace(np.full(len(self._above), -1, np.int64), self._parts_above)
+        yield from self._complete(last=True)
+
+    def _push_row(self, labels: np.ndarray) -> None:
+        width = len(self._parts_above)
+        row = np.full(width + 2, -1, np.int64)
+        row[1:-1] = labels
+        if self._count + width > len(self._parent):
+            self._parent = np.concatenate([self._parent, np.zeros(max(width, len(self._parent)), np.int64)])
+        parts = np.empty(width, np.int64)
+        self._count = label_row(
+            self._above[1:-1], self._parts_above, row[1:-1], parts, self._parent, self._count
+        )
+        self._trace(row, parts)
+        self._above, self._parts_above = row, parts
+        self._row += 1
+
+    def _trace(self, row: np.ndarray, parts: np.ndarray) -> None:
+        self._reserve(4 * len(self._left))
+        ends = self._left, self._right
+        state = self._nodes, self._free, self._used, self._closed
+        above, parts_above = self._above, self._parts_above
+        self._used, rings = trace_row(self._row, above, row, parts_above, parts, self._wanted, *ends, *state)
+        for start, part, label in self._closed[:rings].tolist():
+            corners = np.empty((ring_length(self._nodes, start), 2), np.int64)
+            self._used = take_ring(self._nodes, start, corners, self._free, self._used)
+            self._rings += [(part, label, ring) for ring in simple_rings(corners)]
+
+    def _reserve(self, wanted: int) -> None:
+        """Room for ``wanted`` more nodes."""
+        size = len(self._nodes)
+        if self._used + wanted <= size:
+            return
+        more = max(size, wanted)
+        self._nodes = np.concatenate([self._nodes, np.empty((more, 5), np.int64)])
+        self._free = np.concatenate([self._free, np.arange(size, size + more)])
+
+    def _complete(self, last: bool) -> Iterator[Polygon]:
+        """Polygons of parts that the last row no longer touches; the numbers of the others start again."""
+        alive = np.unique(find_all(self._parent, self._parts_above))
+        roots = find_all(self._parent, np.array([part for part, _, _ in self._rings], np.int64))
+        done: dict[tuple[int, int], list[np.ndarray]] = {}
+        kept = []
+        for root, (_, label, corners) in zip(roots.tolist(), self._rings, strict=True):
+            if last or alive[min(np.searchsorted(alive, root), len(alive) - 1)] != root:
+                done.setdefault((label, root), []).append(corners)
+            else:
+                kept.append((int(np.searchsorted(alive, root)), label, corners))
+        self._rings = kept
+        yield from sorted((_polygon(label, rings) for (label, _), rings in done.items()), key=_place)
+        self._parts_above = np.searchsorted(alive, find_all(self._parent, self._parts_above))
+        self._count = len(alive)
+        self._parent[: self._count] = np.arange(self._count)
+
+
+def simple_rings(ring: np.ndarray) -> list[np.ndarray]:
+    """A ring cut where it touches itself: a hole that meets the outline in a corner is a ring of its own."""
+    code = ring[:, 1] << 32 | ring[:, 0]
+    if len(np.unique(code)) == len(code):
+        return [ring]
+    rings: list[np.ndarray] = []
+    path: list[int] = []
+    place: dict[int, int] = {}
+    for number, corner in enumerate(code.tolist()):
+        if corner in place:
+            start = place[corner]
+            rings.append(ring[path[start:]])
+            for left in path[start:]:
+                del place[int(code[left])]
+            del path[start:]
+        place[corner] = len(path)
+        path.append(number)
+    return [*rings, ring[path]]
+
+
+def _polygon(label: int, rings: list[np.ndarray]) -> Polygon:
+    """The ring around the most is the outline, the others are holes in it."""
+    areas = [_twice_area(ring) for ring in rings]
+    outline = max(range(len(rings)), key=lambda number: abs(areas[number]))
+    holes = tuple(
+        ring[::-1] if area > 0 else ring
+        for number, (ring, area) in enumerate(zip(rings, areas, strict=True))
+        if number != outline
+    )
+    return Polygon(label, rings[outline][:: 1 if areas[outline] > 0 else -1], holes)
+
+
+def _twice_area(ring: np.ndarray) -> int:
+    """Twice the area inside, positive where the ring runs counter-clockwise with y up, in these numbers."""
+    x, y = ring[:, 0], ring[:, 1]
+    return int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())
+
+
+def _place(polygon: Polygon) -> tuple[int, ...]:
+    y, x = polygon.outer[:, 1], polygon.outer[:, 0]
+    top = int(y.min())
+    return top, int(x[y == top].min()), polygon.label
+
+
+Transform = tuple[float, float, float, float, float, float]
+BAND_PIXELS = 1 << 22
+
+
+def polygons(
+    labels: Raster, *, skip: Collection[int] = (), progress: Callable[[float], None] | None = None
+) -> Iterator[Polygon]:
+    """The 4-connected regions of equal label of a label raster, largest memory: what is still open.
+
+    Args:
+        labels: one channel of class indices.
+        skip: indices to leave out, the background for example; the nodata value is always left out.
+
+    Raises:
+        InvalidInput: ``labels`` is not one channel of integers.
+        FileProblem: the file is damaged.
+    """
+    if labels.channels != 1 or labels.dtype.name not in ("uint8", "uint16"):
+        raise InvalidInput("labels", "one channel of uint8 or uint16", f"{labels.channels} of {labels.dtype}")
+    gaps = () if labels.nodata is None else (int(labels.nodata),)
+    tracer = Tracer(labels.size[1], {*skip, *gaps})
+    rows = labels.levels[0].tile[0] * max(1, BAND_PIXELS // (labels.levels[0].tile[0] * labels.size[1]))
+    windows = list(tile_windows(labels.size, (rows, labels.size[1])))
+    for number, window in enumerate(windows):
+        yield from tracer.push(labels.read(window)[..., 0])
+        if progress is not None:
+            progress((number + 1) / len(windows))
+    yield from tracer.finish()
+
+
+def write_polygons(
+    path: Path | str,
+    labels: Raster,
+    *,
+    names: Sequence[str] | None = None,
+    palette: Sequence[Sequence[int]] | None = None,
+    skip: Collection[int] = (),
+    smallest: int = 1,
+    map_coordinates: bool | None = None,
+    overwrite: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> int:
+    """Write the class polygons of a label raster as a GeoJSON FeatureCollection, as they are found.
+
+    Corners are pixel edges, so that neighbours share their border exactly. In pixels, (0, 0) is the image's
+    top left corner, which is what QuPath imports (with class name and colour). In map coordinates the
+    raster's own CRS is kept and named in a "crs" member, which GDAL and QGIS read.
+
+    Args:
+        names, palette: of the class of each index; without them "class 3".
+        skip: indices to leave out; the nodata value always is.
+        smallest: regions, and holes, of fewer pixels are left out.
+        map_coordinates: default: where the raster has a transform.
+
+    Returns:
+        How many polygons there are.
+
+    Raises:
+        InvalidInput: not a label raster, or map coordinates of a raster without a transform.
+        FileProblem: ``path`` exists without ``overwrite``, or cannot be written; ``labels`` is damaged.
+    """
+    if map_coordinates and labels.transform is None:
+        raise InvalidInput("map_coordinates", "asked of a raster with a transform", "a raster without one")
+    transform = labels.transform if map_coordinates is None or map_coordinates else None
+    count = 0
+    with finished_file(Path(path), overwrite=overwrite) as temporary, temporary.open("w") as file:
+        file.write('{"type": "FeatureCollection",\n' + _crs_member(labels, transform) + '"features": [')
+        for polygon in polygons(labels, skip=skip, progress=progress):
+            if polygon.area >= smallest:
+                file.write(",\n" if count else "\n")
+                _write_feature(file, polygon, _properties(polygon.label, names, palette), transform, smallest)
+                count += 1
+        file.write("\n]}\n")
+    return count
+
+
+def _write_feature(
+    file: TextIO, polygon: Polygon, properties: dict[str, Any], transform: Transform | None, smallest: int
+) -> None:
+    holes = [hole for hole in polygon.holes if _area(hole) >= smallest]
+    rings = [_ring(ring, transform) for ring in (polygon.outer, *holes)]
+    geometry = {"type": "Polygon", "coordinates": rings}
+    json.dump({"type": "Feature", "geometry": geometry, "properties": properties}, file)
+
+
+def _ring(corners: np.ndarray, transform: Transform | None) -> list[list[float]]:
+    """Closed, and counter-clockwise outside where y points up, as RFC 7946 asks."""
+    closed = np.concatenate([corners, corners[:1]])
+    if transform is None:
+        return closed.tolist()
+    a, b, c, d, e, f = transform
+    x, y = closed[:, 0], closed[:, 1]
+    mapped = np.stack([a * x + b * y + c, d * x + e * y + f], 1)
+    return (mapped if a * e - b * d > 0 else mapped[::-1]).tolist()
+
+
+def _properties(
+    label: int, names: Sequence[str] | None, palette: Sequence[Sequence[int]] | None
+) -> dict[str, Any]:
+    named = names is not None and label < len(names)
+    classification: dict[str, Any] = {
+        "name": names[label] if names is not None and named else f"class {label}"
+    }
+    if palette is not None and label < len(palette):
+        classification["color"] = [int(channel) for channel in palette[label]]
+    return {"objectType": "annotation", "classification": classification, "class_index": label}
+
+
+def _crs_member(labels: Raster, transform: Transform | None) -> str:
+    if transform is None or labels.crs is None:
+        return ""
+    code = labels.crs.split(":")[-1] if labels.crs.startswith("EPSG:") else None
+    name = f"urn:ogc:def:crs:EPSG::{code}" if code else labels.crs
+    return '"crs": ' + json.dumps({"type": "name", "properties": {"name": name}}) + ",\n"
+
+
+def _area(ring: np.ndarray) -> int:
+    x, y = ring[:, 0], ring[:, 1]
+    return abs(int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())) // 2

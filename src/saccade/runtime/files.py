@@ -1,0 +1,129 @@
+"""Outputs that appear whole or not at all, never unasked in another's place, by one program at a time.
+
+The system frees its locks when a program dies, however it dies. Where there are none (Windows, some network
+disks) nothing is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from saccade.errors import FileProblem
+
+_SYSTEM = {
+    errno.ENOSPC: ("a disk that is full", "free some space or write elsewhere"),
+    errno.EDQUOT: ("a disk quota that is used up", "free some space or write elsewhere"),
+    errno.EACCES: ("a folder that may not be written (permission denied)", "choose another folder"),
+    errno.EROFS: ("a read-only disk", "choose another folder"),
+    errno.ENOENT: ("a folder that does not exist", "make the folder first"),
+    errno.ENOTDIR: ("a file where a folder should be", "choose another folder"),
+    errno.ENAMETOOLONG: ("a name that is too long", "choose a shorter name"),
+    errno.EFBIG: ("a file too large for this disk", "write elsewhere"),
+}
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    if path.is_dir() and not path.name.endswith(".zarr"):
+        raise FileProblem(path, "the name of a file to write", "a folder")
+    if path.exists() and not overwrite:
+        raise FileProblem(
+            path, "a new file", "one that exists", "choose another name, or allow it with --overwrite"
+        )
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the system's refusals (full disk, no permission) into one line about ``path``."""
+    try:
+        yield
+    except OSError as error:
+        got, fix = _SYSTEM.get(error.errno or 0, (f"a failing disk ({error.strerror or error})", ""))
+        raise FileProblem(path, "a place to write", got, fix) from error
+
+
+@contextmanager
+def finished_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yields a temporary name in the same folder; renamed to ``path`` at the end, removed after an error.
+
+    Raises:
+        FileProblem: ``path`` exists (now, or at the end) and ``overwrite`` is not set, or writing failed.
+    """
+    refuse_existing(path, overwrite)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with writing(path):
+            yield temporary
+            publish(temporary, path, overwrite)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def publish(temporary: Path, path: Path, overwrite: bool) -> None:
+    """Rename the complete ``temporary``; without ``overwrite`` a file that came up meanwhile is kept."""
+    if not overwrite:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            refuse_existing(path, overwrite)
+        except OSError:
+            refuse_existing(path, overwrite)
+            os.replace(temporary, path)
+        return
+    os.replace(temporary, path)
+
+
+try:
+    import fcntl
+except ImportError:  # no such locks outside of POSIX
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = ".lock"
+
+
+def lock(file: IO, path: Path, expected: str) -> None:
+    """Holds an open file until it is closed.
+
+    Args:
+        file: to be held.
+        path: told to the user.
+        expected: what ``path`` should be, for the error.
+
+    Raises:
+        FileProblem: another program holds it.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise FileProblem(path, expected, "one being written now", "wait until it is done") from None
+    except OSError:  # a disk without locks
+        return
+
+
+@contextmanager
+def working_alone(folder: Path, expected: str) -> Iterator[None]:
+    """Holds a folder, made where it is missing, by a hidden file that is gone afterwards.
+
+    Raises:
+        FileProblem: another program holds it, or it cannot be written.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    held = folder / LOCK
+    with writing(folder):
+        file = held.open("a")
+    with file:
+        lock(file, folder, expected)
+        try:
+            yield
+        finally:
+            held.unlink(missing_ok=True)

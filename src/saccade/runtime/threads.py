@@ -1,0 +1,104 @@
+"""Work spread over a small pool of threads, touching no global setting, stopped when interrupted."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import torch
+
+BANDS_PER_WORKER = 4
+"""More bands than workers, so that a band with much to do does not leave the others waiting."""
+
+
+class _Pool:
+    """The threads of one process: made at first use, grown when asked, forgotten in a forked child."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._executor: ThreadPoolExecutor | None = None
+        self._threads = 0
+
+    def executor(self, threads: int) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._executor is None or self._threads < threads:
+                self._executor = ThreadPoolExecutor(threads, thread_name_prefix="saccade-bands")
+                self._threads = threads
+            return self._executor
+
+    def forget(self) -> None:
+        self.__init__()  # type: ignore[misc]
+
+
+_POOL = _Pool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_POOL.forget)
+
+
+def run_bands(kernel: Callable[..., Any], n_rows: int, *args: Any, smallest: int = 1) -> None:
+    """Calls ``kernel(first_row, last_row, *args)`` until all of ``n_rows`` rows are done.
+
+    Uses ``torch.get_num_threads()`` workers, the calling thread among them. May be called from several
+    threads at once and after a fork. A kernel must write only what belongs to its own rows, so that the
+    result does not depend on how the rows were cut.
+
+    Args:
+        kernel: a compiled function that releases the interpreter lock.
+        n_rows: how many rows there are; 0 does nothing.
+        smallest: the fewest rows worth a band of their own.
+    """
+    workers = min(torch.get_num_threads(), max(1, n_rows // max(1, smallest)))
+    if n_rows <= 0:
+        return
+    if workers <= 1:
+        kernel(0, n_rows, *args)
+        return
+    bands = min(workers * BANDS_PER_WORKER, max(workers, n_rows // max(1, smallest)))
+    edges = [n_rows * band // bands for band in range(bands + 1)]
+    waiting = iter(list(itertools.pairwise(edges)))
+    taking = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with taking:
+                band = next(waiting, None)
+            if band is None:
+                return
+            kernel(*band, *args)
+
+    helpers = [_POOL.executor(workers - 1).submit(work) for _ in range(workers - 1)]
+    try:
+        work()
+    finally:
+        for helper in helpers:
+            helper.cancel() or helper.result()
+
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+MOST_WORKERS = 4
+
+
+def workers() -> int:
+    """As many threads as this process may use cores, but few: decoding also waits for the disk and memory."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MOST_WORKERS, cores)
+
+
+def in_order(function: Callable[[Given], Made], values: Iterable[Given]) -> Generator[Made, None, None]:
+    """``function`` of each value, in order, computed in threads.
+
+    When the function fails, the user presses Ctrl-C, or the generator is closed, nothing new is started; the
+    ``with`` statement of an executor would first finish everything that was queued. Close it with
+    ``contextlib.closing``, since the caller may fail too.
+    """
+    pool = ThreadPoolExecutor(workers())
+    try:
+        yield from pool.map(function, values)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

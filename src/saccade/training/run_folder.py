@@ -1,0 +1,413 @@
+"""The run folder: what a training leaves, what it is built again from, and whether it may be resumed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import platform
+import subprocess
+import time
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import nn
+
+from saccade.data import DataFolder
+from saccade.data.classes import ClassTable, classes_from_dict
+from saccade.errors import FileProblem, InvalidInput, SaccadeError, UsageError
+from saccade.networks import build_network
+from saccade.samplers import (
+    BoundarySampler,
+    DeformationSampler,
+    DensityNet,
+    DensityOf,
+    EdgeTarget,
+    FoveationSampler,
+    Gather,
+    OracleSampler,
+    Sampler,
+    UniformSampler,
+)
+from saccade.samplers.foveation_choice import FieldEnsemble
+from saccade.segmenter import Segmenter
+from saccade.training.config import (
+    Config,
+    FoveationConfig,
+    SamplerConfig,
+    flat,
+    read_config,
+    save_config,
+    to_dict,
+)
+
+
+def build_segmenter(config: Config, classes: int) -> Segmenter:
+    """The segmenter that ``config`` describes, for K ``classes``, with fresh weights.
+
+    Raises:
+        InvalidInput: for a network that cannot be made, or options that do not go together.
+    """
+    network: nn.Module = build_network(config.network.name, classes, pretrained=config.network.pretrained)
+    if config.sampler.name == "foveation" and config.foveation.estimator == "ensemble":
+        bank = config.foveation.bank or ()
+        others = (build_network(config.network.name, classes) for _ in bank[1:])
+        network = FieldEnsemble([network, *others])
+    sampler = build_sampler(config)
+    if config.sampler.fit:
+        sampler.follow_images()
+    return Segmenter(sampler, network, antialias=config.network.antialias)
+
+
+def build_sampler(config: Config) -> Sampler:
+    """The sampler that ``config`` describes."""
+    options = config.sampler
+    if options.name == "boundary":
+        return BoundarySampler(
+            options.size,
+            overview_size=options.overview,
+            tensor_size=config.boundary.tensor,
+            width=config.boundary.width,
+        )
+    if options.name == "foveation":
+        return build_foveation(options, config.foveation)
+    if options.name == "uniform":
+        return UniformSampler(options.size)
+    gather = Gather(options.grid, options.floor, options.radius, options.cover)
+    if options.name == "oracle":
+        target = edge_target(options)
+        return OracleSampler(options.size, density_size=options.density, target=target, gather=gather)
+    return DeformationSampler(
+        options.size,
+        overview_size=options.overview,
+        density_size=options.density,
+        gather=gather,
+        net=build_density_net(options),
+    )
+
+
+def build_density_net(options: SamplerConfig) -> nn.Module:
+    """The paper's three convolutions, or the network of that name with one output."""
+    if options.net is None:
+        return DensityNet(options.channels, options.dilations)
+    return DensityOf(build_network(options.net, 1))
+
+
+def build_foveation(sampler: SamplerConfig, options: FoveationConfig) -> FoveationSampler:
+    """The foveation sampler of resolved options.
+
+    Raises:
+        InvalidInput: without a bank, which :func:`saccade.training.loop.resolve` fills in, or for an overview
+            in pixels: foveation's follows the image.
+    """
+    if options.bank is None:
+        raise InvalidInput("foveation.bank", "resolved before the sampler is built", "none")
+    if sampler.overview is not None:
+        fix = "leave sampler.overview out"
+        raise InvalidInput("the overview", "given as foveation.shrink", sampler.overview, fix)
+    return FoveationSampler(
+        sampler.size,
+        options.bank,
+        shrink=options.shrink,
+        estimator=options.estimator,
+        field=options.field,
+        reading=options.reading,
+        border=options.border,
+        stride=options.stride,
+        window=options.window,
+        channels=options.channels,
+    )
+
+
+def edge_target(options: SamplerConfig) -> EdgeTarget:
+    """The density that label edges ask for; "rarity" must have been resolved to numbers by then."""
+    weights = None if isinstance(options.edge_weights, str) else options.edge_weights
+    return EdgeTarget(options.blur, weights)
+
+
+BEFORE = Config(sampler=SamplerConfig(net=None))
+"""What a run had that does not name an option, since there was none yet: it keeps all that there are."""
+
+CONFIG, ENVIRONMENT, METRICS, CHECKPOINTS = "config.yaml", "environment.json", "metrics.csv", "checkpoints"
+BEST, LAST = "best.ckpt", "last.ckpt"
+PAGE = "report.html"
+RESULTS = ("evaluation_*.json", "figures/examples/*.json")
+"""Of the weights that were best so far."""
+PACKAGES = ("saccade", "torch", "lightning", "segmentation-models-pytorch", "timm", "numpy", "numba")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained run.
+
+    Attributes:
+        path: its folder.
+        config: every option it was trained with.
+        classes: of its data.
+        segmenter: with the weights of the checkpoint that was asked for, on the CPU, in evaluation mode.
+        epoch: passes over the training images that these weights saw.
+        shrink: pixels of an image that a sample stood for along an axis, median over the images (or the parts
+            of them) of that epoch; None of runs that did not keep it.
+    """
+
+    path: Path
+    config: Config
+    classes: ClassTable
+    segmenter: Segmenter
+    epoch: int
+    shrink: float | None = None
+
+
+def load_run(path: Path | str, checkpoint: str = "best") -> Run:
+    """Opens a run folder.
+
+    Args:
+        path: the folder that ``saccade train`` made.
+        checkpoint: "best" (by validation mIoU) or "last".
+
+    Raises:
+        FileProblem: when it is no run folder, has no checkpoint yet, or one that does not fit.
+    """
+    root = Path(path)
+    config, classes = open_config(root)
+    file = root / CHECKPOINTS / f"{checkpoint}.ckpt"
+    if not file.is_file():
+        fix = "train it: saccade train DATA RUN, with --resume to go on"
+        raise FileProblem(file, "a checkpoint", "no such file", fix)
+    saved = read_checkpoint(file)
+    segmenter = build_segmenter(without_pretrained(config), len(classes))
+    prefix = "segmenter."
+    state = {k.removeprefix(prefix): v for k, v in saved["state_dict"].items() if k.startswith(prefix)}
+    try:
+        segmenter.load_state_dict(state)
+    except RuntimeError as error:
+        raise FileProblem(file, f"weights that fit {CONFIG}", "others", "train the run anew") from error
+    return Run(root, config, classes, segmenter.eval(), int(saved["epoch"]) + 1, saved.get("shrink"))
+
+
+def open_config(root: Path) -> tuple[Config, ClassTable]:
+    """Options and classes of a run folder; raises FileProblem where it is none."""
+    if not (root / CONFIG).is_file():
+        found = f"no {CONFIG} in it" if root.is_dir() else "a file" if root.exists() else "no such folder"
+        raise FileProblem(root, "a run folder made by saccade train", found)
+    config = read_config(root / CONFIG, base=BEFORE)
+    if config.classes is None:
+        raise FileProblem(root / CONFIG, "the classes of a run", "none", "train the run anew")
+    return config, classes_from_dict(config.classes, root / CONFIG)
+
+
+def require_classes(run: Run, classes: ClassTable, data: Path | str) -> None:
+    """Refuses data whose classes are not those of the run.
+
+    Raises:
+        FileProblem: with both lists of classes.
+    """
+    require_same_classes(run.classes, classes, data)
+
+
+def require_same_classes(wanted: ClassTable, found: ClassTable, data: Path | str) -> None:
+    """As :func:`require_classes`, for the class table of a run."""
+    if (wanted.names, wanted.indices) != (found.names, found.indices):
+        expected, got = f"the classes of the run ({_named(wanted)})", _named(found)
+        raise FileProblem(data, expected, got, "use the data it was trained on")
+
+
+def _named(classes: ClassTable) -> str:
+    rows = zip(classes.indices, classes.names, strict=True)
+    return ", ".join(f"{index} {name}" for index, name in rows)
+
+
+def without_pretrained(config: Config) -> Config:
+    """The same network, its weights coming from a checkpoint and so never fetched."""
+    return replace(config, network=replace(config.network, pretrained=False))
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """What Lightning saved, tensors and plain values only; raises FileProblem where it is broken."""
+    try:
+        saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        found = "a broken or foreign file"
+        raise FileProblem(file, "a checkpoint of a run", found, "train it again, or resume") from error
+    if "state_dict" not in saved or "epoch" not in saved:
+        raise FileProblem(file, "a checkpoint of a run", "another file of tensors")
+    return saved
+
+
+def save_environment(file: Path, device: str) -> None:
+    """Versions, device and commit, so that figures can be traced."""
+    facts = {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "commit": _commit(),
+    }
+    file.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of the source tree that runs, where it is one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def prepare(root: Path, config: Config, goes_on: bool, device: str) -> None:
+    """Makes the folder. Of a run that is there, what no longer holds is removed, and no other file, ever."""
+    stale = [root / PAGE, *(file for pattern in RESULTS for file in root.glob(pattern))]
+    if not goes_on:
+        stale += [root / METRICS, root / CHECKPOINTS / BEST, root / CHECKPOINTS / LAST]
+    for file in stale:
+        file.unlink(missing_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
+    if not goes_on:
+        save_config(config, root / CONFIG)
+    (root / CHECKPOINTS).mkdir(exist_ok=True)
+    save_environment(root / ENVIRONMENT, device)
+
+
+def require_new(root: Path, resume: bool, overwrite: bool) -> bool:
+    """Whether to go on from what is at ``root``.
+
+    Raises:
+        SaccadeError: when there is something and neither ``resume`` nor ``overwrite`` says what to do, or
+            it is no run folder, which is never overwritten.
+    """
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        if resume:
+            raise FileProblem(root, "a run to resume", "nothing there", "train without --resume")
+        return False
+    if not (root / CONFIG).is_file():
+        raise FileProblem(root, "a new or empty folder, or a run", "something else", "choose another folder")
+    if resume:
+        if not (root / CHECKPOINTS / LAST).is_file():
+            raise FileProblem(root, "a run with a checkpoint to resume", "none", "use --overwrite")
+        return True
+    if overwrite:
+        return False
+    raise SaccadeError(f"{root}: there is a run already; use --resume to go on, or --overwrite")
+
+
+class MetricsTable(L.Callback):
+    """Writes losses, validation scores, learning rate and seconds after each epoch.
+
+    Args:
+        path: of metrics.csv.
+        class_names: K names, for the columns val_iou_NAME.
+    """
+
+    def __init__(self, path: Path, class_names: tuple[str, ...]) -> None:
+        self.path = path
+        self.columns = [
+            "epoch",
+            "step",
+            "train_loss",
+            "train_segmentation_loss",
+            "train_sampler_loss",
+            "val_miou",
+        ]
+        self.columns += [*(f"val_iou_{name}" for name in class_names), "lr", "seconds"]
+        self._start = time.monotonic()
+        self._validated = False
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Keeps the rows of the epochs that are done, where a run goes on."""
+        kept = [row for row in _rows(self.path) if int(row["epoch"]) < trainer.current_epoch]
+        with self.path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows(kept)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._start = time.monotonic()
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._validated = True
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Validation is over by now, so its scores stand in the same row; where there was none, Lightning
+        still has those of an earlier epoch."""
+        found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        fresh = [name for name in self.columns if self._validated or not name.startswith("val_")]
+        row = {name: f"{found[name]:.6g}" for name in fresh if math.isfinite(found.get(name, math.nan))}
+        self._validated = False
+        row["epoch"], row["step"] = str(trainer.current_epoch), str(trainer.global_step)
+        row["lr"] = f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}"
+        row["seconds"] = f"{time.monotonic() - self._start:.2f}"
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self.columns).writerow(row)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Rows of metrics.csv, numbers as floats, empty cells as None; [] where there is no file yet."""
+    return [{k: float(v) if v else None for k, v in row.items() if k} for row in _rows(path)]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def require_same_options(root: Path, asked: Config) -> None:
+    """Refuses options that are not those of the run; the data folder may have moved.
+
+    More epochs are refused too: the learning rate's schedule depends on their number from the first step.
+
+    Raises:
+        UsageError: with every option that differs.
+    """
+    of_run = flat(to_dict(open_config(root)[0]))
+    differing = [
+        f"{key}={_text(value)} (the run has {_text(of_run[key])})"
+        for key, value in flat(to_dict(asked)).items()
+        if value != of_run[key] and key not in ("data.path", "classes")
+    ]
+    if differing:
+        way_out = "leave them out to go on, or train a new run"
+        raise UsageError(f"{root} was started with other options than {', '.join(differing)}; {way_out}")
+
+
+def require_same_images(root: Path, data: DataFolder, saved: dict[str, Any]) -> None:
+    """Refuses data that is not what the checkpoint was trained on.
+
+    Raises:
+        FileProblem: for other classes, or other training images.
+    """
+    require_same_classes(open_config(root)[1], data.classes, data.path)
+    if saved.get("training_images") != training_images(data) or "keep" not in saved.get("callbacks", ()):
+        expected = f"the training images of {root}"
+        raise FileProblem(data.path, expected, "others", "go on with its own data, or train a new run")
+
+
+def training_images(data: DataFolder) -> list[str]:
+    """Their stems, in order: the shuffling goes by position."""
+    return [item.stem for item in data.split("train")]
+
+
+def is_finished(saved: dict[str, Any], config: Config) -> bool:
+    """Whether a checkpoint is the last that its training would make."""
+    patience = config.training.early_stopping
+    stopped = patience is not None and saved["callbacks"]["keep"]["since_best"] >= patience
+    return stopped or saved["epoch"] + 1 >= config.all_epochs
+
+
+def _text(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)

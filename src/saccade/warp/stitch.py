@@ -1,0 +1,317 @@
+"""Labels of a whole image from its patches, band by band, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from saccade.errors import InvalidInput, nearest_name
+from saccade.geometry import Window
+from saccade.runtime.threads import run_bands
+from saccade.warp._stitch_kernels import NOTHING, add, added, choose, meet
+from saccade.warp.mesh import Mesh, Painter, with_area
+
+
+@dataclass(frozen=True)
+class Patch:
+    """The scores of one part of an image.
+
+    Attributes:
+        region: the pixels that it covers.
+        scores: (K, h, w) float32, on the CPU.
+        grid: (h, w, 2) float32 where the scores belong, (x, y) in [-1, 1] over the region.
+        rows, columns: (region.height,) and (region.width,) float32 > 0; a pixel's scores weigh the product
+            of its row's and its column's where patches overlap.
+    """
+
+    region: Window
+    scores: Tensor
+    grid: Tensor
+    rows: NDArray[np.float32]
+    columns: NDArray[np.float32]
+
+
+class Patches(Protocol):
+    """All patches of one image; scored only when their rows are wanted, and then once."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the image."""
+        ...
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        ...
+
+    @property
+    def regions(self) -> Sequence[Window]:
+        """Of every patch, tops never falling. They may overlap, and leave pixels out."""
+        ...
+
+    @property
+    def shares(self) -> bool:
+        """Whether scores are shares of the classes (softmax has been taken) and not logits."""
+        ...
+
+    def look(self, numbers: Sequence[int]) -> list[Patch]:
+        """Scores the patches of these numbers, ascending."""
+        ...
+
+
+def one_patch(scores: Tensor, grid: Tensor, region: Window) -> Patch:
+    """A patch that weighs the same everywhere."""
+    return Patch(region, scores, grid, np.ones(region.height, np.float32), np.ones(region.width, np.float32))
+
+
+BYTES_A_NODE = 30
+"""What is kept of each node beside its scores: place, winner, kinds of its triangles."""
+
+
+class PaintedPatch:
+    """Labels and scores of a patch, window by window, in pixels of the image.
+
+    What comes out is that of :func:`saccade.unwarp_labels` and :func:`saccade.unwarp`, to the bit.
+    """
+
+    def __init__(self, patch: Patch) -> None:
+        self.patch, self.region, self.classes = patch, patch.region, len(patch.scores)
+        scores, grid = with_area(patch.scores[None].float(), patch.grid[None])
+        self._painter = Painter(scores[0].contiguous(), Mesh.of(grid[0], patch.region.size))
+
+    def labels(self, window: Window) -> NDArray[np.uint8]:
+        """(rows, columns) uint8 class ids; the window lies inside the region.
+
+        Raises:
+            InvalidInput: when a score is NaN.
+        """
+        out = np.empty(window.size, np.uint8)
+        self._painter.label(out, self._place(window), NOTHING)
+        return out
+
+    def scores(self, window: Window) -> NDArray[np.float32]:
+        """(K, rows, columns) float32; the window lies inside the region."""
+        out = np.empty((self.classes, *window.size), np.float32)
+        self._painter.interpolate(out, self._place(window))
+        return out
+
+    def _place(self, window: Window) -> tuple[int, int, int, int]:
+        local = window.shifted(-self.region.top, -self.region.left)
+        return local.top, local.bottom, local.left, local.right
+
+
+CELL = 256
+"""Columns whose differences are settled together."""
+
+BLEND_VALUES = 1 << 22
+"""Interpolated scores in memory at once."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """Full-width rows of an answer.
+
+    Attributes:
+        top: the first row.
+        labels: (rows, W) uint8 class ids; 255 where nobody looked.
+        scores: (rows, W, K) uint8, each class's share of 255; None where not asked for.
+    """
+
+    top: int
+    labels: NDArray[np.uint8]
+    scores: NDArray[np.uint8] | None = None
+
+
+def bands(
+    patches: Patches,
+    rows: int,
+    *,
+    start: int = 0,
+    scores: bool = False,
+    on_patches: Callable[[int], None] | None = None,
+) -> Iterator[Band]:
+    """The answer from row ``start`` on, in bands of ``rows`` rows (the last may have fewer).
+
+    Args:
+        scores: give them too.
+        on_patches: called with the number of patches that have been scored since the last call.
+    """
+    chosen: Any = getattr(patches, "chosen", None)
+    if chosen is not None and hasattr(chosen, "bands"):  # patches on a lattice are added up without a mesh
+        found = chosen.bands(rows, start=start, shares=scores)
+        yield from (Band(one.top, one.labels, one.shares) for one in found)
+        return
+    height, width = patches.size
+    held: dict[int, PaintedPatch] = {}
+    ends = np.array([(region.top, region.bottom) for region in patches.regions]).reshape(-1, 2)
+    for top in range(start, height, rows):
+        window = Window(top, min(top + rows, height), 0, width)
+        wanted = np.flatnonzero((ends[:, 0] < window.bottom) & (ends[:, 1] > top)).tolist()
+        held = {n: held[n] for n in wanted if n in held}
+        missing = [n for n in wanted if n not in held]
+        if missing:
+            held |= dict(zip(missing, map(PaintedPatch, patches.look(missing)), strict=True))
+            if on_patches is not None:
+                on_patches(len(missing))
+        here = [held[n] for n in wanted]
+        yield Band(top, labels_of(here, window), shares_of(here, window, patches) if scores else None)
+
+
+def labels_of(patches: list[PaintedPatch], window: Window) -> NDArray[np.uint8]:
+    """(rows, columns) uint8 class ids of a window."""
+    if len(patches) == 1 and patches[0].region.intersection(window) == window:
+        return patches[0].labels(window)
+    out = np.full(window.size, NOTHING, np.uint8)
+    differ = np.zeros(window.size, np.bool_)
+    for patch in patches:
+        part = patch.region.intersection(window)
+        if part is not None:
+            place = part.shifted(-window.top, -window.left).slices
+            run_bands(meet, part.height, out[place], differ[place], patch.labels(part))
+    if differ.any():
+        _settle(out, differ, patches, window)
+    return out
+
+
+def _settle(
+    out: NDArray[np.uint8], differ: NDArray[np.bool_], patches: list[PaintedPatch], window: Window
+) -> None:
+    """Gives the pixels on which patches differ the class of the highest sum."""
+    for left in range(0, window.width, CELL):
+        cell = differ[:, left : left + CELL]
+        lines, columns = np.flatnonzero(cell.any(1)), np.flatnonzero(cell.any(0))
+        if not len(lines):
+            continue
+        across = Window(
+            int(lines[0]), int(lines[-1]) + 1, left + int(columns[0]), left + int(columns[-1]) + 1
+        )
+        for part in _thin(across, patches[0].classes):
+            total, _ = blend(patches, part.shifted(window.top, window.left))
+            run_bands(choose, part.height, out[part.slices], differ[part.slices], total, smallest=64)
+
+
+def _thin(window: Window, classes: int) -> Iterator[Window]:
+    """Rows of a window, few enough that the scores of all classes fit."""
+    rows = max(1, BLEND_VALUES // (classes * window.width))
+    for top in range(window.top, window.bottom, rows):
+        yield Window(top, min(top + rows, window.bottom), window.left, window.right)
+
+
+def blend(patches: list[PaintedPatch], window: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The weighted sum of scores (K, rows, columns) and of weights (rows, columns), float32, of a window."""
+    total = np.zeros((patches[0].classes, *window.size), np.float32)
+    weights = np.zeros(window.size, np.float32)
+    for patch in patches:
+        part = patch.region.intersection(window)
+        if part is None:
+            continue
+        local = part.shifted(-patch.region.top, -patch.region.left)
+        rows, columns = patch.patch.rows[local.slices[0]], patch.patch.columns[local.slices[1]]
+        place = part.shifted(-window.top, -window.left).slices
+        arguments = (total[:, place[0], place[1]], weights[place], patch.scores(part), rows, columns)
+        run_bands(add, part.height, *arguments, smallest=64)
+    return total, weights
+
+
+def shares_of(here: list[PaintedPatch], window: Window, patches: Patches) -> NDArray[np.uint8]:
+    """(rows, columns, K) uint8: each class's share of 255 in the patches that are ``here``; 0 without one."""
+    out = np.zeros((*window.size, patches.classes), np.uint8)
+    step = max(1, BLEND_VALUES // (patches.classes * window.height))
+    if not here:
+        return out
+    for left in range(0, window.width, step):
+        part = Window(window.top, window.bottom, left, min(left + step, window.width))
+        total, weights = blend(here, part)
+        mean = torch.from_numpy(total / np.maximum(weights, 1e-30))
+        shares = (mean if patches.shares else mean.softmax(0)) * torch.from_numpy(weights > 0)
+        out[:, left : part.right] = (shares * 255).round_().to(torch.uint8).permute(1, 2, 0).numpy()
+    return out
+
+
+WINDOWS = ("smooth", "uniform")
+
+
+def patchwork(
+    patches: Tensor,
+    rows: NDArray[np.float64],
+    columns: NDArray[np.float64],
+    field: tuple[float, float],
+    band: tuple[int, int],
+    width: int,
+    *,
+    window: str = "smooth",
+    shares: bool = False,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Labels of a band of rows: the class of the highest weighted sum of the patches that cover a pixel.
+
+    Patch (i, j) covers the pixels within half a field of (rows[i], columns[j]); its scores lie in the middle
+    of h x w equal cells of the field and are interpolated linearly between them (beyond the outermost, those
+    alone). ``smooth`` weighs them by the product of cos^2 along both axes, from 1 in the middle of a field to
+    0.001 at its edge; ``uniform`` all alike. The sum over the patches runs in their order, so a pixel does
+    not depend on the band.
+
+    Args:
+        patches: (R, C, h, w, K) float32, shares of the classes; K up to 255.
+        rows, columns: (R,), (C,) float64 pixel coordinates of the middles, rising.
+        field: (rows, columns) in pixels that a patch covers.
+        band: (top, bottom) rows of the image; every patch that covers one of them must be given.
+        width: W of the image.
+        window: "smooth" or "uniform".
+        shares: return the mean shares too.
+
+    Returns:
+        labels (bottom - top, W) uint8, the lowest of equal classes, 255 where there is no patch; and the
+        shares (bottom - top, W, K) uint8, of 255, or None.
+
+    Raises:
+        InvalidInput: for another window, or more than 255 classes.
+    """
+    if window not in WINDOWS:
+        raise InvalidInput("window", " or ".join(WINDOWS), repr(window), nearest_name(str(window), WINDOWS))
+    classes, height = patches.shape[4], band[1] - band[0]
+    if classes > NOTHING:
+        raise InvalidInput("classes", f"at most {NOTHING}", classes)
+    labels = np.empty((height, width), np.uint8)
+    mean = np.empty((height if shares else 0, width, classes), np.uint8)
+    held = np.ascontiguousarray(patches.float().numpy())
+    middles = np.ascontiguousarray(rows, np.float64), np.ascontiguousarray(columns, np.float64)
+    run_bands(added, height, band[0], held, middles, field, window == "uniform", labels, mean)
+    return labels, mean if shares else None
+
+
+def patchwork_reference(
+    patches: Tensor,
+    rows: Sequence[float],
+    columns: Sequence[float],
+    field: tuple[float, float],
+    size: tuple[int, int],
+    *,
+    window: str = "smooth",
+) -> Tensor:
+    """The twin: (K, H, W) float64, the mean of the shares of a whole image, in plain PyTorch."""
+    down = [_spread(middle, field[0], patches.shape[2], size[0], window) for middle in rows]
+    across = [_spread(middle, field[1], patches.shape[3], size[1], window) for middle in columns]
+    total = torch.zeros(patches.shape[4], *size, dtype=torch.float64)
+    weights = torch.zeros(size, dtype=torch.float64)
+    for i, (vertical, high) in enumerate(down):
+        for j, (horizontal, wide) in enumerate(across):
+            total += vertical @ patches[i, j].double().permute(2, 0, 1) @ horizontal.T
+            weights += high[:, None] * wide
+    return total / weights
+
+
+def _spread(middle: float, field: float, cells: int, pixels: int, window: str) -> tuple[Tensor, Tensor]:
+    """(pixels, cells) weighted interpolation along an axis, and (pixels,) the weights."""
+    offset = (torch.arange(pixels, dtype=torch.float64) - middle) / field
+    weight = (offset.abs() <= 0.5 + 1e-12).double()
+    if window == "smooth":
+        weight = weight * (torch.pi * offset).cos().square().clamp_min(1e-3)
+    place = ((offset + 0.5) * cells - 0.5).clamp(0, cells - 1)
+    tent = (1 - (place[:, None] - torch.arange(cells)).abs()).clamp_min(0)
+    return weight[:, None] * tent, weight
