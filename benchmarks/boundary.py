@@ -31,7 +31,7 @@ from saccade.samplers import BoundarySampler, BoundaryTarget
 from saccade.training.config import BoundaryConfig
 from saccade.training.lessons import target_classes
 
-OVERVIEWS, WIDTHS = ((32, 32), (64, 64), (64, 96), (64, 128)), (32, 64, 128, 256)
+THUMBNAILS, WIDTHS = ((32, 32), (64, 64), (64, 96), (64, 128)), (32, 64, 128, 256)
 PICTURED = (0.1, 1.0, 10.0)
 
 
@@ -82,17 +82,17 @@ def clocks() -> np.ndarray:
 
 
 def overhead(args: argparse.Namespace) -> None:
-    """Of the sampler alone: net, projection, and resizing, for one overview."""
+    """Of the sampler alone: net, projection, and resizing, for one thumbnail."""
     rows = []
-    for overview in OVERVIEWS:
+    for thumbnail in THUMBNAILS:
         for width in WIDTHS:
-            sampler = BoundarySampler((64, 128), overview_size=overview, width=width).eval()
+            sampler = BoundarySampler((64, 128), thumbnail_size=thumbnail, width=width).eval()
             sampler.to(memory_format=torch.channels_last)
-            pixels = torch.randn(1, 3, *overview).to(memory_format=torch.channels_last)
+            pixels = torch.randn(1, 3, *thumbnail).to(memory_format=torch.channels_last)
             flops = count_flops(lambda sampler=sampler, pixels=pixels: sampler(pixels))
             rows.append(
                 {
-                    "overview": overview,
+                    "thumbnail": thumbnail,
                     "width": width,
                     "gflops": flops / 1e9,
                     "ms": 1e3 * median(sampler, pixels),

@@ -26,7 +26,7 @@ from saccade.grids import resize_grid, uniform_grid
 from saccade.samplers import BoundarySampler, BoundaryTarget
 from saccade.samplers.boundary import covering, sampling_grid, untangled
 from saccade.training import Config, load_run
-from saccade.training.lessons import GridLesson
+from saccade.training.lessons import SamplingTensorLoss
 from saccade.training.run_folder import Run
 from saccade.warp import Pyramid
 
@@ -77,9 +77,9 @@ def most_boundary(some: Iterable[Decoded]) -> Decoded:
 
 
 def predicted(run: Run, pyramid: Pyramid) -> Tensor:
-    sampler, overview = run.segmenter.sampler, run.segmenter.overview([pyramid])
+    sampler, thumbnail = run.segmenter.sampler, run.segmenter.thumbnail([pyramid])
     assert isinstance(sampler, BoundarySampler)
-    return sampler.net(overview)[0].permute(1, 2, 0)
+    return sampler.net(thumbnail)[0].permute(1, 2, 0)
 
 
 def exact(run: Run, labels: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ def exact(run: Run, labels: Tensor) -> Tensor:
 
 
 def target_of(config: Config) -> BoundaryTarget:
-    return GridLesson.of(config).target
+    return SamplingTensorLoss.of(config).target
 
 
 def errors(run: Run, found: Found) -> dict:

@@ -64,7 +64,7 @@ def strides(runs: Sequence[dict[str, Any]]) -> str:
                 f"{spread([s['miou'] for s in here])} ({here[0]['seconds']:.2f} s)" if here else "gaps"
             )
         rows.append([reading, variant, *cells])
-    note = "Strides are in pixels of the overview; seconds are of an image.\n"
+    note = "Strides are in pixels of the thumbnail; seconds are of an image.\n"
     return "\n## Sensitivity to the stride of the prediction (mIoU)\n\n" + note + "\n" + lines(rows)
 
 

@@ -74,15 +74,15 @@ def _tile_list(folder: Path, image: Path) -> Path:
     return folder / f"{image.stem}_tiles.json"
 
 
-def overview_ours(image: Path, folder: Path) -> str:
-    from saccade.rasters import open_raster, overview
+def thumbnail_ours(image: Path, folder: Path) -> str:
+    from saccade.rasters import open_raster, thumbnail
 
     with open_raster(image) as raster:
-        overview(raster, (VIEW, VIEW))
-    return "512 x 512 overview"
+        thumbnail(raster, (VIEW, VIEW))
+    return "512 x 512 thumbnail"
 
 
-def overview_tifffile(image: Path, folder: Path) -> str:
+def thumbnail_tifffile(image: Path, folder: Path) -> str:
     """The same level decoded whole by tifffile and averaged by numpy."""
     import tifffile
 
@@ -146,7 +146,7 @@ def predict_ours(image: Path, folder: Path) -> str:
     """Labels of the whole image in one learned view, from file to file; notes what it read and its shares."""
     import saccade.inference.predict as room
     from huge_predict import CLASSES, noting, segmenter, timed
-    from saccade.inference import Job, Look, Settings, predict_image
+    from saccade.inference import Job, Look, PredictionConfig, predict_image
     from saccade.inference import regions as reader
     from saccade.rasters import RasterWriter
 
@@ -158,7 +158,9 @@ def predict_ours(image: Path, folder: Path) -> str:
     RasterWriter.finish = timed(RasterWriter.finish, "writing", spent)
     start = time.perf_counter()
     path = folder / "predicted.ome.tif"
-    predict_image(segmenter(), Job(image, path), Settings(CLASSES, Look(mode="whole"), overwrite=True))
+    predict_image(
+        segmenter(), Job(image, path), PredictionConfig(CLASSES, Look(mode="whole"), overwrite=True)
+    )
     spent["total"] = time.perf_counter() - start
     _tile_list(folder, image).write_text(json.dumps(read))
     _shares(folder).write_text(json.dumps({name: part / spent["total"] for name, part in spent.items()}))
@@ -195,7 +197,7 @@ def _shares(folder: Path) -> Path:
 
 PAIRS: list[tuple[Callable[[Path, Path], str], Callable[[Path, Path], str]]] = [
     (view_ours, view_tifffile),
-    (overview_ours, overview_tifffile),
+    (thumbnail_ours, thumbnail_tifffile),
     (write_ours, write_tifffile),
     (predict_ours, predict_tifffile),
 ]

@@ -39,9 +39,9 @@ class Shaped(nn.Module):
 
 
 def segmenter() -> Segmenter:
-    """256 x 256 samples, an overview of 128 x 128, a small U-Net of seven classes; weights cost no time."""
+    """256 x 256 samples, a thumbnail of 128 x 128, a small U-Net of seven classes; weights cost no time."""
     torch.manual_seed(0)
-    sampler = DeformationSampler((256, 256), overview_size=(128, 128))
+    sampler = DeformationSampler((256, 256), thumbnail_size=(128, 128))
     return Segmenter(sampler, Shaped(build_network("small", len(NAMES)))).eval()
 
 

@@ -20,7 +20,7 @@ class Study:
     Attributes:
         images, locations: L and B: P = L x B patches a step.
         visits: of each image in an epoch, so that the iterations are the paper's.
-        stride: between locations of a prediction, in pixels of the overview.
+        stride: between locations of a prediction, in pixels of the thumbnail.
         published: mIoU in % of patch 1 to 5, random, average, ensemble, mean, mode, gumbel.
     """
 
@@ -94,14 +94,14 @@ def experiments() -> Iterator[Experiment]:
 def table2(study: Study) -> Iterator[Experiment]:
     """Table 2; B.2, B.5.1 and the foveation maps of table 3 are of the same runs."""
     fixed = [f"runs/table2_{study.key}_patch{number}" for number in range(1, 6)]
-    arms: list[tuple[str, str, Options]] = [
+    methods: list[tuple[str, str, Options]] = [
         (f"patch{number + 1}", f"Baseline-Patch {number + 1}", {"estimator": "fixed", "field": number})
         for number in range(len(study.bank))
     ]
-    arms += [(name, title, {"estimator": name}) for name, title in BASELINES.items()]
-    arms += [("ensemble", "Ensemble", {"estimator": "ensemble", "members": fixed})]
-    arms += [(name, title, {"estimator": name}) for name, title in MEANS.items()]
-    for (name, title, options), percent in zip(arms, study.published, strict=True):
+    methods += [(name, title, {"estimator": name}) for name, title in BASELINES.items()]
+    methods += [("ensemble", "Ensemble", {"estimator": "ensemble", "members": fixed})]
+    methods += [(name, title, {"estimator": name}) for name, title in MEANS.items()]
+    for (name, title, options), percent in zip(methods, study.published, strict=True):
         histology = MICCAI.get(name) if study.key == "gleason2019" else None
         also = "" if histology is None else f"; MICCAI 2020, table 1: {histology:.3f} of four classes"
         yield Experiment(

@@ -12,7 +12,7 @@ BATCH = {16: 128, 32: 128, 64: 128, 128: 32, 160: 24, 192: 24, 224: 24, 256: 24,
 TARGETS = ("car", "motorbicycle", "bicycle", "person", "rider", "truck", "bus", "tricycle")
 U_NET = "which U-Net is not said: by its operations (1.24e9 at 64) one smaller than that of 2015"
 AUGMENTED = "how strong the noise and the changes of light are is not said"
-OVERVIEW = "the overview's size is read off the operations that the table adds for it"
+THUMBNAIL = "the thumbnail's size is read off the operations that the table adds for it"
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Study:
     """A table: its network and schedule, and the published (baseline, ours) of each size.
 
     Attributes:
-        overviews: the smallest and the largest; between them the overview is as large as the view.
+        thumbnails: the smallest and the largest; between them the thumbnail is as large as the view.
     """
 
     table: str
@@ -30,7 +30,7 @@ class Study:
     epochs: int
     published: dict[int, tuple[str, str]]
     pretrained: bool = False
-    overviews: tuple[int, int] = (32, 32)
+    thumbnails: tuple[int, int] = (32, 32)
     targets: tuple[str, ...] | None = None
     note: str = ""
 
@@ -48,8 +48,8 @@ class Study:
         }
 
     def ours(self, pixels: int) -> Options:
-        smallest, largest = self.overviews
-        sampler = {"name": "boundary", "overview": side(min(max(pixels, smallest), largest))}
+        smallest, largest = self.thumbnails
+        sampler = {"name": "boundary", "thumbnail": side(min(max(pixels, smallest), largest))}
         boundary = {"smoothness": 1.0, "tensor": "8x8", "width": 256, "classes": self.targets}
         boundary = {key: value for key, value in boundary.items() if value is not None}
         first = {"training": {"first_stage_epochs": self.epochs}}
@@ -85,15 +85,15 @@ STUDIES = (
         published=both(s160=(0.54, 0.58), s192=(0.61, 0.62), s224=(0.62, 0.65)),
     ),
     Study(
-        "table4_synthia", "Synthia", "unet:original", 1e-4, 500, overviews=(32, 256),
-        note=f"{U_NET}; which classes are targets is not said: all here; {OVERVIEW}", published=targeted(
+        "table4_synthia", "Synthia", "unet:original", 1e-4, 500, thumbnails=(32, 256),
+        note=f"{U_NET}; which classes are targets is not said: all here; {THUMBNAIL}", published=targeted(
             s32=(0.65, 0.58, 0.67, 0.61), s64=(0.76, 0.71, 0.77, 0.73), s128=(0.84, 0.81, 0.86, 0.83),
             s256=(0.91, 0.89, 0.92, 0.91),
         ),
     ),
     Study(
-        "table5_supervisely", "Supervisely Person", "unet:original", 1e-4, 1000, overviews=(32, 128),
-        note=f"{U_NET}; {OVERVIEW}",
+        "table5_supervisely", "Supervisely Person", "unet:original", 1e-4, 1000, thumbnails=(32, 128),
+        note=f"{U_NET}; {THUMBNAIL}",
         published=both(
             s16=(0.69, 0.73), s32=(0.76, 0.76), s64=(0.80, 0.83), s128=(0.85, 0.87), s256=(0.89, 0.90)
         ),

@@ -52,7 +52,7 @@ class Study:
         radius = max(1, round(self.radius * short / int(self.size.split("x")[0])))
         sampler: dict[str, Any] = {"name": "deformation", "radius": radius}
         if self.density:
-            sampler["density"] = sampler["overview"] = f"{short // 4}x{long // 4}"
+            sampler["density"] = sampler["thumbnail"] = f"{short // 4}x{long // 4}"
         return merged(ATTRACTION, {"sampler": sampler})
 
 
@@ -112,7 +112,7 @@ def optimal_edge(study: Study) -> Iterator[Experiment]:
     """Figure 17: eleven blurs, of which the best is the baseline "optimal edge" of every figure."""
     for blur in BLURS:
         learned = study.learned(study.size)["sampler"]
-        learned.pop("overview", None)
+        learned.pop("thumbnail", None)
         sampler = {**learned, "name": "oracle", "blur": float(blur)}
         options = merged(study.base(study.size), {"sampler": sampler})
         title = f"Fig. 17: {study.key}, simulated optimal edge, blur {blur}"

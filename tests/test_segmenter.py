@@ -51,7 +51,7 @@ def test_every_kind_of_input_gives_the_same_labels() -> None:
 
 def test_floats_in_0_to_1_are_the_same_image_but_for_rounding_to_bytes() -> None:
     model, pixels = segmenter(), image()
-    seen = [model.overview([Pyramid.of(given[:1])]) for given in (pixels, pixels.float() / 255)]
+    seen = [model.thumbnail([Pyramid.of(given[:1])]) for given in (pixels, pixels.float() / 255)]
     torch.testing.assert_close(seen[0], seen[1], rtol=0, atol=1 / 255 / min(IMAGENET_STD))
 
 

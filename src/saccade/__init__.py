@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from saccade.samplers import BoundarySampler as BoundarySampler
     from saccade.samplers import DeformationSampler as DeformationSampler
     from saccade.samplers import FoveationSampler as FoveationSampler
+    from saccade.samplers import Glimpses as Glimpses
     from saccade.samplers import OracleSampler as OracleSampler
     from saccade.samplers import UniformSampler as UniformSampler
-    from saccade.samplers import Views as Views
     from saccade.segmenter import Segmenter as Segmenter
     from saccade.warp import Pyramid as Pyramid
     from saccade.warp import sample as sample
@@ -48,7 +48,7 @@ _HOME = {
     "FoveationSampler": "samplers",
     "OracleSampler": "samplers",
     "UniformSampler": "samplers",
-    "Views": "samplers",
+    "Glimpses": "samplers",
     "Segmenter": "segmenter",
     "DataFaults": "errors",
     "FileProblem": "errors",

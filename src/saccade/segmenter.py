@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from saccade.errors import InvalidInput
 from saccade.grids import uniform_grid
-from saccade.samplers import FoveatedImage, FoveationSampler, Sampler, Views
+from saccade.samplers import FoveatedImage, FoveationSampler, Glimpses, Sampler
 from saccade.warp import Pyramid, sample, unwarp_labels
 
 ROWS_AT_ONCE = 512
@@ -36,7 +36,7 @@ class Prediction:
     """
 
     scores: Tensor
-    views: Views
+    views: Glimpses
 
 
 class Segmenter(nn.Module):
@@ -95,12 +95,12 @@ class Segmenter(nn.Module):
         labels: Sequence[Tensor] | None = None,
         *,
         size: Sequence[int] | None = None,
-    ) -> Views:
+    ) -> Glimpses:
         """Where the sampler looks in each image."""
         if isinstance(self.sampler, FoveationSampler):
             return _joined([self.sampler.views(self.foveate(one).found, one.size) for one in pyramids])
         sampler = self.sampler_for(pyramids)
-        return sampler(self.overview(pyramids), labels, size=size, batch=len(pyramids))
+        return sampler(self.thumbnail(pyramids), labels, size=size, batch=len(pyramids))
 
     def for_image(self, size: tuple[int, int]) -> Segmenter:
         """The same segmenter, weights included, with its sampler's sizes for an image of (H, W)."""
@@ -122,9 +122,9 @@ class Segmenter(nn.Module):
             raise InvalidInput("images", "of one shape in one call", got, "take them one by one")
         return sampler
 
-    def overview(self, pyramids: Sequence[Pyramid]) -> Tensor | None:
+    def thumbnail(self, pyramids: Sequence[Pyramid]) -> Tensor | None:
         """(B, 3, h_o, w_o) normalised, each pixel the mean of its share; None where none is wanted."""
-        wanted = self.sampler.overview_of(pyramids[0].size)
+        wanted = self.sampler.thumbnail_for(pyramids[0].size)
         if wanted is None:
             return None
         grid = uniform_grid(wanted, device=pyramids[0].device)
@@ -185,7 +185,7 @@ class Segmenter(nn.Module):
     def foveate(self, pyramid: Pyramid) -> FoveatedImage:
         """One image as a foveation sampler sees it."""
         assert isinstance(self.sampler, FoveationSampler)
-        found = self.sampler.look(self.overview([pyramid]), pyramid.size)
+        found = self.sampler.look(self.thumbnail([pyramid]), pyramid.size)
 
         def read(grids: Tensor) -> Tensor:
             pixels = sample(pyramid, grids.to(pyramid.device), antialias=self.antialias)
@@ -207,14 +207,14 @@ class Segmenter(nn.Module):
         return Prediction(torch.cat(rows).permute(0, 3, 1, 2), views)
 
 
-def _joined(views: Sequence[Views]) -> Views:
+def _joined(views: Sequence[Glimpses]) -> Glimpses:
     """The views of several images as those of one batch."""
     index = torch.cat([torch.full((len(one.grids),), n) for n, one in enumerate(views)])
     grids = torch.cat([one.grids for one in views])
     densities = [one.density for one in views if one.density is not None]
     alike = len({density.shape for density in densities}) == 1
     samples = sum(one.samples_read for one in views)
-    return Views(grids, index, torch.cat(densities) if alike else None, samples=samples)
+    return Glimpses(grids, index, torch.cat(densities) if alike else None, samples=samples)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from saccade.cli import main
-from saccade.runtime.files import working_alone
+from saccade.runtime.files import exclusively
 
 TINY = ["--network", "small:4", "--epochs", "1", "--batch-size", "2", "--seeds", "1", "--device", "cpu", "-q"]
 OPTIONS = ["--samplers", "uniform,deformation", "--sizes", "8x12", *TINY]
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="session")
 def compared_folder(tiny_data, tmp_path_factory):
-    """A finished comparison of two arms at a size; never changed by a test."""
+    """A finished comparison of two methods at a size; never changed by a test."""
     out = tmp_path_factory.mktemp("compare") / "out"
     assert main(["compare", str(tiny_data), str(out), *OPTIONS]) == 0
     return out
@@ -176,7 +176,7 @@ def gflops_of(out: Path) -> list[float]:
 
 
 def test_costs_are_those_of_the_runs_that_are_there(compared, tiny_data):
-    """Not those that an earlier table tells of arms of the same names."""
+    """Not those that an earlier table tells of methods of the same names."""
     before = gflops_of(compared)
     wider = [*OPTIONS, "--network", "small:8", "--overwrite"]
     assert main(["compare", str(tiny_data), str(compared), *wider]) == 0
@@ -209,7 +209,7 @@ def test_runs_are_evaluated_again_where_masks_were_corrected(compared, tiny_data
 
 
 def test_a_comparison_that_another_program_is_at_is_refused(compared, tiny_data, capsys):
-    with working_alone(compared / "runs", "a free one"):
+    with exclusively(compared / "runs", "a free one"):
         assert main(["compare", str(tiny_data), str(compared), *OPTIONS, "--seeds", "2", "--resume"]) == 1
     assert "a comparison that no other program is at, but got one being" in capsys.readouterr().err
     assert not (compared / "runs" / "uniform_8x12_s1").exists()

@@ -6,7 +6,7 @@ import pytest
 
 from saccade.cli.compare import Overall
 from saccade.data import SampleCache, open_data
-from saccade.lab.methods import Arm, Setting
+from saccade.lab.methods import ComparisonConfig, Method
 from saccade.training.config import read_config
 
 
@@ -21,9 +21,9 @@ class Shown:
 def cases(tiny_data):
     """Two samplers with two seeds each, of ten epochs."""
     base = read_config(overrides=["network.name=small:4", "training.epochs=10"])
-    setting = Setting(open_data(tiny_data), SampleCache(), ((8, 12),), (0, 1), base, ())
-    arms = [Arm(name, (f"sampler.name={name}",)) for name in ("uniform", "foveation")]
-    return [setting.case(arm, (8, 12), seed) for arm in arms for seed in (0, 1)]
+    setting = ComparisonConfig(open_data(tiny_data), SampleCache(), ((8, 12),), (0, 1), base, ())
+    methods = [Method(name, (f"sampler.name={name}",)) for name in ("uniform", "foveation")]
+    return [setting.case(method, (8, 12), seed) for method in methods for seed in (0, 1)]
 
 
 def done_in_turn(cases, seconds: dict[str, float], tenths: int) -> Shown:
@@ -34,7 +34,7 @@ def done_in_turn(cases, seconds: dict[str, float], tenths: int) -> Shown:
         case, part = cases[step // 10], step % 10 + 1
         if part == 1:
             overall.tell(case, 0.0, "started")
-        now[0] += seconds[case.arm.name] / 10
+        now[0] += seconds[case.method.name] / 10
         overall.tell(case, part / 10, "epoch")
     return shown
 

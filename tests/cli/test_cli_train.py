@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from saccade.cli import main
-from saccade.runtime.files import working_alone
+from saccade.runtime.files import exclusively
 from saccade.training import load_run, read_config
 
 TINY = ["network.name=small:4", "sampler.size=8x12", "training.batch_size=2", "training.epochs=2"]
@@ -119,7 +119,7 @@ def test_a_run_that_another_program_trains_is_left_alone(
     saccade: Saccade, tiny_data: Path, run_folder: Path
 ) -> None:
     before = contents(run_folder)
-    with working_alone(run_folder, "a free one"):
+    with exclusively(run_folder, "a free one"):
         words = "a run that no other program trains, but got one being written now; wait until it is done"
         assert_refused(saccade("train", tiny_data, run_folder, *TINY, "--overwrite"), words, 1)
     assert contents(run_folder) == before

@@ -25,7 +25,7 @@ def shrunk(options: dict[str, Any], by: int = 16) -> list[str]:
     sampler = options["sampler"]
     overrides = ["network.name=small:2", "network.pretrained=false", "boundary.width=4"]
     overrides += ["training.batch_size=2", "training.epochs=1", "training.first_stage_epochs=1"]
-    for key in ("size", "overview", "density"):
+    for key in ("size", "thumbnail", "density"):
         if key in sampler:
             overrides.append(f"sampler.{key}={_smaller(sampler[key], by)}")
     if "radius" in sampler:

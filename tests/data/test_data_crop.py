@@ -17,7 +17,7 @@ from saccade.data.options import Crop
 from saccade.errors import InvalidInput
 from saccade.testing import make_fake
 from saccade.training import load_run, read_config, train
-from saccade.training.loading import random_parts
+from saccade.training.loading import random_crops
 
 SIDES = st.integers(1, 40)
 
@@ -90,7 +90,7 @@ def samples(count: int) -> list[Sample]:
 
 def test_random_squares_follow_the_seed_and_reach_every_place() -> None:
     crop = Crop.parse("random_square")
-    first, again, other = (random_parts(samples(60), crop, seed) for seed in (1, 1, 2))
+    first, again, other = (random_crops(samples(60), crop, seed) for seed in (1, 1, 2))
     corners = [int(part.labels[0, 0, 0]) for part in first]
     assert corners == [int(part.labels[0, 0, 0]) for part in again]
     assert corners != [int(part.labels[0, 0, 0]) for part in other]

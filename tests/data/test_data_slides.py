@@ -17,7 +17,7 @@ from saccade.data import open_data
 from saccade.data.polygons import fill_polygon
 from saccade.data.splits import seeded_splits
 from saccade.errors import DataFaults, InvalidInput
-from saccade.rasters import as_rgb, open_raster, overview, reduce, write_label_png, write_polygons
+from saccade.rasters import as_rgb, open_raster, reduce, thumbnail, write_label_png, write_polygons
 from saccade.testing import make_fake
 
 COORDINATE = st.floats(-5, 25, allow_nan=False).map(lambda value: round(value, 3) + 1e-4)
@@ -109,7 +109,7 @@ def test_slides_are_reduced_to_the_pixels_that_are_allowed(tmp_path: Path) -> No
     columns=st.integers(1, 20),
     tiled=st.booleans(),
 )
-def test_reduced_slides_are_overviews(
+def test_reduced_slides_are_thumbnails(
     height: int, width: int, rows: int, columns: int, tiled: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     pixels = np.random.default_rng(height * width).integers(0, 256, (height, width, 3), np.uint8)
@@ -120,7 +120,7 @@ def test_reduced_slides_are_overviews(
     with pytest.MonkeyPatch.context() as patch, as_rgb(open_raster(path)) as raster:
         patch.setattr(reduce, "_BAND_PIXELS", 1)
         found = reduce.reduced_pixels(raster, (rows, columns))
-        expected = overview(raster, (rows, columns))
+        expected = thumbnail(raster, (rows, columns))
     assert np.abs(found.astype(int) - expected).max() <= 1
     assert (found == expected).mean() > 0.98  # a mean that ends in .5 may be rounded either way
 

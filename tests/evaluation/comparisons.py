@@ -9,7 +9,7 @@ import torch
 
 from saccade.data import SampleCache, open_data
 from saccade.evaluation.results import Evaluation, ImageRecord
-from saccade.lab.methods import Arm, Outcome, Setting
+from saccade.lab.methods import ComparisonConfig, Method, Outcome
 from saccade.lab.results import Comparison
 from saccade.metrics.cost import Cost
 from saccade.training.config import read_config
@@ -18,13 +18,15 @@ SIZES = ((8, 12), (16, 24))
 PLAIN = ["network.name=small:4", "training.epochs=1", "training.batch_size=2"]
 
 
-def setting_of(data: Path, *options: str, sizes=SIZES, seeds=(0,)) -> Setting:
+def setting_of(data: Path, *options: str, sizes=SIZES, seeds=(0,)) -> ComparisonConfig:
     """The setting of a small comparison."""
     base = read_config(overrides=[*PLAIN, *options])
-    return Setting(open_data(data), SampleCache(), sizes, seeds, base, options)
+    return ComparisonConfig(open_data(data), SampleCache(), sizes, seeds, base, options)
 
 
-def evaluation_of(setting: Setting, wrong: float, seed: int = 0, gflops: float = 0.1, pixels: int = 96):
+def evaluation_of(
+    setting: ComparisonConfig, wrong: float, seed: int = 0, gflops: float = 0.1, pixels: int = 96
+):
     """An evaluation in which ``wrong`` is about the share of the pixels that are wrong."""
     rng, classes = np.random.default_rng(seed), len(setting.data.classes)
     records = []
@@ -43,22 +45,22 @@ def evaluation_of(setting: Setting, wrong: float, seed: int = 0, gflops: float =
 
 
 def comparison_of(
-    setting: Setting, wrong: dict[str, tuple[float, ...]], failed: dict[str, str] | None = None
+    setting: ComparisonConfig, wrong: dict[str, tuple[float, ...]], failed: dict[str, str] | None = None
 ):
-    """A comparison of arms with these shares of wrong pixels at the sizes of the setting.
+    """A comparison of methods with these shares of wrong pixels at the sizes of the setting.
 
-    ``failed`` names the case and the reason of runs that are to have failed.
+    ``failed`` names the trial and the reason of runs that are to have failed.
     """
-    arms = tuple(Arm(name, (f"sampler.name={name}",)) for name in wrong)
+    methods = tuple(Method(name, (f"sampler.name={name}",)) for name in wrong)
     outcomes = []
-    for arm in arms:
+    for method in methods:
         for at, size in enumerate(setting.sizes):
             for seed in setting.seeds:
-                case = setting.case(arm, size, seed)
-                reason = (failed or {}).get(case.name, "")
-                share = wrong[arm.name][at] * (1 + 0.05 * seed)
+                trial = setting.trial(method, size, seed)
+                reason = (failed or {}).get(trial.name, "")
+                share = wrong[method.name][at] * (1 + 0.05 * seed)
                 found = evaluation_of(setting, share, seed, 0.1 * 4**at, size[0] * size[1])
                 outcomes.append(
-                    Outcome(case, Path("runs") / case.name, None if reason else found, reason, 60.0)
+                    Outcome(trial, Path("runs") / trial.name, None if reason else found, reason, 60.0)
                 )
-    return Comparison(setting, arms, tuple(outcomes))
+    return Comparison(setting, methods, tuple(outcomes))

@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import nn
 
 from saccade.grids.uniform import uniform_grid
-from saccade.samplers.base import Views
+from saccade.samplers.base import Glimpses
 from saccade.warp import Pyramid, sample, unwarp_labels
 
 
@@ -43,7 +43,9 @@ class ColourSegmenter(nn.Module):
         grids = uniform_grid(self.size).repeat(self.views, 1, 1, 1)
         pixels = sample(pyramids[0], grids[:1], mode="nearest").repeat(self.views, 1, 1, 1)
         scores = self.network(pixels)
-        return SimpleNamespace(scores=scores, views=Views(grids, torch.zeros(self.views, dtype=torch.int64)))
+        return SimpleNamespace(
+            scores=scores, views=Glimpses(grids, torch.zeros(self.views, dtype=torch.int64))
+        )
 
     def predict(self, image, labels=None):
         pyramid = image if isinstance(image, Pyramid) else Pyramid.of(image)

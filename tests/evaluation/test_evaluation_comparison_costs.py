@@ -20,7 +20,7 @@ def compared(tiny_data):
 @pytest.fixture
 def costs(compared) -> Costs:
     rows = {
-        (one.case.arm.name, one.case.size): (fingerprint(one.case), Cost(96, 0.1, 0.01, 0.02, None))
+        (one.trial.method.name, one.trial.size): (fingerprint(one.trial), Cost(96, 0.1, 0.01, 0.02, None))
         for one in compared.outcomes
     }
     image = f"test/{compared.setting.data.split('test')[0].stem}"
@@ -43,7 +43,7 @@ def test_tables_of_before_options_were_kept_are_measured_again(costs):
 
 def test_costs_fit_the_same_arms_and_fewer_whatever_the_seeds(costs, compared):
     assert costs.fit(compared.setting, compared.outcomes)
-    assert costs.fit(compared.setting, [one for one in compared.outcomes if one.case.seed == 1])
+    assert costs.fit(compared.setting, [one for one in compared.outcomes if one.trial.seed == 1])
     assert costs.fit(compared.setting, compared.outcomes[:1])
 
 
@@ -61,5 +61,5 @@ def test_a_run_whose_options_were_not_measured_shows_what_its_evaluation_found(c
     one = compared.outcomes[0]
     told = replace(compared, costs=costs)
     assert told.cost(one, one.evaluation) == Cost(96, 0.1, 0.01, 0.02, None)
-    other = replace(one, case=compared.setting.case(one.case.arm, (4, 6), 0))
+    other = replace(one, trial=compared.setting.trial(one.trial.method, (4, 6), 0))
     assert told.cost(other, one.evaluation) == one.evaluation.cost

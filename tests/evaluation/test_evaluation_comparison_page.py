@@ -10,7 +10,7 @@ import pytest
 from comparisons import comparison_of, setting_of
 
 from saccade.lab import page
-from saccade.lab.page import best_arm, blocks_html, blocks_lines
+from saccade.lab.page import best_method, blocks_html, blocks_lines
 from saccade.lab.studies import Chart, Curve, Study, Table, Text
 from saccade.lab.tables import ONE_SEED, factor, in_points
 
@@ -138,7 +138,7 @@ def test_another_budget_is_told_beside_the_gain(shown):
     found = comparison_of(shown, {**WRONG, "boundary": (0.28, 0.19)})
     outcomes = tuple(
         replace(one, evaluation=replace(one.evaluation, cost=replace(one.evaluation.cost, pixels=96 * 2560)))
-        if one.case.arm.name == "deformation" and one.evaluation is not None else one
+        if one.trial.method.name == "deformation" and one.evaluation is not None else one
         for one in found.outcomes
     )  # fmt: skip
     plain, wide = page.verdicts(found), page.verdicts(replace(found, outcomes=outcomes))
@@ -146,20 +146,22 @@ def test_another_budget_is_told_beside_the_gain(shown):
     assert [line.startswith("deformation") for line in wide if "with 2,560 times the pixels" in line] == [
         True
     ]
-    assert best_arm(found) == "deformation"
-    assert best_arm(replace(found, outcomes=outcomes)) == "boundary"
+    assert best_method(found) == "deformation"
+    assert best_method(replace(found, outcomes=outcomes)) == "boundary"
 
 
 def test_a_study_has_its_question_and_its_blocks(shown):
     blocks = [Text("Far & wide.", "Answer"), Table("t", ("a", "b"), [["x", None]])]
     study = Study("radius", "How far", "How far should it reach?", "ICLR 2022", value_name="radius")
     found = comparison_of(shown, WRONG)
-    arms = tuple(replace(arm, value=float(number)) for number, arm in enumerate(found.arms))
+    methods = tuple(replace(method, value=float(number)) for number, method in enumerate(found.methods))
     outcomes = tuple(
-        replace(one, case=replace(one.case, arm=next(a for a in arms if a.name == one.case.arm.name)))
+        replace(
+            one, trial=replace(one.trial, method=next(a for a in methods if a.name == one.trial.method.name))
+        )
         for one in found.outcomes
     )
-    html = page.comparison_page(shown, replace(found, arms=arms, outcomes=outcomes), study, blocks)
+    html = page.comparison_page(shown, replace(found, methods=methods, outcomes=outcomes), study, blocks)
     assert "How far should it reach?" in html
     assert "Far &amp; wide." in html
     assert "mIoU over radius" in html

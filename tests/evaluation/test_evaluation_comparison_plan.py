@@ -11,7 +11,7 @@ from comparisons import setting_of
 
 from saccade.data import open_data
 from saccade.errors import FileProblem, InvalidInput, SaccadeError, UsageError
-from saccade.lab.methods import Arm, arms_of, cases_of
+from saccade.lab.methods import Method, methods_of, trials_of
 from saccade.lab.runner import plan
 from saccade.lab.state import run_root, state_of, write_failure
 from saccade.lab.studies import STUDIES, load_study
@@ -19,10 +19,10 @@ from saccade.training.config import read_config, save_config
 
 
 def test_arms_have_the_names_and_options_that_were_given():
-    uniform, published = arms_of(
+    uniform, published = methods_of(
         ["uniform", "published=deformation"], ["published:sampler.floor=0", "published:loss.edge=mse"]
     )
-    assert uniform == Arm("uniform", ("sampler.name=uniform",))
+    assert uniform == Method("uniform", ("sampler.name=uniform",))
     assert published.options == ("sampler.name=deformation", "sampler.floor=0", "loss.edge=mse")
 
 
@@ -38,63 +38,69 @@ def test_arms_have_the_names_and_options_that_were_given():
 )
 def test_arms_that_make_no_sense_are_refused(samplers, own, said):
     with pytest.raises(SaccadeError, match=said):
-        arms_of(samplers, own)
+        methods_of(samplers, own)
 
 
 def test_every_arm_has_every_size_and_seed_and_differs_in_nothing_else(six_scenes):
     setting = setting_of(six_scenes, seeds=(0, 1))
-    cases = cases_of(setting, arms_of(["uniform", "deformation"]))
-    assert [case.name for case in cases][:3] == ["uniform_8x12_s0", "deformation_8x12_s0", "uniform_8x12_s1"]
-    assert len({case.name for case in cases}) == 8
-    configs = {replace(c.config, sampler=setting.base.sampler, training=setting.base.training) for c in cases}
+    trials = trials_of(setting, methods_of(["uniform", "deformation"]))
+    assert [trial.name for trial in trials][:3] == [
+        "uniform_8x12_s0",
+        "deformation_8x12_s0",
+        "uniform_8x12_s1",
+    ]
+    assert len({trial.name for trial in trials}) == 8
+    configs = {
+        replace(c.config, sampler=setting.base.sampler, training=setting.base.training) for c in trials
+    }
     assert configs == {setting.base}
-    assert {(case.config.sampler.size, case.config.training.seed) for case in cases} == {
+    assert {(trial.config.sampler.size, trial.config.training.seed) for trial in trials} == {
         (size, seed) for size in ((8, 12), (16, 24)) for seed in (0, 1)
     }
 
 
 def test_a_size_larger_than_the_image_is_refused(six_scenes):
     with pytest.raises(InvalidInput, match=r"smallest image \(32x48\).*33x48"):
-        cases_of(setting_of(six_scenes, sizes=((33, 48),)), arms_of(["uniform"]))
+        trials_of(setting_of(six_scenes, sizes=((33, 48),)), methods_of(["uniform"]))
 
 
 @pytest.fixture
 def finished(tiny_data, trained_folder, tmp_path):
-    """A setting, and the case that the trained run of the tests is, put where it is looked for."""
+    """A setting, and the trial that the trained run of the tests is, put where it is looked for."""
     setting = setting_of(tiny_data, "training.epochs=2", sizes=((8, 12),))
-    case = cases_of(setting, arms_of(["deformation"]))[0]
-    root = run_root(tmp_path, case)
+    trial = trials_of(setting, methods_of(["deformation"]))[0]
+    root = run_root(tmp_path, trial)
     shutil.copytree(trained_folder, root)
-    return setting, case, root
+    return setting, trial, root
 
 
 def test_a_run_of_the_same_options_and_data_is_used(finished, tmp_path):
-    setting, case, root = finished
-    assert state_of(case, root, setting.data).kind == "finished"
-    planned = plan(setting, [case], tmp_path)
+    setting, trial, root = finished
+    assert state_of(trial, root, setting.data).kind == "finished"
+    planned = plan(setting, [trial], tmp_path)
     assert planned.to_train == []
-    assert [errand.case for errand in planned.errands] == [case]  # it is not evaluated yet
+    assert [job.trial for job in planned.queue] == [trial]  # it is not evaluated yet
 
 
 def test_options_that_do_not_change_what_is_learnt_may_differ(finished):
-    setting, case, root = finished
-    config = read_config(overrides=["training.cache_gigabytes=1", "foveation.stride=4"], base=case.config)
-    assert state_of(replace(case, config=config), root, setting.data).kind == "finished"
+    setting, trial, root = finished
+    config = read_config(overrides=["training.cache_gigabytes=1", "foveation.stride=4"], base=trial.config)
+    assert state_of(replace(trial, config=config), root, setting.data).kind == "finished"
 
 
 @pytest.mark.parametrize(("sampler", "kind"), [("uniform", "finished"), ("deformation", "other")])
 def test_the_density_net_counts_only_where_there_is_one(finished, sampler, kind):
-    setting, case, root = finished
-    asked = read_config(overrides=[f"sampler.name={sampler}"], base=case.config)
+    setting, trial, root = finished
+    asked = read_config(overrides=[f"sampler.name={sampler}"], base=trial.config)
     of_run = read_config(root / "config.yaml", [f"sampler.name={sampler}", "sampler.net=null"])
     save_config(of_run, root / "config.yaml")
-    assert state_of(replace(case, config=asked), root, setting.data).kind == kind
+    assert state_of(replace(trial, config=asked), root, setting.data).kind == kind
 
 
 def test_a_run_of_other_options_is_refused_with_each_of_them(finished, tmp_path):
-    setting, case, root = finished
-    other = read_config(overrides=["loss.edge_weight=2", "network.name=small:5"], base=case.config)
-    asked = replace(case, config=other)
+    setting, trial, root = finished
+    other = read_config(overrides=["loss.edge_weight=2", "network.name=small:5"], base=trial.config)
+    asked = replace(trial, config=other)
     reason = state_of(asked, root, setting.data).reason
     assert "loss.edge_weight=0.3 instead of 2.0" in reason
     assert "network.name=small:4 instead of small:5" in reason
@@ -104,27 +110,27 @@ def test_a_run_of_other_options_is_refused_with_each_of_them(finished, tmp_path)
 
 
 def test_a_run_of_other_images_is_refused(finished, six_scenes):
-    _, case, root = finished
-    state = state_of(case, root, open_data(six_scenes))
+    _, trial, root = finished
+    state = state_of(trial, root, open_data(six_scenes))
     assert state.kind == "other"
     assert "other" in state.reason
 
 
 def test_a_run_of_before_images_were_kept_must_have_lain_at_the_same_place(finished, six_scenes):
-    setting, case, root = finished
+    setting, trial, root = finished
     file = root / "checkpoints" / "last.ckpt"
     saved = torch.load(file, weights_only=True)
     del saved["training_images"]
     torch.save(saved, file)
-    assert state_of(case, root, setting.data).kind == "finished"
+    assert state_of(trial, root, setting.data).kind == "finished"
     config = read_config(root / "config.yaml")
     save_config(replace(config, data=replace(config.data, path=str(six_scenes))), root / "config.yaml")
-    assert "trained on" in state_of(case, root, setting.data).reason
+    assert "trained on" in state_of(trial, root, setting.data).reason
 
 
 def test_an_unfinished_run_waits_for_a_word(finished, tmp_path):
-    setting, case, root = finished
-    longer = replace(case, config=read_config(overrides=["training.epochs=5"], base=case.config))
+    setting, trial, root = finished
+    longer = replace(trial, config=read_config(overrides=["training.epochs=5"], base=trial.config))
     save_config(read_config(root / "config.yaml", ["training.epochs=5"]), root / "config.yaml")
     assert state_of(longer, root, setting.data).kind == "unfinished"
     with pytest.raises(UsageError, match="--resume"):
@@ -133,11 +139,11 @@ def test_an_unfinished_run_waits_for_a_word(finished, tmp_path):
 
 
 def test_a_failure_stays_until_it_is_tried_again(finished, tmp_path):
-    setting, case, root = finished
+    setting, trial, root = finished
     write_failure(root, "the disk was full")
-    assert state_of(case, root, setting.data).reason == "the disk was full"
-    assert plan(setting, [case], tmp_path).kept_failures == (case,)
-    assert [e.case for e in plan(setting, [case], tmp_path, resume=True).errands] == [case]
+    assert state_of(trial, root, setting.data).reason == "the disk was full"
+    assert plan(setting, [trial], tmp_path).kept_failures == (trial,)
+    assert [e.trial for e in plan(setting, [trial], tmp_path, resume=True).queue] == [trial]
 
 
 def test_a_failure_that_cannot_be_written_down_is_said_with_its_place(tmp_path):
@@ -147,8 +153,8 @@ def test_a_failure_that_cannot_be_written_down_is_said_with_its_place(tmp_path):
 
 
 def test_a_folder_that_is_no_run_is_left_alone(finished, tmp_path):
-    setting, case, _ = finished
-    other = replace(case, seed=7)
+    setting, trial, _ = finished
+    other = replace(trial, seed=7)
     run_root(tmp_path, other).mkdir()
     (run_root(tmp_path, other) / "thesis.txt").write_text("all of it")
     with pytest.raises(SaccadeError, match="no run folder"):
@@ -166,10 +172,10 @@ def test_every_study_says_what_it_asks_and_its_arms_can_be_built(name, six_scene
     setting = setting_of(six_scenes)
     if study.sizes is not None:
         setting = replace(setting, sizes=tuple(study.sizes(setting)))
-    cases = cases_of(setting, list(study.arms(setting)))
-    assert len({case.name for case in cases}) == len(cases)
-    for case in cases:
-        build_sampler(resolve(case.config, setting.data))
+    trials = trials_of(setting, list(study.methods(setting)))
+    assert len({trial.name for trial in trials}) == len(trials)
+    for trial in trials:
+        build_sampler(resolve(trial.config, setting.data))
 
 
 def test_an_unknown_study_names_the_nearest():

@@ -23,7 +23,7 @@ def setting(six_scenes):
 def test_gains_are_over_uniform_at_the_same_size_wherever_it_stands(setting):
     found = comparison_of(setting, {"deformation": (0.1, 0.1), "uniform": (0.3, 0.1)})
     assert found.reference.name == "uniform"
-    small, large = found.of(found.arms[0])
+    small, large = found.of(found.methods[0])
     assert found.gain(small).verdict == "win"
     assert found.gain(small).value == pytest.approx(
         small.iou.values[-1] - found.points["uniform", (8, 12)].iou.values[-1]
@@ -43,7 +43,7 @@ def test_a_failed_seed_is_left_out_of_the_means_and_stays_in_the_table(setting):
     failed = {"deformation_8x12_s1": "the loss became nan"}
     found = comparison_of(setting, {"uniform": (0.3, 0.2), "deformation": (0.2, 0.1)}, failed)
     assert found.points["deformation", (8, 12)].seeds == (0, 2)
-    assert [one.case.name for one in found.failures] == ["deformation_8x12_s1"]
+    assert [one.trial.name for one in found.failures] == ["deformation_8x12_s1"]
     rows = list(csv.DictReader(io.StringIO(to_csv(found))))
     assert len(rows) == 12
     (row,) = [row for row in rows if row["status"] == "failed"]

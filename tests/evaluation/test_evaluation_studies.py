@@ -9,11 +9,11 @@ import pytest
 import torch
 from comparisons import evaluation_of, setting_of
 
-from saccade.lab.methods import Arm, Outcome
+from saccade.lab.methods import Method, Outcome
 from saccade.lab.studies import foveation, load_study, oracle_blur, study, study_json
 from saccade.metrics import iou, recovery_counts
 from saccade.samplers import OracleSampler
-from saccade.samplers.density import EdgeTarget, Gather
+from saccade.samplers.density import DensityToGrid, EdgeTarget
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_each_class_is_a_task_of_its_own(measured):
     setting, found = measured
     names = list(setting.data.classes.names)
     row = next(row for row in table_of(found).rows if row[0] == names[-1])
-    sampler = OracleSampler((8, 12), target=EdgeTarget(blur=oracle_blur.BLURS[2]), gather=Gather())
+    sampler = OracleSampler((8, 12), target=EdgeTarget(blur=oracle_blur.BLURS[2]), to_grid=DensityToGrid())
     counts = torch.zeros(2, 2, dtype=torch.int64)
     for sample in setting.samples():
         told = torch.where(sample.labels == 255, 255, (sample.labels == len(names) - 1).long())
@@ -73,7 +73,7 @@ def test_foveation_is_compared_with_the_best_field_alone(six_scenes):
     setting = setting_of(six_scenes, sizes=((8, 12),))
     wrong = {"fixed0": 0.3, "fixed1": 0.1, "mean": 0.2}
     outcomes = tuple(
-        Outcome(setting.case(Arm(name), (8, 12), 0), six_scenes, evaluation_of(setting, share))
+        Outcome(setting.trial(Method(name), (8, 12), 0), six_scenes, evaluation_of(setting, share))
         for name, share in wrong.items()
     )
     (table,) = foveation.measure(setting, outcomes)

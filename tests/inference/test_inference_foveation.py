@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from saccade.data.classes import ClassTable
-from saccade.inference import Job, Settings, predict_image
+from saccade.inference import Job, PredictionConfig, predict_image
 from saccade.networks import build_network
 from saccade.samplers.foveation import FoveationSampler
 from saccade.segmenter import Segmenter
@@ -31,6 +31,6 @@ def test_the_file_says_what_the_segmenter_says(tmp_path: Path, estimator: str) -
     sampler = FoveationSampler((8, 8), (12, 20, 40), shrink=4, estimator=estimator)
     segmenter = Segmenter(sampler, build_network("small:4", 3)).eval()
     job = Job(tmp_path / "image.png", tmp_path / "labels.png")
-    predict_image(segmenter, job, Settings(CLASSES))
+    predict_image(segmenter, job, PredictionConfig(CLASSES))
     wanted = segmenter.predict(torch.from_numpy(pixels).permute(2, 0, 1))
     assert np.array_equal(np.asarray(Image.open(job.labels)), wanted.numpy())

@@ -1,4 +1,4 @@
-"""One image from file to file: every format, in bounded pieces, resumed, skipped, refused."""
+"""One image from file to file: every format, in bounded blocks, resumed, skipped, refused."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from inference_files import CLASSES, bent, make_geotiff, picture, segmenter, wri
 from PIL import Image
 
 from saccade.errors import FileProblem, InvalidInput, UsageError
-from saccade.inference import Job, Look, Settings, Spacing, list_jobs, predict_image
+from saccade.inference import Job, Look, PredictionConfig, Spacing, list_jobs, predict_image
 from saccade.inference.writers import Values
 from saccade.rasters import journal, open_raster, read_rgb, sample_raster
 from saccade.samplers import UniformSampler
 from saccade.segmenter import Segmenter
 from saccade.warp import unwarp_labels
 
-SETTINGS = Settings(CLASSES)
+SETTINGS = PredictionConfig(CLASSES)
 TILES = Look(mode="tiles", tile=(300, 400), overlap=0.2)
 
 
@@ -45,7 +45,7 @@ def labels_in(path: Path) -> np.ndarray:
 
 
 def predicted(
-    image: Path, out: Path, settings: Settings = SETTINGS, model: Segmenter | None = None
+    image: Path, out: Path, settings: PredictionConfig = SETTINGS, model: Segmenter | None = None
 ) -> np.ndarray:
     (job,) = list_jobs([image], out)
     out.mkdir(exist_ok=True)
@@ -211,7 +211,7 @@ import sys, time, torch
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from inference_files import CLASSES, bent
-from saccade.inference import Job, Look, Settings, predict_image
+from saccade.inference import Job, Look, PredictionConfig, predict_image
 from saccade.rasters import RasterWriter
 torch.set_num_threads(1)
 given = RasterWriter.append
@@ -222,7 +222,7 @@ def slowly(self, band):
 if sys.argv[4] == "slowly":
     RasterWriter.append = slowly
 look = Look(mode="tiles", tile=(300, 400), overlap=0.2)
-settings = Settings(CLASSES, look, resume=True)
+settings = PredictionConfig(CLASSES, look, resume=True)
 predict_image(bent(), Job(Path(sys.argv[1]), Path(sys.argv[2])), settings)
 """
 
@@ -245,10 +245,10 @@ def test_a_killed_run_goes_on_to_the_same_bytes(rows: int, pyramid: Path, tmp_pa
     assert not path.exists()
     with open(tmp_path / ".l.ome.tif.part" / "journal", "rb") as journal:
         assert len(journal.read()) > 0
-    predict_image(bent(), Job(pyramid, path), Settings(CLASSES, TILES, resume=True))
+    predict_image(bent(), Job(pyramid, path), PredictionConfig(CLASSES, TILES, resume=True))
     (tmp_path / "unbroken").mkdir()
     whole = tmp_path / "unbroken" / "l.ome.tif"
-    predict_image(bent(), Job(pyramid, whole), Settings(CLASSES, TILES))
+    predict_image(bent(), Job(pyramid, whole), PredictionConfig(CLASSES, TILES))
     np.testing.assert_array_equal(labels_in(path), labels_in(whole))
     assert path.stat().st_size == whole.stat().st_size
 

@@ -18,7 +18,7 @@ sys.path.insert(0, sys.argv[3])
 import torch
 torch.set_num_threads(2)
 from inference_files import CLASSES, bent
-from saccade.inference import Job, Look, Settings, predict_image
+from saccade.inference import Job, Look, PredictionConfig, predict_image
 from saccade.inference.plan import make_plan
 from saccade.rasters import as_rgb, open_raster
 
@@ -32,7 +32,7 @@ with as_rgb(open_raster(sys.argv[1])) as raster:
     print(make_plan(raster, model, look, 3, extras=extras).memory_bytes)
 """
 RUN = """
-predict_image(model, Job(Path(sys.argv[1]), Path(sys.argv[2]), extras), Settings(CLASSES, look))
+predict_image(model, Job(Path(sys.argv[1]), Path(sys.argv[2]), extras), PredictionConfig(CLASSES, look))
 print(int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024)
 """
 WITHIN = """
@@ -41,11 +41,11 @@ from dataclasses import replace
 from saccade.errors import InvalidInput
 job = Job(Path(sys.argv[1]), Path(sys.argv[2]))
 try:
-    predict_image(model, job, Settings(CLASSES, replace(look, memory=1)))
+    predict_image(model, job, PredictionConfig(CLASSES, replace(look, memory=1)))
 except InvalidInput as refused:
     least = int(re.search("at least ([0-9]+)MB", str(refused))[1]) * 10**6
 allowed = least + (16 << 20)
-predict_image(model, job, Settings(CLASSES, replace(look, memory=allowed)))
+predict_image(model, job, PredictionConfig(CLASSES, replace(look, memory=allowed)))
 print(allowed, int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024)
 """
 

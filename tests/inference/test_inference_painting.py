@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from saccade.errors import InvalidInput
 from saccade.geometry import Window
 from saccade.grids.uniform import uniform_grid
-from saccade.warp.stitch import PaintedPatch, one_patch
+from saccade.warp.stitch import RasterisedPatch, one_patch
 from saccade.warp.unwarp import unwarp, unwarp_labels
 
 REGION = Window(40, 110, 25, 120)
 
 
-def painter(kind: str, classes: int, view: tuple[int, int], seed: int) -> PaintedPatch:
+def painter(kind: str, classes: int, view: tuple[int, int], seed: int) -> RasterisedPatch:
     """Random scores on a grid that covers its region, bends inwards, or folds."""
     random = torch.Generator().manual_seed(seed)
     grid = uniform_grid(view)[0]
@@ -26,7 +26,7 @@ def painter(kind: str, classes: int, view: tuple[int, int], seed: int) -> Painte
     if kind == "folded":
         grid = (grid + 0.4 * torch.randn(grid.shape, generator=random)).clamp(-1, 1)
     scores = torch.randn((classes, *view), generator=random)
-    return PaintedPatch(one_patch(scores, grid, REGION))
+    return RasterisedPatch(one_patch(scores, grid, REGION))
 
 
 @settings(max_examples=30, deadline=None)
@@ -51,4 +51,4 @@ def test_any_window_is_that_of_unwarp(kind, classes, view, seed, corner) -> None
 def test_scores_that_are_no_numbers_are_refused() -> None:
     scores = torch.full((2, 4, 4), float("nan"))
     with pytest.raises(InvalidInput, match="NaN"):
-        PaintedPatch(one_patch(scores, uniform_grid((4, 4))[0], REGION)).labels(REGION)
+        RasterisedPatch(one_patch(scores, uniform_grid((4, 4))[0], REGION)).labels(REGION)

@@ -14,7 +14,7 @@ from saccade.errors import FileProblem, InvalidInput, SaccadeError, UsageError
 from saccade.inference import (
     Job,
     Look,
-    Settings,
+    PredictionConfig,
     list_jobs,
     make_folder,
     parse_extras,
@@ -115,7 +115,7 @@ def test_extras_are_named_and_a_typo_is_refused() -> None:
 def test_labels_come_at_full_resolution_with_the_indices_and_colours_of_the_classes(
     photos: Path, tmp_path: Path
 ) -> None:
-    predict_image(SEGMENTER, Job(photos / "a.jpg", tmp_path / "a.png"), Settings(CLASSES))
+    predict_image(SEGMENTER, Job(photos / "a.jpg", tmp_path / "a.png"), PredictionConfig(CLASSES))
     with Image.open(tmp_path / "a.png") as written:
         indices, colours = np.asarray(written), np.asarray(written.convert("RGB"))
     assert indices.shape == (20, 30)
@@ -126,14 +126,14 @@ def test_labels_come_at_full_resolution_with_the_indices_and_colours_of_the_clas
 
 def test_indices_above_255_are_written_in_16_bits(photos: Path, tmp_path: Path) -> None:
     wide = ClassTable(("left", "right", "none"), (3, 1200, 7), CLASSES.colours)
-    predict_image(SEGMENTER, Job(photos / "a.jpg", tmp_path / "a.png"), Settings(wide))
+    predict_image(SEGMENTER, Job(photos / "a.jpg", tmp_path / "a.png"), PredictionConfig(wide))
     with Image.open(tmp_path / "a.png") as written:
         assert set(np.unique(np.asarray(written))) == {3, 1200}
 
 
 def test_saved_scores_are_enough_to_make_the_labels_again(photos: Path, tmp_path: Path) -> None:
     job = Job(photos / "a.jpg", tmp_path / "a.png", ("scores",))
-    predict_image(SEGMENTER, job, Settings(CLASSES))
+    predict_image(SEGMENTER, job, PredictionConfig(CLASSES))
     with np.load(tmp_path / "a_scores.npz") as saved, Image.open(job.labels) as labels:
         scores, grid = torch.from_numpy(saved["scores"]).float(), torch.from_numpy(saved["grid"])
         again = unwarp_labels(scores[None], grid[None], saved["size"].tolist())[0]
@@ -144,7 +144,7 @@ def test_one_bad_image_does_not_stop_the_others(photos: Path, tmp_path: Path) ->
     (photos / "aa.png").write_bytes((photos / "b.png").read_bytes()[:100])
     jobs = list_jobs([photos], tmp_path / "out")
     make_folder(tmp_path / "out")
-    outcomes = list(predict_all(SEGMENTER, jobs, Settings(CLASSES)))
+    outcomes = list(predict_all(SEGMENTER, jobs, PredictionConfig(CLASSES)))
     assert [(o.job.image.name, o.fault is None) for o in outcomes] == [
         ("a.jpg", True),
         ("aa.png", False),
@@ -163,14 +163,14 @@ def test_an_image_too_large_for_the_memory_is_one_fault_among_others(
 
     monkeypatch.setattr(image_room, "bands", greedy)
     jobs = [Job(photos / "a.jpg", tmp_path / "a.png")]
-    (outcome,) = predict_all(SEGMENTER, jobs, Settings(CLASSES))
+    (outcome,) = predict_all(SEGMENTER, jobs, PredictionConfig(CLASSES))
     assert "not enough memory" in str(outcome.fault) and "a.jpg" in str(outcome.fault)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_memory_that_suffices_for_no_image_is_refused_before_the_first(photos: Path, processes: int) -> None:
     jobs = [Job(photos / name, photos / f"{name}.png") for name in ("a.jpg", "b.png")]
-    settings = Settings(CLASSES, Look(memory=10**7))
+    settings = PredictionConfig(CLASSES, Look(memory=10**7))
     worker = Worker(photos, "best", "cpu", 1)
     many = processes > 1
     found = (
@@ -188,7 +188,7 @@ def test_a_defect_is_not_taken_for_a_bad_image(
 
     monkeypatch.setattr(image_room, "bands", broken)
     with pytest.raises(RuntimeError, match="a defect"):
-        list(predict_all(SEGMENTER, [Job(photos / "a.jpg", tmp_path / "a.png")], Settings(CLASSES)))
+        list(predict_all(SEGMENTER, [Job(photos / "a.jpg", tmp_path / "a.png")], PredictionConfig(CLASSES)))
 
 
 def test_what_a_sampler_cannot_give_is_refused() -> None:

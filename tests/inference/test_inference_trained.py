@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from saccade.data import open_data
-from saccade.inference.files import trained_shrink
+from saccade.inference.files import training_downsampling
 from saccade.training import load_run, read_config, train
 
 SMALL = ["sampler.size=8x12", "network.name=small:4", "training.epochs=1", "training.batch_size=4"]
@@ -20,14 +20,14 @@ def test_a_run_tells_without_its_data(trained_folder: Path) -> None:
     run = load_run(trained_folder)
     view = run.segmenter.sampler.size
     elsewhere = replace(run, config=replace(run.config, data=replace(run.config.data, path=None)))
-    assert trained_shrink(elsewhere) == pytest.approx(sqrt(32 * 48 / (view[0] * view[1])))
+    assert training_downsampling(elsewhere) == pytest.approx(sqrt(32 * 48 / (view[0] * view[1])))
 
 
 def test_a_run_on_parts_of_images_tells_of_the_parts(tiny_data: Path, tmp_path: Path) -> None:
     options = ["sampler.name=uniform", "data.crop=random_square"]
     config = read_config(overrides=[*SMALL, *options])
     train(open_data(tiny_data, config.data), tmp_path / "run", config, device="cpu")
-    assert trained_shrink(load_run(tmp_path / "run")) == pytest.approx(sqrt(32 * 32 / (8 * 12)))
+    assert training_downsampling(load_run(tmp_path / "run")) == pytest.approx(sqrt(32 * 32 / (8 * 12)))
 
 
 def test_a_run_that_did_not_keep_it_is_told_by_its_images(run_folder: Path) -> None:
@@ -37,4 +37,4 @@ def test_a_run_that_did_not_keep_it_is_told_by_its_images(run_folder: Path) -> N
     torch.save(saved, file)
     run = load_run(run_folder)
     assert run.shrink is None
-    assert trained_shrink(run) == pytest.approx(kept)
+    assert training_downsampling(run) == pytest.approx(kept)

@@ -12,7 +12,7 @@ from torch import nn
 from saccade.grids.uniform import uniform_grid
 from saccade.metrics.cost import count_flops, elastic_flops, measure_cost, pipeline_flops, seconds_of
 from saccade.runtime.memory import STATUS, peak_memory
-from saccade.samplers.base import Views
+from saccade.samplers.base import Glimpses
 from saccade.warp import Pyramid, sample, unwarp_labels
 
 CPU = torch.device("cpu")
@@ -52,14 +52,14 @@ def test_attention_by_hand():
 
 
 class TinySampler(nn.Module):
-    overview_size = (4, 6)
+    thumbnail_size = (4, 6)
 
     def __init__(self) -> None:
         super().__init__()
         self.net = nn.Conv2d(3, 1, 1)
 
-    def forward(self, overview):
-        self.net(overview)
+    def forward(self, thumbnail):
+        self.net(thumbnail)
         return uniform_grid((8, 10))
 
 
@@ -73,7 +73,7 @@ class TinySegmenter(nn.Module):
     def forward(self, pyramids, labels=None):
         grid = self.sampler(sample(pyramids[0], uniform_grid((4, 6)), antialias=True) / 255)
         scores = self.network(sample(pyramids[0], grid) / 255)
-        return SimpleNamespace(scores=scores, views=Views(grid, torch.zeros(1, dtype=torch.int64)))
+        return SimpleNamespace(scores=scores, views=Glimpses(grid, torch.zeros(1, dtype=torch.int64)))
 
     @torch.no_grad()
     def predict(self, image, labels=None):
@@ -102,10 +102,10 @@ def test_the_operations_of_springs_by_hand():
 @pytest.mark.parametrize("rule", ["elastic", "attraction"])
 def test_the_grid_of_a_density_belongs_to_the_share_of_the_sampler(rule):
     from saccade.samplers import DeformationSampler
-    from saccade.samplers.density import Gather
+    from saccade.samplers.density import DensityToGrid
     from saccade.segmenter import Segmenter
 
-    sampler = DeformationSampler((8, 12), overview_size=(16, 24), gather=Gather(rule))
+    sampler = DeformationSampler((8, 12), thumbnail_size=(16, 24), to_grid=DensityToGrid(rule))
     flops, _ = pipeline_flops(Segmenter(sampler, nn.Conv2d(3, 5, 1)).eval(), [Pyramid.of(IMAGE)])
     net = count_flops(lambda: sampler.net(torch.zeros(1, 3, 16, 24)))
     # Eq. 2: 16 rows of 24 to two times 12; then 16 rows to 8, for both of these and once more for the offsets

@@ -16,8 +16,8 @@ EXPECTED = "a run that no other program trains"
 HOLD = """
 import sys
 from pathlib import Path
-from saccade.runtime.files import working_alone
-with working_alone(Path(sys.argv[1]), "a free folder"):
+from saccade.runtime.files import exclusively
+with exclusively(Path(sys.argv[1]), "a free folder"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -27,18 +27,18 @@ def test_a_folder_is_held_by_one_and_free_afterwards(tmp_path):
     folder = tmp_path / "a" / "b"
     for _ in range(2):
         with (
-            files.working_alone(folder, EXPECTED),
+            files.exclusively(folder, EXPECTED),
             pytest.raises(FileProblem, match=f"{folder}: expected {EXPECTED}, but got one being written now"),
-            files.working_alone(folder, EXPECTED),
+            files.exclusively(folder, EXPECTED),
         ):
             raise AssertionError("held twice")
         assert list(folder.iterdir()) == []
 
 
 def test_it_is_free_after_an_error(tmp_path):
-    with pytest.raises(ValueError), files.working_alone(tmp_path, EXPECTED):
+    with pytest.raises(ValueError), files.exclusively(tmp_path, EXPECTED):
         raise ValueError
-    with files.working_alone(tmp_path, EXPECTED):
+    with files.exclusively(tmp_path, EXPECTED):
         pass
 
 
@@ -48,10 +48,10 @@ def test_a_program_that_is_killed_frees_what_it_held(tmp_path):
     )
     with program:
         assert program.stdout.readline() == "held\n"
-        with pytest.raises(FileProblem), files.working_alone(tmp_path, EXPECTED):
+        with pytest.raises(FileProblem), files.exclusively(tmp_path, EXPECTED):
             pass
         program.kill()
-    with files.working_alone(tmp_path, EXPECTED):
+    with files.exclusively(tmp_path, EXPECTED):
         pass
 
 
@@ -60,11 +60,11 @@ def test_a_disk_without_locks_refuses_nothing(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(files.fcntl, "flock", none)
-    with files.working_alone(tmp_path, EXPECTED), files.working_alone(tmp_path, EXPECTED):
+    with files.exclusively(tmp_path, EXPECTED), files.exclusively(tmp_path, EXPECTED):
         pass
 
 
 def test_a_system_without_locks_refuses_nothing_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "fcntl", None)
-    with files.working_alone(tmp_path, EXPECTED), files.working_alone(tmp_path, EXPECTED):
+    with files.exclusively(tmp_path, EXPECTED), files.exclusively(tmp_path, EXPECTED):
         assert list(tmp_path.iterdir()) == []

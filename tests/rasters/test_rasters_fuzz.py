@@ -12,7 +12,7 @@ import pytest
 from raster_files import FILES
 
 from saccade.errors import FileProblem
-from saccade.rasters import open_raster, overview, read_label_map, read_rgb
+from saccade.rasters import open_raster, read_label_map, read_rgb, thumbnail
 
 SECONDS = 0.12
 LONGEST = 5.0
@@ -50,7 +50,7 @@ def attempt(path: Path) -> None:
             if np.prod(raster.levels[level].size) * raster.channels < 1e7:
                 raster.read(level=level)
         raster.valid()
-        overview(raster, (min(20, raster.size[0]), min(20, raster.size[1])))
+        thumbnail(raster, (min(20, raster.size[0]), min(20, raster.size[1])))
     with contextlib.suppress(FileProblem):
         read_label_map(path)
 

@@ -1,4 +1,4 @@
-"""The overview is the exact area mean, from the right level, in any cut of the image into pieces."""
+"""The thumbnail is the exact area mean, from the right level, in any cut of the image into blocks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from raster_files import by_gdal, make_geotiff, scene
 
 from saccade.errors import InvalidInput
-from saccade.rasters import as_rgb, open_raster, overview
-from saccade.rasters.reduce import overview_level
+from saccade.rasters import as_rgb, open_raster, thumbnail
+from saccade.rasters.reduce import thumbnail_level
 
 
 def shares(cells: int, pixels: int) -> np.ndarray:
@@ -37,13 +37,13 @@ def test_each_pixel_is_the_mean_of_its_share(height, width, data, tmp_path_facto
     tifffile.imwrite(path, pixels, tile=(16, 16), photometric="rgb", metadata=None)
     size = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
     with open_raster(path) as raster:
-        np.testing.assert_allclose(overview(raster, size), area_mean(pixels, size), atol=1e-6)
+        np.testing.assert_allclose(thumbnail(raster, size), area_mean(pixels, size), atol=1e-6)
 
 
 def test_integers_are_rounded_to_nearest(made):
     sample = made("tiff strips deflate")
     with open_raster(sample.path) as raster:
-        found = overview(raster, (13, 17))
+        found = thumbnail(raster, (13, 17))
     mean = area_mean(sample.levels[0], (13, 17))
     assert found.dtype == np.uint8 and np.abs(found - mean).max() <= 0.5 + 1e-9
 
@@ -52,21 +52,21 @@ def test_the_cut_into_pieces_does_not_change_it(made, monkeypatch):
     from saccade.rasters import reduce
 
     with open_raster(made("tiff float").path) as raster:
-        whole = overview(raster, (40, 50))
-        monkeypatch.setattr(reduce, "PIECE_PIXELS", 64 * 64)
-        assert len(list(reduce.pieces(raster.levels[0]))) == 12
-        np.testing.assert_allclose(overview(raster, (40, 50)), whole, rtol=1e-6)
+        whole = thumbnail(raster, (40, 50))
+        monkeypatch.setattr(reduce, "BLOCK_PIXELS", 64 * 64)
+        assert len(list(reduce.blocks(raster.levels[0]))) == 12
+        np.testing.assert_allclose(thumbnail(raster, (40, 50)), whole, rtol=1e-6)
 
 
 def test_the_coarsest_level_that_is_fine_enough_is_read(made):
     with open_raster(made("tiff pyramid in subIFDs").path) as raster:
-        assert [overview_level(raster, size) for size in [(300, 500), (150, 250), (100, 200), (20, 63)]] == [
+        assert [thumbnail_level(raster, size) for size in [(300, 500), (150, 250), (100, 200), (20, 63)]] == [
             0,
             1,
             1,
             3,
         ]
-        np.testing.assert_array_equal(overview(raster, (75, 125)), raster.read(level=2))
+        np.testing.assert_array_equal(thumbnail(raster, (75, 125)), raster.read(level=2))
 
 
 def test_nodata_counts_nowhere(tmp_path):
@@ -76,7 +76,7 @@ def test_nodata_counts_nowhere(tmp_path):
     measured = (pixels != 0).any(2)
     with open_raster(path) as raster:
         np.testing.assert_array_equal(raster.valid(), measured)
-        found = overview(raster, (30, 50))
+        found = thumbnail(raster, (30, 50))
     np.testing.assert_allclose(found[4:], np.rint(area_mean(pixels, (30, 50), measured)[4:]), atol=1)
     assert not found[:4, :6].any()
 
@@ -86,21 +86,21 @@ def test_a_palette_is_not_averaged_but_its_colours_are(tmp_path):
     colours = np.random.default_rng(1).integers(0, 256, (3, 256)).astype(np.uint16) * 257
     tifffile.imwrite(tmp_path / "p.tif", indices, photometric="palette", colormap=colours, metadata=None)
     raster = open_raster(tmp_path / "p.tif")
-    np.testing.assert_array_equal(overview(raster, (60, 80))[..., 0], indices)
-    np.testing.assert_array_equal(overview(raster, (20, 16))[..., 0], indices[1::3, 2::5])
+    np.testing.assert_array_equal(thumbnail(raster, (60, 80))[..., 0], indices)
+    np.testing.assert_array_equal(thumbnail(raster, (20, 16))[..., 0], indices[1::3, 2::5])
     with as_rgb(raster) as rgb:
         mean = area_mean((colours.T // 257)[indices].astype(float), (6, 8))
-        assert np.abs(overview(rgb, (6, 8)) - mean).max() <= 0.5 + 1e-9
+        assert np.abs(thumbnail(rgb, (6, 8)) - mean).max() <= 0.5 + 1e-9
 
 
 @pytest.mark.parametrize("size", [(0, 5), (151, 10), (10, 212), (3,), "ab"])
 def test_an_impossible_size_is_refused(size, made):
     with open_raster(made("tiff tiles").path) as raster, pytest.raises(InvalidInput):
-        overview(raster, size)
+        thumbnail(raster, size)
 
 
 def test_progress_runs_from_0_to_1(made):
     seen: list[float] = []
     with open_raster(made("tiff tiles").path) as raster:
-        overview(raster, (10, 10), progress=seen.append)
+        thumbnail(raster, (10, 10), progress=seen.append)
     assert seen == sorted(seen) and seen[-1] == 1.0

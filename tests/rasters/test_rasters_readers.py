@@ -49,7 +49,7 @@ def test_a_window_is_that_part_of_the_whole(made, name, data):
     np.testing.assert_array_equal(found, sample.levels[number][window.slices])
 
 
-@pytest.mark.parametrize("name", ["tiff tiles", "slide", "geotiff with overviews", "ome-zarr", "jpeg"])
+@pytest.mark.parametrize("name", ["tiff tiles", "slide", "geotiff with thumbnails", "ome-zarr", "jpeg"])
 def test_threads_may_read_one_raster_at_once(made, name):
     sample = made(name)
     height, width = sample.levels[0].shape[:2]
@@ -81,7 +81,7 @@ def test_downsamples_are_whole_where_sides_were_rounded(made):
 def test_reading_leaves_nothing_beside_the_file(made, tmp_path):
     import shutil
 
-    for name in ("geotiff with overviews", "slide", "tiff tiles", "png rgb"):
+    for name in ("geotiff with thumbnails", "slide", "tiff tiles", "png rgb"):
         path = shutil.copy(made(name).path, tmp_path)
         with open_raster(path) as raster:
             raster.read()

@@ -177,7 +177,7 @@ def test_the_array_belongs_to_the_caller(name, made):
 def test_a_map_is_read_as_a_photograph_without_rasterio(made, monkeypatch):
     import sys
 
-    path, pixels = made("geotiff with overviews").path, made("geotiff with overviews").levels[0]
+    path, pixels = made("geotiff with thumbnails").path, made("geotiff with thumbnails").levels[0]
     monkeypatch.setitem(sys.modules, "rasterio", None)
     np.testing.assert_array_equal(read_rgb(path).array, pixels)
     assert image_size(path) == pixels.shape[:2]

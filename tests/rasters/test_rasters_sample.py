@@ -137,7 +137,7 @@ def test_the_number_of_threads_does_not_change_a_bit(pyramid):
 
 
 @pytest.mark.parametrize(
-    "name", ["slide", "geotiff with overviews", "ome-zarr", "png rgb", "tiff one strip lzw"]
+    "name", ["slide", "geotiff with thumbnails", "ome-zarr", "png rgb", "tiff one strip lzw"]
 )
 def test_every_format_can_be_sampled(made, name):
     sample_file = made(name)
@@ -145,7 +145,7 @@ def test_every_format_can_be_sampled(made, name):
     grid = grid_at((50, 60), 1, 0.3)
     with open_raster(sample_file.path) as raster:
         found = sample_raster(raster, grid)
-    if name != "geotiff with overviews":  # whose nodata counts nowhere
+    if name != "geotiff with thumbnails":  # whose nodata counts nowhere
         torch.testing.assert_close(found, sample(image, grid, antialias=True), atol=0.02, rtol=0)
     assert found.shape == (1, 3, 50, 60)
 

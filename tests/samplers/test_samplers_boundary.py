@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from saccade.errors import InvalidInput
 from saccade.grids import covers, folds, uniform_grid
 from saccade.samplers import BoundaryNet, BoundarySampler, BoundaryTarget
-from saccade.samplers.boundary import covering, sampling_grid, untangled, usual_overview
+from saccade.samplers.boundary import covering, sampling_grid, untangled, usual_thumbnail
 
 
 def wild_nodes(seed: int, size: tuple[int, int], spread: float) -> torch.Tensor:
@@ -79,22 +79,22 @@ def test_gradients_pass_the_projection() -> None:
 @pytest.mark.parametrize("size", [(12, 12), (6, 40), (40, 6), (2, 2)])
 def test_a_fresh_sampler_looks_uniformly_at_any_shape(size: tuple[int, int]) -> None:
     sampler = BoundarySampler(size, width=4).eval()
-    assert sampler.overview_size is not None and min(sampler.overview_size) == 64
-    views = sampler(torch.randn(2, 3, *sampler.overview_size))
+    assert sampler.thumbnail_size is not None and min(sampler.thumbnail_size) == 64
+    views = sampler(torch.randn(2, 3, *sampler.thumbnail_size))
     torch.testing.assert_close(views.grids, uniform_grid(size, 2), atol=2e-6, rtol=0)
     assert views.tensor is not None and views.tensor.shape == (2, 2, 8, 8)
 
 
 @pytest.mark.parametrize("tensor", [(8, 8), (2, 2), (5, 9), (16, 8)])
-@pytest.mark.parametrize("overview", [(32, 32), (64, 64), (20, 90), (3, 5)])
-def test_tensor_and_overview_are_options(tensor: tuple[int, int], overview: tuple[int, int]) -> None:
-    net = BoundaryNet(overview, tensor, width=4)
-    assert net.train()(torch.randn(1, 3, *overview)).shape == (1, 2, *tensor)
+@pytest.mark.parametrize("thumbnail", [(32, 32), (64, 64), (20, 90), (3, 5)])
+def test_tensor_and_thumbnail_are_options(tensor: tuple[int, int], thumbnail: tuple[int, int]) -> None:
+    net = BoundaryNet(thumbnail, tensor, width=4)
+    assert net.train()(torch.randn(1, 3, *thumbnail)).shape == (1, 2, *tensor)
     assert net.eval()(torch.randn(2, 3, 17, 50)).shape == (2, 2, *tensor)
 
 
 def test_the_net_is_the_papers() -> None:
-    """One 3x3 convolution a block, 256 features but in the first and last layer, depth by the overview."""
+    """One 3x3 convolution a block, 256 features but in the first and last layer, depth by the thumbnail."""
     small, large = BoundaryNet((32, 32)), BoundaryNet((64, 64))
     convolutions = [m for m in small.modules() if isinstance(m, torch.nn.Conv2d)]
     assert {m.out_channels for m in convolutions[1:-1]} == {256}
@@ -110,10 +110,10 @@ def test_impossible_nets_are_refused(tensor: tuple[int, int], width: int) -> Non
         BoundaryNet((32, 32), tensor, width)
 
 
-def test_the_overview_follows_the_shape_of_the_view() -> None:
-    assert usual_overview((32, 64)) == (64, 128)
-    assert usual_overview((96, 64)) == (96, 64)
-    assert usual_overview((10, 1000)) == (64, 256)
+def test_the_thumbnail_follows_the_shape_of_the_view() -> None:
+    assert usual_thumbnail((32, 64)) == (64, 128)
+    assert usual_thumbnail((96, 64)) == (96, 64)
+    assert usual_thumbnail((10, 1000)) == (64, 256)
 
 
 def disc(size: tuple[int, int]) -> torch.Tensor:
@@ -158,8 +158,8 @@ def test_a_hole_in_the_labels_draws_no_samples() -> None:
 def test_targets_mirror_with_their_labels() -> None:
     labels = disc((64, 64))
     target = BoundaryTarget()([labels], (8, 8))
-    mirrored = BoundaryTarget()([labels.flip(1)], (8, 8))
-    back = mirrored.flip(3) * torch.tensor([-1.0, 1.0])[:, None, None]
+    flipped = BoundaryTarget()([labels.flip(1)], (8, 8))
+    back = flipped.flip(3) * torch.tensor([-1.0, 1.0])[:, None, None]
     torch.testing.assert_close(back, target, atol=0.02, rtol=0)
 
 

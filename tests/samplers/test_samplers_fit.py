@@ -52,14 +52,14 @@ def test_impossible_limits_are_refused(short: int, long: int) -> None:
 
 
 def test_a_sampler_for_an_image_shares_its_weights_and_leaves_the_other_as_it_is() -> None:
-    sampler = DeformationSampler((8, 80), overview_size=(4, 40), density_size=(2, 20))
+    sampler = DeformationSampler((8, 80), thumbnail_size=(4, 40), density_size=(2, 20))
     assert sampler.for_image((100, 200)) is sampler
     sampler.follow_images()
     sized = sampler.for_image((100, 200))
-    assert (sized.size, sized.overview_size, sized.density_size) == ((8, 16), (4, 8), (2, 4))
-    assert (sampler.size, sampler.overview_size, sampler.density_size) == ((8, 80), (4, 40), (2, 20))
+    assert (sized.size, sized.thumbnail_size, sized.density_size) == ((8, 16), (4, 8), (2, 4))
+    assert (sampler.size, sampler.thumbnail_size, sampler.density_size) == ((8, 80), (4, 40), (2, 20))
     assert all(a is b for a, b in zip(sized.parameters(), sampler.parameters(), strict=True))
-    assert sampler.overview_of((400, 100)) == (16, 4)
+    assert sampler.thumbnail_for((400, 100)) == (16, 4)
 
 
 @pytest.mark.parametrize("kind", [UniformSampler, DeformationSampler, OracleSampler])

@@ -23,7 +23,7 @@ from saccade.samplers.foveation_choice import (
     choose_in_training,
     temperature_at,
 )
-from saccade.samplers.foveation_lattice import Lattice, overview_size
+from saccade.samplers.foveation_lattice import Lattice, thumbnail_size
 
 LOGITS = torch.tensor([[2.0, 0.5, -1.0], [0.0, 0.1, 3.0]])
 
@@ -41,13 +41,13 @@ def test_the_published_net_has_17280_weights_and_gives_probabilities() -> None:
     torch.testing.assert_close(found.sum(1), torch.ones(2, 9, 11))
 
 
-def test_a_large_overview_in_strips_gives_what_it_gives_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_thumbnail_in_strips_gives_what_it_gives_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     net = FoveationNet(4).eval()
-    overview = torch.randn(1, 3, 53, 17)
+    thumbnail = torch.randn(1, 3, 53, 17)
     with torch.no_grad():
-        whole = net(overview)
+        whole = net(thumbnail)
         monkeypatch.setattr("saccade.samplers.foveation_choice.STRIP", 17 * 10)
-        torch.testing.assert_close(net(overview), whole, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(net(thumbnail), whole, atol=1e-5, rtol=1e-5)
 
 
 def test_mean_feeds_the_probabilities() -> None:
@@ -150,9 +150,9 @@ sides = st.integers(1, 400)
 def test_a_lattice_covers_every_pixel_or_is_refused(
     size: tuple[int, int], shrink: int, stride: int, field: int
 ) -> None:
-    overview = overview_size(size, shrink)
+    thumbnail = thumbnail_size(size, shrink)
     try:
-        lattice = Lattice(size, overview, stride, (field, field))
+        lattice = Lattice(size, thumbnail, stride, (field, field))
     except InvalidInput as error:
         assert "gaps" in str(error)
         return
@@ -161,13 +161,13 @@ def test_a_lattice_covers_every_pixel_or_is_refused(
         for first, last in zip(*lattice.covered(axis), strict=True):
             covered[first : last + 1] = True
         assert covered.all()
-    assert lattice.shape[0] <= math.ceil(overview[0] / stride) + 1
+    assert lattice.shape[0] <= math.ceil(thumbnail[0] / stride) + 1
 
 
-def test_locations_lie_on_the_pixels_of_the_overview_and_patches_around_them() -> None:
+def test_locations_lie_on_the_pixels_of_the_thumbnail_and_patches_around_them() -> None:
     sampler = FoveationSampler((4, 4), (8, 32), shrink=4, stride=2, estimator="fixed", field=1)
     lattice = sampler.lattice((41, 61))
-    assert lattice.overview == (11, 16) and lattice.numbers(0).tolist() == [0, 2, 4, 6, 8, 10]
+    assert lattice.thumbnail == (11, 16) and lattice.numbers(0).tolist() == [0, 2, 4, 6, 8, 10]
     places = lattice.places
     assert places[0, 0].tolist() == [-1, -1] and places[-1, -1].tolist() == [1, 1]
     middle = places[2:3, 7]
@@ -178,8 +178,8 @@ def test_locations_lie_on_the_pixels_of_the_overview_and_patches_around_them() -
     assert (pixels[1:] - pixels[:-1]).allclose(torch.tensor(2.0))
 
 
-def overview_for(sampler: FoveationSampler, size: tuple[int, int]) -> Tensor | None:
-    wanted = sampler.overview_of(size)
+def thumbnail_for(sampler: FoveationSampler, size: tuple[int, int]) -> Tensor | None:
+    wanted = sampler.thumbnail_for(size)
     return None if wanted is None else torch.randn(1, 3, *wanted, generator=generator(3))
 
 
@@ -187,7 +187,7 @@ def overview_for(sampler: FoveationSampler, size: tuple[int, int]) -> Tensor | N
 def test_views_say_where_it_looked_and_what_was_read(estimator: str) -> None:
     sampler = FoveationSampler((4, 4), (8, 16, 24), shrink=4, estimator=estimator).eval()
     size = (33, 47)
-    found = sampler.look(overview_for(sampler, size), size)
+    found = sampler.look(thumbnail_for(sampler, size), size)
     views = sampler.views(found, size)
     locations = found.lattice.shape[0] * found.lattice.shape[1]
     assert views.grids.shape == (locations, 4, 4, 2)
@@ -208,7 +208,7 @@ def test_two_predictions_look_alike() -> None:
         ({"bank": (8, 8)}, "increase"),
         ({"bank": (16, 8)}, "increase"),
         ({"estimator": "men"}, "did you mean 'mean'"),
-        ({"border": "mirror"}, "reflect"),
+        ({"border": "flip"}, "reflect"),
         ({"reading": "publishd"}, "did you mean 'published'"),
         ({"field": 3}, "from 0 to 2"),
     ],
@@ -224,7 +224,7 @@ def test_a_stride_that_leaves_gaps_is_refused() -> None:
         sampler.lattice((64, 64))
 
 
-def test_an_overview_alone_is_not_enough() -> None:
+def test_an_thumbnail_alone_is_not_enough() -> None:
     with pytest.raises(InvalidInput, match="size of the image"):
         FoveationSampler((4, 4), (8, 16))(torch.zeros(1, 3, 4, 4))
 

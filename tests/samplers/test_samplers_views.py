@@ -15,12 +15,12 @@ from saccade.samplers import (
     DeformationSampler,
     DensityNet,
     DensityOf,
+    DensityToGrid,
     EdgeTarget,
-    Gather,
+    Glimpses,
     OracleSampler,
     Sampler,
     UniformSampler,
-    Views,
     rarity_weights,
 )
 
@@ -36,18 +36,18 @@ def labels_of(batch: int, seed: int = 0) -> list[torch.Tensor]:
 
 
 def make(name: str, size: tuple[int, int], rule: str = "elastic") -> Sampler:
-    gather = Gather(rule)
+    to_grid = DensityToGrid(rule)
     if name == "uniform":
         return UniformSampler(size)
     if name == "oracle":
-        return OracleSampler(size, gather=gather)
-    return DeformationSampler(size, gather=gather)
+        return OracleSampler(size, to_grid=to_grid)
+    return DeformationSampler(size, to_grid=to_grid)
 
 
-def look(sampler: Sampler, batch: int, size: tuple[int, int] | None = None) -> Views:
-    overview = None if sampler.overview_size is None else torch.randn(batch, 3, *sampler.overview_size)
+def look(sampler: Sampler, batch: int, size: tuple[int, int] | None = None) -> Glimpses:
+    thumbnail = None if sampler.thumbnail_size is None else torch.randn(batch, 3, *sampler.thumbnail_size)
     labels = labels_of(batch) if sampler.sees_labels else None
-    return sampler(overview, labels, size=size, batch=batch)
+    return sampler(thumbnail, labels, size=size, batch=batch)
 
 
 def assert_covers(grid: torch.Tensor) -> None:
@@ -90,7 +90,7 @@ def test_densities_are_distributions_over_each_image(name: str) -> None:
 
 
 def test_the_density_raster_is_an_option_of_its_own() -> None:
-    sampler = DeformationSampler((6, 9), overview_size=(10, 14), density_size=(5, 8))
+    sampler = DeformationSampler((6, 9), thumbnail_size=(10, 14), density_size=(5, 8))
     views = sampler(torch.randn(2, 3, 10, 14))
     assert views.density is not None
     assert views.density.shape == (2, 1, 5, 8)
@@ -107,10 +107,10 @@ def test_the_oracle_refuses_to_look_without_labels() -> None:
     assert "evaluate it, or train another sampler for prediction" in str(refused.value)
 
 
-@pytest.mark.parametrize("overview", [None, torch.randn(3, 8, 12)])
-def test_learned_sampling_refuses_to_look_without_an_overview(overview: torch.Tensor | None) -> None:
-    with pytest.raises(InvalidInput, match="expected overview to be of shape"):
-        DeformationSampler((4, 6))(overview)
+@pytest.mark.parametrize("thumbnail", [None, torch.randn(3, 8, 12)])
+def test_learned_sampling_refuses_to_look_without_an_thumbnail(thumbnail: torch.Tensor | None) -> None:
+    with pytest.raises(InvalidInput, match="expected thumbnail to be of shape"):
+        DeformationSampler((4, 6))(thumbnail)
 
 
 @pytest.mark.parametrize("size", [(0, 4), (4,), (2.5, 4), (True, 4), "4x4", None])
@@ -122,7 +122,7 @@ def test_impossible_sizes_are_refused(size: object) -> None:
 def test_samples_gather_at_the_edges_of_the_labels() -> None:
     labels = torch.zeros(1, 64, 64, dtype=torch.uint8)
     labels[0, 40:48, 8:16] = 1
-    views = OracleSampler((16, 16), gather=Gather(floor=0.05))(labels=[labels])
+    views = OracleSampler((16, 16), to_grid=DensityToGrid(floor=0.05))(labels=[labels])
     x, y = views.grids[0, ..., 0], views.grids[0, ..., 1]
     near = ((x - (2 * 11.5 / 63 - 1)).abs() < 0.3) & ((y - (2 * 43.5 / 63 - 1)).abs() < 0.3)
     assert near.float().mean() > 3 * 0.3 * 0.3
@@ -132,7 +132,7 @@ def test_the_published_preset_is_the_papers_grid_of_its_density() -> None:
     """Eq. 2 written out with numpy: truncated Gaussian of FWHM r, repeated borders, clamped."""
     torch.manual_seed(0)
     sampler = DeformationSampler.published((9, 14), radius=4).eval()
-    assert (sampler.overview_size, sampler.density_size) == ((9, 14), (9, 14))
+    assert (sampler.thumbnail_size, sampler.density_size) == ((9, 14), (9, 14))
     with torch.no_grad():
         views = sampler(torch.randn(1, 3, 9, 14))
     assert views.density is not None
@@ -161,7 +161,7 @@ def eq_2(density: np.ndarray, r: int) -> np.ndarray:
 
 @pytest.mark.parametrize("rule", ["elastic", "attraction"])
 def test_the_gradient_of_the_grid_reaches_the_density_net(rule: str) -> None:
-    sampler = DeformationSampler((6, 9), gather=Gather(rule))
+    sampler = DeformationSampler((6, 9), to_grid=DensityToGrid(rule))
     grids = sampler(torch.randn(2, 3, 12, 18)).grids
     (grids * torch.randn_like(grids)).sum().backward()
     gradients = [parameter.grad for parameter in sampler.parameters()]
@@ -173,20 +173,20 @@ def test_the_gradient_of_the_grid_reaches_the_density_net(rule: str) -> None:
                                              ("attraction", float("nan"))])  # fmt: skip
 def test_impossible_floors_are_refused(rule: str, floor: float) -> None:
     with pytest.raises(InvalidInput, match="expected floor to be"):
-        Gather(rule, floor)
+        DensityToGrid(rule, floor)
 
 
 def test_an_unknown_rule_is_named_with_the_nearest() -> None:
     with pytest.raises(InvalidInput, match="did you mean 'elastic'"):
-        Gather("elastik")
+        DensityToGrid("elastik")
 
 
 def test_the_floor_is_a_share_of_the_largest_density() -> None:
-    """A floor that is as high as everything leaves nothing to gather by."""
+    """A floor that is as high as everything leaves nothing to to_grid by."""
     density = torch.zeros(1, 1, 8, 8)
     density[..., 3, 5] = 1
     spread = [
-        (Gather("attraction", floor)(density, (8, 8)) - uniform_grid((8, 8))).abs().max()
+        (DensityToGrid("attraction", floor)(density, (8, 8)) - uniform_grid((8, 8))).abs().max()
         for floor in (0.01, 1)
     ]
     assert spread[0] > 3 * spread[1]
@@ -209,12 +209,12 @@ def test_the_density_net_takes_any_size(size: tuple[int, int]) -> None:
 
 def test_any_network_with_one_output_makes_a_density() -> None:
     scores = nn.Conv2d(3, 1, 3, stride=2, padding=1)
-    overview = torch.randn(2, 3, 8, 12)
-    density = DensityOf(scores)(overview)
+    thumbnail = torch.randn(2, 3, 8, 12)
+    density = DensityOf(scores)(thumbnail)
     assert density.shape == (2, 1, 4, 6) and density.dtype == torch.float32
-    expected = scores(overview).exp() / scores(overview).exp().sum((1, 2, 3), keepdim=True)
+    expected = scores(thumbnail).exp() / scores(thumbnail).exp().sum((1, 2, 3), keepdim=True)
     torch.testing.assert_close(density, expected)
-    views = DeformationSampler((5, 7), overview_size=(8, 12), net=DensityOf(scores))(overview)
+    views = DeformationSampler((5, 7), thumbnail_size=(8, 12), net=DensityOf(scores))(thumbnail)
     assert views.grids.shape == (2, 5, 7, 2)
 
 
@@ -245,6 +245,6 @@ def test_a_negative_blur_is_refused() -> None:
 
 def test_views_refuse_shapes_that_do_not_fit() -> None:
     with pytest.raises(InvalidInput, match="grids"):
-        Views(torch.zeros(1, 2, 3), torch.zeros(1))
+        Glimpses(torch.zeros(1, 2, 3), torch.zeros(1))
     with pytest.raises(InvalidInput, match="image_index"):
-        Views(torch.zeros(2, 4, 4, 2), torch.zeros(1))
+        Glimpses(torch.zeros(2, 4, 4, 2), torch.zeros(1))

@@ -34,20 +34,20 @@ def flipped(maps: torch.Tensor, x: bool, y: bool) -> torch.Tensor:
 
 def test_mirroring_flips_each_map_by_its_own_draw() -> None:
     maps = torch.rand(4, 2, 5, 7)
-    found = drawn(FLIPS).mirror(maps)
+    found = drawn(FLIPS).flip(maps)
     for one, given, (x, y) in zip(found, maps, FLIPS, strict=True):
         assert torch.equal(one, flipped(given, x, y))
 
 
 @pytest.mark.parametrize("antialias", [False, True])
 def test_reading_mirrored_places_is_reading_the_mirrored_image(antialias: bool) -> None:
-    images = torch.rand(4, 3, 8, 16)  # sides that halve evenly: else a mirror image has another pyramid
+    images = torch.rand(4, 3, 8, 16)  # sides that halve evenly: else a flip image has another pyramid
     grids = torch.rand(4, 6, 5, 2) * 2 - 1
     grids = grids.sort(dim=1).values.sort(dim=2).values
-    places = drawn(FLIPS).mirror_places(grids)
-    mirrored = torch.stack([flipped(image, x, y) for image, (x, y) in zip(images, FLIPS, strict=True)])
+    places = drawn(FLIPS).flip_grid(grids)
+    flipped = torch.stack([flipped(image, x, y) for image, (x, y) in zip(images, FLIPS, strict=True)])
     found = sample(images, places, antialias=antialias)
-    torch.testing.assert_close(found, sample(mirrored, grids, antialias=antialias), rtol=0, atol=2e-5)
+    torch.testing.assert_close(found, sample(flipped, grids, antialias=antialias), rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("flips", FLIPS)
@@ -62,9 +62,9 @@ def test_reading_mirrored_places_is_reading_the_mirrored_image(antialias: bool) 
 def test_a_mirrored_step_is_the_step_on_the_mirrored_image(
     tiny_config: Callable[..., Config], opened: DataFolder, flips: tuple[bool, bool], options: tuple[str, ...]
 ) -> None:
-    """The whole road: overview, density, grid, pixels, labels and both losses; by attraction, since the
-    relaxation of the elastic grid ends a little differently on a mirrored density. The sides halve evenly,
-    or the levels of an image's pyramid would not be those of its mirror image."""
+    """The whole road: thumbnail, density, grid, pixels, labels and both losses; by attraction, since the
+    relaxation of the elastic grid ends a little differently on a flipped density. The sides halve evenly,
+    or the levels of an image's pyramid would not be those of its flip image."""
     generator = torch.Generator().manual_seed(4)
     image = torch.rand(1, 3, 32, 48, generator=generator)
     labels = torch.randint(0, 4, (1, 5, 7), generator=generator, dtype=torch.uint8)
@@ -77,8 +77,8 @@ def test_a_mirrored_step_is_the_step_on_the_mirrored_image(
         one = Sample("a", Pyramid.of(flipped(image, x, y).contiguous()), flipped(labels, x, y).contiguous())
         views = task._look([one], draw)
         parts = [task._segmentation([one], views, draw)]
-        if task.lesson is not None:
-            parts.append(task.lesson([one], views, draw))
+        if task.auxiliary_loss is not None:
+            parts.append(task.auxiliary_loss([one], views, draw))
         losses.append(torch.stack(parts))
     torch.testing.assert_close(losses[0], losses[1], rtol=2e-4, atol=1e-5)
 
@@ -88,18 +88,18 @@ def test_a_draw_follows_from_its_generator_and_its_options() -> None:
         return Augmentation.draw(64, options, torch.Generator().manual_seed(seed))
 
     first, again, other = (draw(AugmentConfig(), seed) for seed in (1, 1, 2))
-    assert torch.equal(first.mirrored, again.mirrored) and torch.equal(first.gain, again.gain)
-    assert not torch.equal(first.mirrored, other.mirrored)
-    assert 10 < int(first.mirrored[:, 0].sum()) < 54
+    assert torch.equal(first.flipped, again.flipped) and torch.equal(first.gain, again.gain)
+    assert not torch.equal(first.flipped, other.flipped)
+    assert 10 < int(first.flipped[:, 0].sum()) < 54
     none = draw(AugmentConfig(False, False, 0, 0), 1)
     pixels = torch.rand(64, 3, 2, 2)
-    assert torch.equal(none.tint(none.mirror(pixels)), pixels)
-    assert not draw(AugmentConfig(flip_vertical=False), 1).mirrored[:, 1].any()
+    assert torch.equal(none.colour_jitter(none.flip(pixels)), pixels)
+    assert not draw(AugmentConfig(flip_vertical=False), 1).flipped[:, 1].any()
 
 
 def test_the_tint_is_a_gain_and_a_shift_of_each_channel() -> None:
     pixels = torch.rand(2, 3, 4, 5)
-    torch.testing.assert_close(drawn(FLIPS[:2]).tint(pixels), 1.2 * pixels + 0.1)
+    torch.testing.assert_close(drawn(FLIPS[:2]).colour_jitter(pixels), 1.2 * pixels + 0.1)
 
 
 def test_seeds_are_the_same_on_every_machine_and_differ_for_different_numbers() -> None:
@@ -112,7 +112,7 @@ def test_salt_and_pepper_is_black_or_white_for_the_share_that_was_asked_for() ->
     options = AugmentConfig(False, False, 0.0, 0.0, salt_and_pepper=0.1)
     draw = Augmentation.draw(2, options, torch.Generator().manual_seed(3))
     pixels = torch.full((2, 3, 200, 250), 0.1)
-    found = draw.tint(pixels)
+    found = draw.colour_jitter(pixels)
     changed = (found != pixels).any(1)
     assert torch.equal(changed, (found != pixels).all(1))
     assert changed.float().mean().item() == pytest.approx(0.1, abs=0.005)
@@ -129,7 +129,7 @@ def test_salt_and_pepper_is_the_image_s_own_wherever_it_stands_in_the_batch() ->
     draw = Augmentation.draw(3, options, torch.Generator().manual_seed(3))
     pixels = torch.rand(3, 3, 20, 30)
     torch.testing.assert_close(
-        draw.of([2, 0]).tint(pixels[[2, 0]]), draw.tint(pixels)[[2, 0]], rtol=0, atol=0
+        draw.of([2, 0]).colour_jitter(pixels[[2, 0]]), draw.colour_jitter(pixels)[[2, 0]], rtol=0, atol=0
     )
 
 

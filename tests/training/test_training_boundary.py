@@ -1,4 +1,4 @@
-"""Boundary sampling in training: taught first, then frozen; resumed in either stage; its targets mirrored."""
+"""Boundary sampling in training: taught first, then frozen; resumed in either stage; its targets flipped."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from saccade.training.auxiliary_losses import SamplingTensorLoss, target_classes
 from training_runs import assert_same_weights, rows, weights_of
 
 from saccade.data import DataFolder, SampleCache
 from saccade.errors import InvalidInput
-from saccade.samplers import BoundaryTarget, Views
+from saccade.samplers import BoundaryTarget, Glimpses
 from saccade.training import Config, Run
 from saccade.training.augment import Augmentation
 from saccade.training.config import BoundaryConfig
-from saccade.training.lessons import GridLesson, target_classes
 from saccade.training.loading import Samples
 from saccade.training.loop import Interrupted, resolve
-from saccade.training.task import Overviews
+from saccade.training.task import Thumbnails
 
-BOUNDARY = ("sampler.name=boundary", "sampler.overview=16x24", "boundary.width=4", "training.epochs=2")
+BOUNDARY = ("sampler.name=boundary", "sampler.thumbnail=16x24", "boundary.width=4", "training.epochs=2")
 STAGED = (*BOUNDARY, "training.first_stage_epochs=2")
 
 
@@ -71,16 +71,18 @@ def test_the_lesson_is_over_when_the_net_says_what_the_mirrored_labels_ask_for(
 ) -> None:
     """Mirroring the labels themselves is the oracle; ties between boundary pixels leave a little."""
     batch = [Samples(opened, opened.split("train"), cache)[k] for k in range(4)]
-    mirrored = torch.tensor([[False, False], [True, False], [False, True], [True, True]])
-    draw = Augmentation(mirrored, torch.ones(4, 1, 1, 1), torch.zeros(4, 3, 1, 1))
-    turned = [Augmentation(m, draw.gain, draw.shift).mirror(one.labels) for one, m in
-              zip(batch, mirrored.split(1), strict=True)]  # fmt: skip
+    flipped = torch.tensor([[False, False], [True, False], [False, True], [True, True]])
+    draw = Augmentation(flipped, torch.ones(4, 1, 1, 1), torch.zeros(4, 3, 1, 1))
+    turned = [Augmentation(m, draw.gain, draw.shift).flip(one.labels) for one, m in
+              zip(batch, flipped.split(1), strict=True)]  # fmt: skip
     exact = BoundaryTarget()(turned, (8, 8))
     plain = BoundaryTarget()([one.labels for one in batch], (8, 8))
-    lesson = GridLesson(BoundaryTarget())
+    auxiliary_loss = SamplingTensorLoss(BoundaryTarget())
 
     def loss(tensor: torch.Tensor) -> float:
-        return float(lesson(batch, Views(torch.zeros(4, 2, 2, 2), torch.arange(4), tensor=tensor), draw))
+        return float(
+            auxiliary_loss(batch, Glimpses(torch.zeros(4, 2, 2, 2), torch.arange(4), tensor=tensor), draw)
+        )
 
     assert loss(exact) < 1e-3
     assert loss(plain) > 10 * loss(exact)
@@ -91,18 +93,18 @@ def test_targets_are_made_once(
 ) -> None:
     batch = [Samples(opened, opened.split("train"), cache)[0]]
     draw = Augmentation(torch.zeros(1, 2, dtype=torch.bool), torch.ones(1, 1, 1, 1), torch.zeros(1, 3, 1, 1))
-    views = Views(torch.zeros(1, 2, 2, 2), torch.arange(1), tensor=torch.zeros(1, 2, 8, 8))
-    lesson = GridLesson(BoundaryTarget())
-    first = lesson(batch, views, draw)
+    views = Glimpses(torch.zeros(1, 2, 2, 2), torch.arange(1), tensor=torch.zeros(1, 2, 8, 8))
+    auxiliary_loss = SamplingTensorLoss(BoundaryTarget())
+    first = auxiliary_loss(batch, views, draw)
 
     def forbidden(*_: object) -> torch.Tensor:
         raise AssertionError("made again")
 
     monkeypatch.setattr(BoundaryTarget, "__call__", forbidden)
-    assert torch.equal(lesson(batch, views, draw), first)
+    assert torch.equal(auxiliary_loss(batch, views, draw), first)
 
 
-def test_kept_overviews_are_those_that_are_read(
+def test_kept_thumbnails_are_those_that_are_read(
     opened: DataFolder, cache: SampleCache, tiny_config: Callable[..., Config]
 ) -> None:
     from saccade.training.run_folder import build_segmenter
@@ -110,12 +112,12 @@ def test_kept_overviews_are_those_that_are_read(
     segmenter = build_segmenter(resolve(tiny_config(*STAGED), opened), len(opened.classes))
     samples = Samples(opened, opened.split("train"), cache)
     batch = [samples[0], samples[1]]
-    wanted = segmenter.overview([one.pyramid for one in batch])
+    wanted = segmenter.thumbnail([one.pyramid for one in batch])
     assert wanted is not None
     for limit in (1 << 20, wanted.nbytes // 2, 0):
-        overviews = Overviews(limit)
+        thumbnails = Thumbnails(limit)
         for _ in range(2):
-            found = overviews.of(segmenter, batch)
+            found = thumbnails.of(segmenter, batch)
             assert found is not None and torch.equal(found, wanted)
 
 

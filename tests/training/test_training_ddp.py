@@ -18,7 +18,7 @@ from saccade.data import DataFolder, SampleCache
 from saccade.errors import InvalidInput, SaccadeError
 from saccade.evaluation import evaluate
 from saccade.training import Run
-from saccade.training.distributed import Place, lightning_device, torch_device
+from saccade.training.distributed import DistributedContext, lightning_device, torch_device
 from saccade.training.loading import Samples, Shuffle, training_batches, validation_batches
 
 Train = Callable[..., Run]
@@ -183,11 +183,11 @@ def test_a_batch_that_cannot_be_shared_is_refused(batch_size: int, images: int, 
 def test_devices_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    assert lightning_device("auto") == lightning_device("cuda") == Place("cuda", (0,))
-    assert lightning_device("cuda:2") == Place("cuda", (2,))
-    assert lightning_device("cuda:0,2") == Place("cuda", (0, 2), count=2)
-    assert lightning_device("cpu") == Place("cpu")
-    assert lightning_device("cpu:4") == Place("cpu", count=4)
+    assert lightning_device("auto") == lightning_device("cuda") == DistributedContext("cuda", (0,))
+    assert lightning_device("cuda:2") == DistributedContext("cuda", (2,))
+    assert lightning_device("cuda:0,2") == DistributedContext("cuda", (0, 2), count=2)
+    assert lightning_device("cpu") == DistributedContext("cpu")
+    assert lightning_device("cpu:4") == DistributedContext("cpu", count=4)
     assert torch_device("cuda:1") == torch.device("cuda", 1)
     for wrong in [
         "cuda:3",

@@ -17,10 +17,10 @@ from saccade.errors import UsageError
 from saccade.training import load_run, read_config, train
 from saccade.training.augment import Augmentation
 from saccade.training.run_folder import build_segmenter
-from saccade.training.task import SegmentationTask, by_view
+from saccade.training.task import SegmentationTask, bucket_by_shape
 
 SIZES = [(30, 60), (60, 30), (24, 90), (32, 64)]
-FIT = ["sampler.fit=true", "sampler.size=8x40", "sampler.overview=8x40", "sampler.density=4x20"]
+FIT = ["sampler.fit=true", "sampler.size=8x40", "sampler.thumbnail=8x40", "sampler.density=4x20"]
 TINY = ["network.name=small:4", "training.batch_size=4", "training.epochs=2", *FIT]
 
 
@@ -76,12 +76,12 @@ def test_only_images_with_one_size_of_view_are_taken_together(shapes: Path) -> N
     config = read_config(overrides=TINY)
     sampler = build_segmenter(config, 2).sampler
     draw = Augmentation.draw(4, config.augment, torch.Generator().manual_seed(0))
-    parts = list(by_view(sampler, batch, draw))
+    parts = list(bucket_by_shape(sampler, batch, draw))
     assert [[one.stem[-1] for one in part] for part, _, _ in parts] == [["0", "3"], ["1"], ["2"]]
     assert [share for _, _, share in parts] == [0.5, 0.25, 0.25]
-    assert torch.equal(parts[0][1].mirrored, draw.mirrored[[0, 3]])
+    assert torch.equal(parts[0][1].flipped, draw.flipped[[0, 3]])
     sampler.fits = {}
-    [(part, drawn, share)] = by_view(sampler, batch, draw)
+    [(part, drawn, share)] = bucket_by_shape(sampler, batch, draw)
     assert (part, drawn, share) == (batch, draw, 1.0)
 
 

@@ -17,7 +17,7 @@ from saccade.samplers.foveation_lattice import Places, weighted_keys
 from saccade.segmenter import Segmenter
 from saccade.training import Config, Run
 from saccade.training.augment import Augmentation
-from saccade.training.foveation import FoveationStep, Moment, advantage, default_bank
+from saccade.training.foveation import FoveationStep, StepInfo, advantage, default_bank
 from saccade.training.loop import resolve
 from saccade.training.run_folder import build_segmenter
 
@@ -33,8 +33,8 @@ def foveation(tiny_config: Callable[..., Config], opened: DataFolder) -> Callabl
 
 
 def no_change(batch: int, *, x: bool = False, y: bool = False) -> Augmentation:
-    mirrored = torch.tensor([[x, y]]).expand(batch, 2)
-    return Augmentation(mirrored, torch.ones(batch, 1, 1, 1), torch.zeros(batch, 3, 1, 1))
+    flipped = torch.tensor([[x, y]]).expand(batch, 2)
+    return Augmentation(flipped, torch.ones(batch, 1, 1, 1), torch.zeros(batch, 3, 1, 1))
 
 
 def losses(
@@ -44,7 +44,7 @@ def losses(
     segmenter = build_segmenter(config, len(opened.classes))
     batch = [cache.get(opened, item) for item in opened.split("train")[:2]]
     step = FoveationStep(config)
-    found = step(segmenter, batch, draw or no_change(2), Moment(0, 0, 6, 2))
+    found = step(segmenter, batch, draw or no_change(2), StepInfo(0, 0, 6, 2))
     return *found, segmenter
 
 
@@ -74,7 +74,7 @@ def test_the_baselines_have_no_net(
 def test_a_mirrored_image_is_looked_at_where_it_was(
     foveation: Callable[..., Config], opened: DataFolder, cache: SampleCache
 ) -> None:
-    """Patch and labels of a mirrored image are those of the image, mirrored."""
+    """Patch and labels of a flipped image are those of the image, flipped."""
     config = foveation()
     segmenter, step = build_segmenter(config, len(opened.classes)), FoveationStep(config)
     one = cache.get(opened, opened.split("train")[0])
@@ -88,9 +88,9 @@ def test_a_mirrored_image_is_looked_at_where_it_was(
 
 def test_the_net_is_asked_at_the_mirrored_place() -> None:
     places = torch.tensor([[0, 0], [2, 5]])
-    found = FoveationStep._mirrored(places, torch.tensor([True, False]), (4, 9))
+    found = FoveationStep._flipped(places, torch.tensor([True, False]), (4, 9))
     assert found.tolist() == [[0, 8], [2, 3]]
-    assert FoveationStep._mirrored(places, torch.tensor([False, True]), (4, 9)).tolist() == [[3, 0], [1, 5]]
+    assert FoveationStep._flipped(places, torch.tensor([False, True]), (4, 9)).tolist() == [[3, 0], [1, 5]]
 
 
 def test_an_epoch_draws_no_location_twice_and_another_epoch_draws_others(
@@ -191,7 +191,7 @@ def _listed(members: list[str]) -> str:
         ("foveation.temperature=[0.1,1.0]", "fall"),
         ("foveation.field=7", "from 0 to 2"),
         ("foveation.draw=[1,2]", "one number for each"),
-        ("sampler.overview=8x8", "foveation.shrink"),
+        ("sampler.thumbnail=8x8", "foveation.shrink"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from saccade.training.auxiliary_losses import EdgeDensityLoss
 from training_runs import Weights, rows, weights_of
 
 from saccade.data import DataFolder, SampleCache
 from saccade.errors import InvalidInput, SaccadeError
 from saccade.training import Config, Run, load_run
-from saccade.training.lessons import EdgeLesson
 from saccade.training.loading import Samples
 from saccade.training.loop import resolve
 from saccade.training.run_folder import build_segmenter
@@ -89,7 +89,7 @@ def test_the_single_variant_teaches_the_density_net_by_the_segmentation_loss_alo
     def forbidden(*_: object) -> None:
         raise AssertionError("the edge loss was asked for")
 
-    monkeypatch.setattr(EdgeLesson, "__call__", forbidden)
+    monkeypatch.setattr(EdgeDensityLoss, "__call__", forbidden)
     assert sampler_gradient(opened, cache, tiny_config("training.variant=single")) > 0
 
 
@@ -191,7 +191,7 @@ def test_a_loss_that_is_not_finite_is_one_clear_line(
         ("sampler.net=small:2", "loss.through_grid=true"),
         ("loss.segmentation=focal", "loss.edge=mse", "loss.edge_weight=100", "loss.class_weights=[1,2,3,4]"),
         ("training.batch_size=9",),
-        ("sampler.overview=[6,10]", "sampler.density=[5,7]", "sampler.edge_weights=equal"),
+        ("sampler.thumbnail=[6,10]", "sampler.density=[5,7]", "sampler.edge_weights=equal"),
     ],
 )
 def test_every_option_trains_to_finite_weights(tiny_train: Train, options: tuple[str, ...]) -> None:

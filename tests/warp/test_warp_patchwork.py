@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from saccade.errors import InvalidInput
-from saccade.warp.stitch import patchwork, patchwork_reference
+from saccade.warp.stitch import stitch_lattice, stitch_lattice_reference
 
 
 def lattice(pixels: int, field: float, step: float) -> np.ndarray:
@@ -34,10 +34,10 @@ def test_it_is_its_twin(
 ) -> None:
     rows, columns = lattice(height, field, step), lattice(width, field, step)
     patches = some_patches(rows, columns, cells, 3, seed)
-    labels, shares = patchwork(
+    labels, shares = stitch_lattice(
         patches, rows, columns, (field, field), (0, height), width, window=window, shares=True
     )
-    mean = patchwork_reference(patches, rows, columns, (field, field), (height, width), window=window)
+    mean = stitch_lattice_reference(patches, rows, columns, (field, field), (height, width), window=window)
     assert shares is not None
     assert np.abs(shares.transpose(2, 0, 1) / 255 - mean.numpy()).max() < 0.5 / 255 + 1e-4
     best, chosen = mean.max(0).values, mean.gather(0, torch.from_numpy(labels).long()[None])[0]
@@ -50,13 +50,15 @@ def test_any_band_height_gives_the_same_bits(band: int, window: str, seed: int) 
     height, width, field = 61, 37, 14.0
     rows, columns = lattice(height, field, 6.5), lattice(width, field, 6.5)
     patches = some_patches(rows, columns, 4, 3, seed)
-    whole = patchwork(patches, rows, columns, (field, field), (0, height), width, window=window, shares=True)
+    whole = stitch_lattice(
+        patches, rows, columns, (field, field), (0, height), width, window=window, shares=True
+    )
     parts = []
     for top in range(0, height, band):
         bottom = min(top + band, height)
         here = np.flatnonzero((rows - field / 2 < bottom) & (rows + field / 2 > top - 1))
         parts.append(
-            patchwork(
+            stitch_lattice(
                 patches[here], rows[here], columns, (field, field), (top, bottom), width,
                 window=window, shares=True,
             )
@@ -68,7 +70,7 @@ def test_any_band_height_gives_the_same_bits(band: int, window: str, seed: int) 
 def test_one_patch_is_a_linear_enlargement() -> None:
     """Against scipy: cells of 4 pixels, their centres 4 pixels apart."""
     patch = torch.rand(1, 1, 6, 6, 2).softmax(-1)
-    _, shares = patchwork(
+    _, shares = stitch_lattice(
         patch, np.array([11.5]), np.array([11.5]), (24.0, 24.0), (0, 24), 24, window="uniform", shares=True
     )
     y, x = np.mgrid[0:24, 0:24]
@@ -82,16 +84,18 @@ def test_constant_patches_that_agree_give_their_class_everywhere() -> None:
     rows, columns = lattice(50, 16, 8), lattice(40, 16, 8)
     patches = torch.zeros(len(rows), len(columns), 4, 4, 3)
     patches[..., 2] = 1
-    labels, _ = patchwork(patches, rows, columns, (16.0, 16.0), (0, 50), 40)
+    labels, _ = stitch_lattice(patches, rows, columns, (16.0, 16.0), (0, 50), 40)
     assert (labels == 2).all()
 
 
 def test_what_no_patch_covers_is_nothing() -> None:
     patches = torch.ones(1, 1, 2, 2, 2)
-    labels, _ = patchwork(patches, np.array([2.0]), np.array([2.0]), (4.0, 4.0), (0, 12), 12)
+    labels, _ = stitch_lattice(patches, np.array([2.0]), np.array([2.0]), (4.0, 4.0), (0, 12), 12)
     assert (labels[:5, :5] == 0).all() and (labels[5:] == 255).all() and (labels[:, 5:] == 255).all()
 
 
 def test_an_unknown_window_is_refused() -> None:
     with pytest.raises(InvalidInput, match="did you mean 'smooth'"):
-        patchwork(torch.ones(1, 1, 2, 2, 2), np.zeros(1), np.zeros(1), (4.0, 4.0), (0, 1), 1, window="smoth")
+        stitch_lattice(
+            torch.ones(1, 1, 2, 2, 2), np.zeros(1), np.zeros(1), (4.0, 4.0), (0, 1), 1, window="smoth"
+        )

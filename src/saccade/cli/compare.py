@@ -16,7 +16,7 @@ from saccade.errors import UsageError
 
 if TYPE_CHECKING:
     from saccade.cli.console import Progress
-    from saccade.lab.methods import Arm, Case, Setting
+    from saccade.lab.methods import ComparisonConfig, Method, Trial
     from saccade.lab.results import Comparison
     from saccade.lab.runner import Plan
     from saccade.lab.studies import Block, Study
@@ -34,21 +34,21 @@ class Overall:
 
     Args:
         progress: of 100 steps.
-        cases: that will be done.
+        trials: that will be done.
         now: the time in seconds.
     """
 
     def __init__(
-        self, progress: Progress, cases: Sequence[Case], now: Callable[[], float] = time.monotonic
+        self, progress: Progress, trials: Sequence[Trial], now: Callable[[], float] = time.monotonic
     ) -> None:
         self.progress, self.now = progress, now
-        self.runs = {case.name: _Run(case) for case in cases}
+        self.runs = {trial.name: _Run(trial) for trial in trials}
 
-    def tell(self, case: Case, share: float, line: str) -> None:
-        """``share`` of a case is done."""
-        self.runs[case.name].hear(share, self.now())
+    def tell(self, trial: Trial, share: float, line: str) -> None:
+        """``share`` of a trial is done."""
+        self.runs[trial.name].hear(share, self.now())
         finished = sum(one.share >= 1 for one in self.runs.values())
-        note = f"{finished} of {len(self.runs)} runs; {case.name}: {line}"
+        note = f"{finished} of {len(self.runs)} runs; {trial.name}: {line}"
         self.progress.update(round(100 * self._done(), 1), note=note)
 
     def _done(self) -> float:
@@ -72,7 +72,7 @@ class _Run:
     """What was heard of one run.
 
     Attributes:
-        case: the run.
+        trial: the run.
         share: of it that is done.
         before: share that was done before this comparison began.
         heard: whether anything was.
@@ -80,7 +80,7 @@ class _Run:
         seconds: that all of it takes, by what it took since; 0 as long as nobody knows.
     """
 
-    case: Case
+    trial: Trial
     share: float = 0.0
     before: float = 0.0
     heard: bool = False
@@ -90,14 +90,14 @@ class _Run:
     @property
     def kind(self) -> object:
         """What runs that take as long have in common."""
-        return self.case.arm.name, self.case.size
+        return self.trial.method.name, self.trial.size
 
     @property
     def weight(self) -> float:
         """A guess at the work, in pixels."""
-        config = self.case.config
+        config = self.trial.config
         samples = config.visits * (config.foveation.locations if config.sampler.name == "foveation" else 1)
-        return config.all_epochs * samples * (self.case.size[0] * self.case.size[1] + EVERY_IMAGE)
+        return config.all_epochs * samples * (self.trial.size[0] * self.trial.size[1] + EVERY_IMAGE)
 
     def hear(self, share: float, now: float) -> None:
         self.share = share
@@ -110,7 +110,7 @@ class _Run:
 
 
 def forecast(
-    args: argparse.Namespace, setting: Setting, cases: Sequence[Case], missing: Sequence[Case],
+    args: argparse.Namespace, setting: ComparisonConfig, trials: Sequence[Trial], missing: Sequence[Trial],
     study: Study | None,
 ) -> int:  # fmt: skip
     """Prints it.
@@ -118,7 +118,7 @@ def forecast(
     Args:
         args: of the command.
         setting: what the runs share.
-        cases: that the comparison or the study needs.
+        trials: that the comparison or the study needs.
         missing: of these, those to be trained.
         study: if it is one.
 
@@ -128,40 +128,42 @@ def forecast(
     if study is not None and not study.trains:
         _of_measuring(args, setting, study)
         return 0
-    _of_training(args, setting, cases, missing)
+    _of_training(args, setting, trials, missing)
     if study is not None:
         print(f"what the study measures besides on {_images(setting)}, from what was trained, is not in it")
     return 0
 
 
 def _of_training(
-    args: argparse.Namespace, setting: Setting, cases: Sequence[Case], missing: Sequence[Case]
+    args: argparse.Namespace, setting: ComparisonConfig, trials: Sequence[Trial], missing: Sequence[Trial]
 ) -> None:
     from saccade.lab.costs import forecasts, seconds_of_all
     from saccade.lab.methods import named_size
     from saccade.lab.runner import outcome_of
     from saccade.lab.state import run_root
 
-    there = [outcome_of(setting, case, run_root(args.out, case)) for case in cases if case not in missing]
-    kinds = len({(case.arm.name, case.size) for case in missing})
+    there = [
+        outcome_of(setting, trial, run_root(args.out, trial)) for trial in trials if trial not in missing
+    ]
+    kinds = len({(trial.method.name, trial.size) for trial in missing})
     with Progress("measuring", kinds, "kinds of runs", quiet=args.quiet) as progress:
         found = forecasts(setting, missing, there, progress.advance, jobs=args.jobs)
-    print(f"{len(cases)} runs: {len(cases) - len(missing)} there, {len(missing)} to train")
+    print(f"{len(trials)} runs: {len(trials) - len(missing)} there, {len(missing)} to train")
     for one in found:
         each = one.failure or f"{clock(one.seconds)} each ({one.source})"
-        print(f"  {one.arm:<20}{named_size(one.size):>9}{one.runs:>4} x {each}")
+        print(f"  {one.method:<20}{named_size(one.size):>9}{one.runs:>4} x {each}")
     known = [one for one in found if not one.failure]
     print(f"about {clock(seconds_of_all(known, args.jobs))} with --jobs {args.jobs}, into {args.out}")
 
 
-def _of_measuring(args: argparse.Namespace, setting: Setting, study: Study) -> None:
+def _of_measuring(args: argparse.Namespace, setting: ComparisonConfig, study: Study) -> None:
     from saccade.lab.costs import seconds_of_measuring
 
     seconds = seconds_of_measuring(setting, lambda few: study.measure(few, ()))
     print(f"nothing to train; about {clock(seconds)} to measure on {_images(setting)}, into {args.out}")
 
 
-def _images(setting: Setting) -> str:
+def _images(setting: ComparisonConfig) -> str:
     return f"{len(setting.data.split(setting.split))} images of {setting.split}"
 
 
@@ -213,7 +215,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("expected DATA and OUT, but got one folder (see 'saccade compare --help')")
     if args.jobs < 1:
         raise UsageError(f"expected --jobs to be 1 or more, but got {args.jobs}")
-    from saccade.lab.methods import cases_of
+    from saccade.lab.methods import trials_of
     from saccade.lab.runner import plan
     from saccade.lab.state import NAME, require_place
     from saccade.lab.studies import load_study
@@ -221,17 +223,17 @@ def run(args: argparse.Namespace) -> int:
     study = load_study(args.study) if args.study else None
     if study is not None and (args.samplers or args.set):
         raise UsageError("a study has its own samplers; leave --samplers and --set out, or --study")
-    asked_arms = _arms(args) if study is None else []
+    asked_arms = _methods(args) if study is None else []
     require_place(args.out)
     setting = _setting(args, study, asked_arms)
-    arms = asked_arms or (list(study.arms(setting)) if study else [])
-    cases = cases_of(setting, arms)
-    planned = plan(setting, cases, args.out, resume=args.resume, overwrite=args.overwrite)
+    methods = asked_arms or (list(study.methods(setting)) if study else [])
+    trials = trials_of(setting, methods)
+    planned = plan(setting, trials, args.out, resume=args.resume, overwrite=args.overwrite)
     if args.dry_run:
-        return forecast(args, setting, cases, planned.to_train, study)
+        return forecast(args, setting, trials, planned.to_train, study)
     _train(args, setting, planned)
     name = f"study_{study.name}" if study else NAME
-    return _write(args, setting, arms, cases, study, name)
+    return _write(args, setting, methods, trials, study, name)
 
 
 def _list_studies() -> int:
@@ -243,18 +245,18 @@ def _list_studies() -> int:
     return 0
 
 
-def _arms(args: argparse.Namespace) -> list[Arm]:
-    from saccade.lab.methods import arms_of
+def _methods(args: argparse.Namespace) -> list[Method]:
+    from saccade.lab.methods import methods_of
 
-    return arms_of(_words(args.samplers or SAMPLERS, "--samplers"), args.set)
+    return methods_of(_words(args.samplers or SAMPLERS, "--samplers"), args.set)
 
 
-def _setting(args: argparse.Namespace, study: Study | None, arms: list[Arm]) -> Setting:
+def _setting(args: argparse.Namespace, study: Study | None, methods: list[Method]) -> ComparisonConfig:
     """Checks every option before the data are opened, which takes a while."""
     from dataclasses import replace
 
     from saccade.data import SampleCache, open_data
-    from saccade.lab.methods import Setting
+    from saccade.lab.methods import ComparisonConfig
     from saccade.networks import require_network
     from saccade.training.config import read_config
     from saccade.training.distributed import lightning_device
@@ -266,7 +268,7 @@ def _setting(args: argparse.Namespace, study: Study | None, arms: list[Arm]) -> 
             raise UsageError(f"{key} is what is compared; give it with {AXES[key]}")
     sizes, seeds = _sizes(args.sizes or SIZES), _seeds(args.seeds)
     base = read_config(args.config, given)
-    for config in (base, *(read_config(overrides=arm.options, base=base) for arm in arms)):
+    for config in (base, *(read_config(overrides=method.options, base=base) for method in methods)):
         for name in filter(None, (config.network.name, config.sampler.net)):
             require_network(name)
     lightning_device(args.device)
@@ -283,7 +285,7 @@ def _setting(args: argparse.Namespace, study: Study | None, arms: list[Arm]) -> 
     for notice in data.notices:
         say(f"note: {notice}", args)
     base = replace(base, data=data.options)
-    setting = Setting(data, cache, sizes, seeds, base, tuple(given), args.split, args.device)
+    setting = ComparisonConfig(data, cache, sizes, seeds, base, tuple(given), args.split, args.device)
     if study is not None and study.sizes is not None and args.sizes is None:
         setting = replace(setting, sizes=tuple(study.sizes(setting)))
     return setting
@@ -316,28 +318,28 @@ def _seeds(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(word) for word in words))
 
 
-def _train(args: argparse.Namespace, setting: Setting, planned: Plan) -> None:
+def _train(args: argparse.Namespace, setting: ComparisonConfig, planned: Plan) -> None:
     from saccade.lab.runner import run_all
     from saccade.lab.state import RUNS
-    from saccade.runtime.files import working_alone
+    from saccade.runtime.files import exclusively
     from saccade.training.loop import Interrupted
 
-    for case in planned.kept_failures:
-        say(f"note: {case.name} failed before; --resume tries it again", args)
-    if not planned.errands:
+    for trial in planned.kept_failures:
+        say(f"note: {trial.name} failed before; --resume tries it again", args)
+    if not planned.queue:
         return
     args.hint = "what is finished is kept: repeat the command with --resume"
     with Progress("comparing", 100, "%", quiet=args.quiet) as progress:
-        overall = Overall(progress, [one.case for one in planned.errands])
+        overall = Overall(progress, [one.trial for one in planned.queue])
         try:
-            with working_alone(args.out / RUNS, "a comparison that no other program is at"):
-                run_all(setting, planned.errands, overall.tell, jobs=args.jobs)
+            with exclusively(args.out / RUNS, "a comparison that no other program is at"):
+                run_all(setting, planned.queue, overall.tell, jobs=args.jobs)
         except Interrupted:
             raise KeyboardInterrupt from None
 
 
 def _write(
-    args: argparse.Namespace, setting: Setting, arms: list[Arm], cases: list[Case],
+    args: argparse.Namespace, setting: ComparisonConfig, methods: list[Method], trials: list[Trial],
     study: Study | None, name: str,
 ) -> int:  # fmt: skip
     from saccade.lab.page import blocks_lines, comparison_lines, comparison_page
@@ -347,9 +349,9 @@ def _write(
     from saccade.lab.studies import study_json
 
     found, table = None, ""
-    if cases:
+    if trials:
         with Progress("measuring costs", None, "kinds of runs", quiet=args.quiet) as progress:
-            found = collect(setting, arms, cases, args.out, name=name, on_measured=progress.advance)
+            found = collect(setting, methods, trials, args.out, name=name, on_measured=progress.advance)
         table = write_table(to_json(found), args.out, name, to_csv(found))
     blocks = _measured(args, setting, study, found)
     if study is not None:
@@ -363,9 +365,9 @@ def _write(
 
 
 def _measured(
-    args: argparse.Namespace, setting: Setting, study: Study | None, found: Comparison | None
+    args: argparse.Namespace, setting: ComparisonConfig, study: Study | None, found: Comparison | None
 ) -> Sequence[Block]:
-    """What a study finds besides its arms; a line of progress for every image that it looks at."""
+    """What a study finds besides its methods; a line of progress for every image that it looks at."""
     if study is None:
         return ()
     from dataclasses import replace

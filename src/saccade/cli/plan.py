@@ -27,7 +27,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    from saccade.inference.files import parse_extras, trained_shrink
+    from saccade.inference.files import parse_extras, training_downsampling
     from saccade.inference.jobs import require_predictor
     from saccade.inference.plan import make_plan
     from saccade.rasters import as_rgb, open_raster
@@ -40,8 +40,10 @@ def run(args: argparse.Namespace) -> int:
         run = load_run(args.run_folder, args.checkpoint)
         require_predictor(run.segmenter, extras)
         segmenter = run.segmenter.to(device)
-        shrink = trained_shrink(run)
-        plan = make_plan(raster, segmenter, look, len(run.classes), trained_shrink=shrink, extras=extras)
+        shrink = training_downsampling(run)
+        plan = make_plan(
+            raster, segmenter, look, len(run.classes), training_downsampling=shrink, extras=extras
+        )
         notices = raster.notices
     if args.json:
         print(json.dumps({"path": str(args.path)} | plan.to_json() | {"notices": list(notices)}, indent=1))

@@ -95,15 +95,15 @@ def _outcomes(
 ) -> Iterator[Any]:
     import torch
 
-    from saccade.inference.files import trained_shrink
+    from saccade.inference.files import training_downsampling
     from saccade.inference.jobs import Worker, predict_all, predict_in_processes
-    from saccade.inference.predict import Settings
+    from saccade.inference.predict import PredictionConfig
     from saccade.report.pictures import draw
 
-    settings = Settings(
+    settings = PredictionConfig(
         run.classes,
         look,
-        trained_shrink(run),
+        training_downsampling(run),
         resume=args.resume,
         overwrite=args.overwrite,
         draw=draw,

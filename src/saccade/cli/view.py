@@ -17,7 +17,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "view",
         parents=[options.common()],
         help="an image, a run or a comparison as a page for the browser",
-        description="Prints the path of one self-contained HTML page: of an image or a slide its overview, "
+        description="Prints the path of one self-contained HTML page: of an image or a slide its thumbnail, "
         "with labels on top; of a run its report; of a comparison its page.",
     )
     parser.add_argument("path", metavar="PATH", type=Path, help="an image, a run, or a comparison")

@@ -16,7 +16,7 @@ from saccade.data.polygons import draw_outlines
 from saccade.data.splits import read_splits, seeded_splits, wanted_splits
 from saccade.errors import Fault, FileProblem
 from saccade.geometry import Window
-from saccade.rasters import RGB, Raster, as_rgb, open_raster, overview
+from saccade.rasters import RGB, Raster, as_rgb, open_raster, thumbnail
 from saccade.rasters.reduce import reduced_pixels
 
 
@@ -39,7 +39,7 @@ def nearest_labels(path: Path, full: tuple[int, int], size: tuple[int, int]) -> 
             expected = f"the proportions of its slide, {full[1]} x {full[0]} (width x height)"
             raise FileProblem(path, expected, f"{raster.size[1]} x {raster.size[0]}")
         if size[0] <= raster.size[0] and size[1] <= raster.size[1]:
-            return overview(_Indices(raster), size)[..., 0]
+            return thumbnail(_Indices(raster), size)[..., 0]
         pixels = raster.read()[..., 0]
     rows, columns = (
         ((np.arange(wanted) + 0.5) * has / wanted).astype(int)

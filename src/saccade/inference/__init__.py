@@ -4,7 +4,7 @@ from saccade.inference.extras import Answer
 from saccade.inference.files import EXTRAS, Job, list_jobs, make_folder, parse_extras, still_to_do
 from saccade.inference.jobs import Outcome, predict_all, require_predictor
 from saccade.inference.options import Look, Spacing
-from saccade.inference.predict import Done, Settings, predict_image
+from saccade.inference.predict import Done, PredictionConfig, predict_image
 from saccade.warp.stitch import Band, Patch, Patches, bands, one_patch
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "Outcome",
     "Patch",
     "Patches",
-    "Settings",
+    "PredictionConfig",
     "Spacing",
     "bands",
     "list_jobs",

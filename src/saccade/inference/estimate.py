@@ -19,7 +19,7 @@ from saccade.inference.options import Layout
 from saccade.inference.regions import SAMPLES_AT_ONCE, MemorySource, OwnPatches, look
 from saccade.metrics.cost import AVERAGED, count_flops, elastic_flops, sampling_flops
 from saccade.rasters import Level, Raster
-from saccade.rasters.reduce import PIECE_PIXELS
+from saccade.rasters.reduce import BLOCK_PIXELS
 from saccade.runtime.memory import peak_memory
 from saccade.segmenter import Segmenter, evaluating
 from saccade.warp import Pyramid
@@ -56,7 +56,7 @@ def cost_of_view(segmenter: Segmenter, view: tuple[int, int]) -> ViewCost:
     Operations and time are left out: counting them takes 80 MB itself.
     """
     known = _KNOWN.setdefault(segmenter.network, {})
-    key = (view, segmenter.sampler.overview_size)
+    key = (view, segmenter.sampler.thumbnail_size)
     if key not in known:
         known[key] = measure_view(segmenter, view, memory_alone=True)
     return known[key]
@@ -116,10 +116,10 @@ def _seconds(call: Callable[[], object], device: torch.device) -> float:
 def _uncounted(segmenter: Segmenter, view: tuple[int, int]) -> int:
     """Operations that torch's counter does not see: the springs of the grid, and reading pixels."""
     read = view[0] * view[1] * 3 * AVERAGED
-    overview = segmenter.sampler.overview_size
-    if overview is not None:
-        read += sampling_flops(overview[0] * overview[1], 3, True)
-    springs = getattr(getattr(segmenter.sampler, "gather", None), "rule", None) == "elastic"
+    thumbnail = segmenter.sampler.thumbnail_size
+    if thumbnail is not None:
+        read += sampling_flops(thumbnail[0] * thumbnail[1], 3, True)
+    springs = getattr(getattr(segmenter.sampler, "to_grid", None), "rule", None) == "elastic"
     return read + (elastic_flops(view) if springs else 0)
 
 
@@ -137,7 +137,7 @@ SECONDS_A_PIXEL = 2.5e-9
 
 
 @dataclass(frozen=True)
-class Plainly:
+class Workload:
     """What the estimate needs to know of a prediction.
 
     Attributes:
@@ -169,7 +169,7 @@ def resident_memory() -> int:
         return USUAL_BASE
 
 
-def peak_bytes(about: Plainly, base: int) -> int:
+def peak_bytes(about: Workload, base: int) -> int:
     """The most RAM that the program will hold: ``base``, what it holds already, and what it adds.
 
     Reading and scoring, unwarping, and writing the levels follow one another; their largest counts.
@@ -183,17 +183,17 @@ def _threads() -> int:
     return max(1, torch.get_num_threads())
 
 
-def _reading(about: Plainly) -> int:
-    """Decoded pieces on their way, each twice where it is converted, and the boxes of the samples."""
+def _reading(about: Workload) -> int:
+    """Decoded blocks on their way, each twice where it is converted, and the boxes of the samples."""
     info = about.raster.info
-    pixels = [max(PIECE_PIXELS, level.tile[0] * level.tile[1]) for level in info.levels]
-    pieces = (_threads() + 1) * max(pixels) * (3 + info.channels * info.dtype.itemsize * 2)
+    pixels = [max(BLOCK_PIXELS, level.tile[0] * level.tile[1]) for level in info.levels]
+    blocks = (_threads() + 1) * max(pixels) * (3 + info.channels * info.dtype.itemsize * 2)
     view = about.layout.view[0] * about.layout.view[1]
     samples = max(view, min(SAMPLES_AT_ONCE, view * about.layout.tiling.count[1]))
-    return (0 if about.in_memory else pieces) + samples * BYTES_A_SAMPLE
+    return (0 if about.in_memory else blocks) + samples * BYTES_A_SAMPLE
 
 
-def _kept(about: Plainly) -> int:
+def _kept(about: Workload) -> int:
     """The image where it is kept, decoded files, scores of two rows of tiles, and labels for a PNG."""
     height, width = about.raster.size
     view = about.layout.view[0] * about.layout.view[1]
@@ -204,7 +204,7 @@ def _kept(about: Plainly) -> int:
     return max(about.raster.info.resident, 0) + image + scores + labels
 
 
-def _banding(about: Plainly) -> int:
+def _banding(about: Workload) -> int:
     """Bands of labels: themselves, as values, those of overlapping tiles, and where they differ."""
     height, width = about.raster.size
     rows = height if about.png else about.tile
@@ -217,7 +217,7 @@ def _banding(about: Plainly) -> int:
     return band + _threads() * about.tile**2 * 4
 
 
-def _finishing(about: Plainly) -> int:
+def _finishing(about: Workload) -> int:
     """Levels are made from four tiles at a time; a PNG is written from two copies."""
     height, width = about.raster.size
     if about.png:
@@ -228,13 +228,13 @@ def _finishing(about: Plainly) -> int:
     return _threads() * about.tile**2 * 8 + tiles * channels * 400 + zarr
 
 
-def _beside(about: Plainly) -> int:
+def _beside(about: Workload) -> int:
     pictures = {"samples", "overlay", "density"} & set(about.extras)
     drawn = PICTURE_BYTES if not about.png else 16 * int(np.prod(about.raster.size))
     return (drawn if pictures else 0) + (POLYGON_BYTES if "polygons" in about.extras else 0)
 
 
-def seconds(about: Plainly, tile_seconds: float) -> float:
+def seconds(about: Workload, tile_seconds: float) -> float:
     """What the work takes: reading, views, and labels; ``tile_seconds``: for one tile of the file."""
     height, width = about.raster.size
     reading = tiles_read(about) * tile_seconds / _threads()
@@ -242,7 +242,7 @@ def seconds(about: Plainly, tile_seconds: float) -> float:
     return reading + about.layout.views * about.cost.seconds + writing
 
 
-def tiles_read(about: Plainly) -> int:
+def tiles_read(about: Workload) -> int:
     """Tiles of the file that hold a sample, as if the samples were spread evenly."""
     level = level_read(about)
     rows, columns = level.tile
@@ -251,7 +251,7 @@ def tiles_read(about: Plainly) -> int:
     return min(tiles, round(about.layout.samples * twice)) if not about.in_memory else 1
 
 
-def level_read(about: Plainly) -> Level:
+def level_read(about: Workload) -> Level:
     """The level that samples of the mean spacing are read from."""
     most = max(1.0, about.layout.shrink / 2)
     return [level for level in about.raster.levels if max(level.downsample) <= most][-1]

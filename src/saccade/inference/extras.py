@@ -19,11 +19,11 @@ from saccade.grids import uniform_grid
 from saccade.inference.files import PICTURES, Job
 from saccade.inference.regions import Looked, OwnPatches, TilePatches, propose, whole_image
 from saccade.inference.writers import Values
-from saccade.rasters import Output, Raster, RasterWriter, open_raster, overview, write_polygons
+from saccade.rasters import Output, Raster, RasterWriter, open_raster, thumbnail, write_polygons
 from saccade.runtime.files import finished_file
-from saccade.samplers import Views
+from saccade.samplers import Glimpses
 from saccade.segmenter import Prediction
-from saccade.warp.stitch import PaintedPatch, Patch, blend
+from saccade.warp.stitch import Patch, RasterisedPatch, blend
 
 PICTURE_SIDE = 2048
 """The longer side of pictures of images whose labels are not a PNG."""
@@ -130,18 +130,18 @@ class Extras:
             raise UsageError("scores of a sampler that chooses its own patches are kept by rasters alone")
         return self.kept.all_of(self.patches)
 
-    def _views(self) -> Views:
+    def _views(self) -> Glimpses:
         """One grid of all samples over the whole image, and the density of all of it."""
         if not isinstance(self.patches, TilePatches):
             return self.patches.seen()
         found = self._looked()
         if not found:
-            return Views(torch.zeros(1, 1, 1, 2), torch.zeros(1, dtype=torch.int64))
+            return Glimpses(torch.zeros(1, 1, 1, 2), torch.zeros(1, dtype=torch.int64))
         grids = torch.cat([one.grids for one in found.values()])
         full = whole_image(grids, list(found), self.raster.size)
         density = self._density(found)
         shown = None if density is None else density[None, None]
-        return Views(full.flatten(0, 1)[None], torch.zeros(1, dtype=torch.int64), shown)
+        return Glimpses(full.flatten(0, 1)[None], torch.zeros(1, dtype=torch.int64), shown)
 
     def _density(self, found: dict[Window, Looked]) -> Tensor | None:
         """(h, w) float32 density of the whole image on one raster: 1 on average over each region."""
@@ -205,7 +205,7 @@ class Extras:
         """The image and its labels, at most ``PICTURE_SIDE`` pixels long."""
         scale = max(1.0, max(self.raster.size) / PICTURE_SIDE)
         size = (max(1, int(self.raster.size[0] / scale)), max(1, int(self.raster.size[1] / scale)))
-        image = overview(self.raster, size)
+        image = thumbnail(self.raster, size)
         with open_raster(self.job.labels) as raster:
             fine = [n for n, level in enumerate(raster.levels) if level.size >= size]
             level = fine[-1] if fine else 0
@@ -224,15 +224,15 @@ class Extras:
         return image, self.values.ids(np.concatenate(rows))
 
 
-_NO_VIEWS = Views(torch.zeros(1, 1, 1, 2), torch.zeros(1, dtype=torch.int64))
+_NO_VIEWS = Glimpses(torch.zeros(1, 1, 1, 2), torch.zeros(1, dtype=torch.int64))
 
 
 def _by_rows(patches: list[Patch], size: tuple[int, int]) -> Tensor:
     """Blended values (h, w) of patches of one class each."""
-    out, painters = torch.zeros(size), [PaintedPatch(patch) for patch in patches]
+    out, rasterised = torch.zeros(size), [RasterisedPatch(patch) for patch in patches]
     for top in range(0, size[0], 256):
         window = Window(top, min(top + 256, size[0]), 0, size[1])
-        here = [patch for patch in painters if patch.region.intersection(window)]
+        here = [patch for patch in rasterised if patch.region.intersection(window)]
         if here:
             total, weights = blend(here, window)
             out[window.slices] = torch.from_numpy(total[0] / np.maximum(weights, 1e-30))

@@ -214,7 +214,7 @@ LOOKED_AT = 15
 """Images whose sizes are taken for those of all."""
 
 
-def trained_shrink(run: Run) -> float | None:
+def training_downsampling(run: Run) -> float | None:
     """Pixels of an image that a sample stood for along an axis in training; None where nothing tells.
 
     As the run itself says; of runs that did not keep it the median over some of the images in the data folder

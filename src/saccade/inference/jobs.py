@@ -14,7 +14,7 @@ import torch
 from saccade.errors import InvalidInput, SaccadeError, UsageError
 from saccade.inference.estimate import WARM, resident_memory
 from saccade.inference.files import Job
-from saccade.inference.predict import Done, Settings, predict_image
+from saccade.inference.predict import Done, PredictionConfig, predict_image
 from saccade.segmenter import Segmenter
 from saccade.training.distributed import enough_memory
 
@@ -45,7 +45,7 @@ def require_predictor(segmenter: Segmenter, extras: Iterable[str] = ()) -> None:
 
 
 def predict_one(
-    segmenter: Segmenter, job: Job, settings: Settings, on_progress: OnProgress | None = None
+    segmenter: Segmenter, job: Job, settings: PredictionConfig, on_progress: OnProgress | None = None
 ) -> Outcome:
     """Predicts one job; a fault of the image, the disk or the memory is handed back, a defect is raised."""
     try:
@@ -56,7 +56,11 @@ def predict_one(
 
 
 def predict_all(
-    segmenter: Segmenter, jobs: Iterable[Job], settings: Settings, *, on_progress: OnProgress | None = None
+    segmenter: Segmenter,
+    jobs: Iterable[Job],
+    settings: PredictionConfig,
+    *,
+    on_progress: OnProgress | None = None,
 ) -> Iterator[Outcome]:
     """Predicts every job here, in order.
 
@@ -98,7 +102,7 @@ class Worker:
 
 
 def predict_in_processes(
-    worker: Worker, jobs: Sequence[Job], settings: Settings, processes: int
+    worker: Worker, jobs: Sequence[Job], settings: PredictionConfig, processes: int
 ) -> Iterator[Outcome]:
     """Predicts the jobs in several processes, each with its share of threads and of the memory that this
     one leaves; outcomes come in the order of the jobs.
@@ -161,7 +165,7 @@ def _begin(worker: Worker) -> None:
     _SEGMENTERS[:] = [segmenter.to(torch_device(worker.device))]
 
 
-def _predict_here(job: Job, settings: Settings) -> Outcome:
+def _predict_here(job: Job, settings: PredictionConfig) -> Outcome:
     """The fault travels as its message: errors that are made of several arguments cannot be sent."""
     outcome = predict_one(_SEGMENTERS[0], job, settings)
     return outcome if outcome.fault is None else replace(outcome, fault=SaccadeError(str(outcome.fault)))

@@ -152,14 +152,16 @@ class Layout:
         return sqrt(self.tiling.tile[0] * self.tiling.tile[1] / (self.view[0] * self.view[1]))
 
 
-def lay_out(info: RasterInfo, wanted: Look, trained: tuple[int, int], trained_shrink: float | None) -> Layout:
+def lay_out(
+    info: RasterInfo, wanted: Look, trained: tuple[int, int], training_downsampling: float | None
+) -> Layout:
     """The layout for an image.
 
     Args:
         info: of the image.
         wanted: by the user.
         trained: (h, w) of the views in training.
-        trained_shrink: pixels that a sample stood for along an axis in training; None where not known.
+        training_downsampling: pixels that a sample stood for along an axis in training; None where not known.
 
     Raises:
         InvalidInput: for a physical spacing of an image that does not know its scale.
@@ -167,13 +169,13 @@ def lay_out(info: RasterInfo, wanted: Look, trained: tuple[int, int], trained_sh
     size = info.levels[0].size
     shrink = _wanted_shrink(info, wanted)
     view = wanted.size or trained
-    whole, why = _is_whole(size, wanted, view, shrink, trained_shrink)
+    whole, why = _is_whole(size, wanted, view, shrink, training_downsampling)
     if whole:
         if shrink is not None:
             view = _view_of(size, shrink, wanted.pixels)
         return Layout(Tiling(size, size, wanted.overlap), view, (*why, _says(size, view)))
     if shrink is None:
-        shrink = trained_shrink or USUAL_SHRINK
+        shrink = training_downsampling or USUAL_SHRINK
     tile, view = _tile(size, wanted, view, shrink)
     tiling = Tiling(size, tile, wanted.overlap)
     if wanted.size is None:  # a tile that the image cuts keeps its scale
@@ -211,7 +213,7 @@ def _is_whole(
     wanted: Look,
     view: tuple[int, int],
     shrink: float | None,
-    trained_shrink: float | None,
+    training_downsampling: float | None,
 ) -> tuple[bool, tuple[str, ...]]:
     if wanted.mode != "auto":
         return wanted.mode == "whole", (f"--mode {wanted.mode}",)
@@ -224,8 +226,8 @@ def _is_whole(
             return True, (f"one view: {samples:,.0f} samples are at most {most}",)
         return False, (f"tiles: {samples:,.0f} samples are more than {most}",)
     one = sqrt(size[0] * size[1] / (view[0] * view[1]))
-    usual = trained_shrink or USUAL_SHRINK
-    said = f"{usual:.3g} in training" if trained_shrink else f"{usual:g}, as is usual"
+    usual = training_downsampling or USUAL_SHRINK
+    said = f"{usual:.3g} in training" if training_downsampling else f"{usual:g}, as is usual"
     if one <= TOO_FAR * usual:
         return True, (f"one view: a sample stands for {one:.3g} pixels along an axis ({said})",)
     return False, (f"tiles: in one view a sample would stand for {one:.3g} pixels along an axis ({said})",)

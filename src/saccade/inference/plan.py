@@ -9,8 +9,8 @@ from typing import Any
 from saccade.errors import InvalidInput, UsageError
 from saccade.geometry import Window
 from saccade.inference.estimate import (
-    Plainly,
     ViewCost,
+    Workload,
     cost_of_view,
     level_read,
     measure_patch,
@@ -35,7 +35,7 @@ TILES = (512, 256, 128, 64)
 
 
 @dataclass(frozen=True)
-class Way:
+class ExecutionPlan:
     """How an image is gone through, within the memory that there is.
 
     Attributes:
@@ -68,7 +68,7 @@ class Plan:
         reasons: why, one line each.
     """
 
-    way: Way
+    way: ExecutionPlan
     size: tuple[int, int]
     views: int
     pixels: int
@@ -98,18 +98,18 @@ class Plan:
         }
 
 
-def choose_way(
+def choose_execution(
     raster: Raster,
     segmenter: Segmenter,
     look: Look,
     classes: int,
     *,
-    trained_shrink: float | None = None,
+    training_downsampling: float | None = None,
     suffix: str | None = None,
     extras: tuple[str, ...] = (),
     cost: ViewCost | None = None,
     base: int | None = None,
-) -> tuple[Way, Plainly]:
+) -> tuple[ExecutionPlan, Workload]:
     """How to go through an image, as fast as the memory allows, and what that takes.
 
     Args:
@@ -117,7 +117,7 @@ def choose_way(
         segmenter: with its sampler's sizes for this image.
         look: what the user wants.
         classes: K.
-        trained_shrink: pixels that a sample stood for along an axis in training.
+        training_downsampling: pixels that a sample stood for along an axis in training.
         suffix: extension of the labels; default what fits the image.
         extras: what else is written.
         cost: of a view; measured here where ``look`` has a memory limit and none is given.
@@ -126,7 +126,7 @@ def choose_way(
     Raises:
         InvalidInput: when the wishes do not fit the image, or the memory does not suffice.
     """
-    layout = layout_for(raster, segmenter, look, trained_shrink)
+    layout = layout_for(raster, segmenter, look, training_downsampling)
     if cost is None:
         nothing = ViewCost(0, 0.0, 0, False)
         cost = nothing if look.memory is None else cost_of_view(segmenter, layout.view)
@@ -134,11 +134,11 @@ def choose_way(
     pixels = raster.size[0] * raster.size[1]
     png = (suffix or labels_suffix(raster)) == ".png" and pixels <= IN_MEMORY
     kept = len(raster.levels) == 1 and not raster.info.masked and pixels <= IN_MEMORY
-    ways = [Way(layout, kept, png=png), Way(layout, False, png=png)]
-    ways += [] if png else [Way(layout, False, tile) for tile in TILES[1:]]
+    ways = [ExecutionPlan(layout, kept, png=png), ExecutionPlan(layout, False, png=png)]
+    ways += [] if png else [ExecutionPlan(layout, False, tile) for tile in TILES[1:]]
     least = None
     for way in ways:
-        about = Plainly(raster, layout, cost, classes, way.tile, way.in_memory, way.png, extras)
+        about = Workload(raster, layout, cost, classes, way.tile, way.in_memory, way.png, extras)
         wanted = peak_bytes(about, base)
         if look.memory is None or wanted <= look.memory:
             return way, about
@@ -147,7 +147,9 @@ def choose_way(
     raise _too_little(look.memory or 0, least, raster)
 
 
-def layout_for(raster: Raster, segmenter: Segmenter, look: Look, trained_shrink: float | None) -> Layout:
+def layout_for(
+    raster: Raster, segmenter: Segmenter, look: Look, training_downsampling: float | None
+) -> Layout:
     """What is looked at; a sampler that chooses its own patches looks at the whole image.
 
     Raises:
@@ -159,7 +161,7 @@ def layout_for(raster: Raster, segmenter: Segmenter, look: Look, trained_shrink:
             way_out = "leave --mode, --size, --pixels, --mpp, --gsd and --tile out"
             raise UsageError(f"{name} chooses its own patches of the image; {way_out}")
         look = replace(look, mode="whole")
-    return lay_out(raster.info, look, segmenter.sampler.size, trained_shrink)
+    return lay_out(raster.info, look, segmenter.sampler.size, training_downsampling)
 
 
 def _too_little(given: int, needed: int, raster: Raster) -> InvalidInput:
@@ -173,7 +175,7 @@ def make_plan(
     look: Look,
     classes: int,
     *,
-    trained_shrink: float | None = None,
+    training_downsampling: float | None = None,
     extras: tuple[str, ...] = (),
 ) -> Plan:
     """Foresees a prediction. A blank view is scored a few times and one tile of the file is read, to know
@@ -182,7 +184,7 @@ def make_plan(
     Args:
         raster: as 8-bit RGB.
         segmenter: on the device where it would run.
-        look, classes, trained_shrink, extras: as for :func:`choose_way`.
+        look, classes, training_downsampling, extras: as for :func:`choose_execution`.
 
     Raises:
         InvalidInput: when the wishes do not fit the image, or the memory does not suffice.
@@ -190,10 +192,10 @@ def make_plan(
     """
     segmenter = segmenter.for_image(raster.size)
     chosen = own_patches(segmenter, RasterSource(raster), classes)
-    layout = layout_for(raster, segmenter, look, trained_shrink)
+    layout = layout_for(raster, segmenter, look, training_downsampling)
     cost = measure_view(segmenter, layout.view) if chosen is None else measure_patch(segmenter, chosen)
-    options: dict[str, Any] = {"trained_shrink": trained_shrink, "extras": extras, "cost": cost}
-    way, about = choose_way(raster, segmenter, look, classes, **options)
+    options: dict[str, Any] = {"training_downsampling": training_downsampling, "extras": extras, "cost": cost}
+    way, about = choose_execution(raster, segmenter, look, classes, **options)
     views = layout.views if chosen is None else len(chosen.regions)
     flops = views * cost.flops + unwarping_flops(raster.size, classes)
     weights = sum(t.numel() * t.element_size() for t in segmenter.state_dict().values())
@@ -212,7 +214,7 @@ def make_plan(
     )
 
 
-def _tile_seconds(about: Plainly) -> float:
+def _tile_seconds(about: Workload) -> float:
     """What reading one tile of the level takes here; nothing where the image is decoded whole."""
     if about.raster.info.resident:
         return 0.0
@@ -236,7 +238,7 @@ def _why(layout: Layout, own: bool, views: int) -> tuple[str, ...]:
     return (*layout.reasons, *((tiles,) if layout.mode == "tiles" else ()))
 
 
-def _reading_reasons(about: Plainly) -> tuple[str, ...]:
+def _reading_reasons(about: Workload) -> tuple[str, ...]:
     if about.in_memory:
         return ("read: the image whole, kept in memory",)
     level, kept = level_read(about), about.raster.info.resident
@@ -245,7 +247,7 @@ def _reading_reasons(about: Plainly) -> tuple[str, ...]:
     return (f"read: {where}" + (f"; {kept / 1e6:.0f} MB stay decoded" if kept else ""),)
 
 
-def _writing_reasons(way: Way, raster: Raster) -> tuple[str, ...]:
+def _writing_reasons(way: ExecutionPlan, raster: Raster) -> tuple[str, ...]:
     if way.png:
         return ("write: a PNG, from memory",)
     side = way.tile

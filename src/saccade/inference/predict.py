@@ -18,17 +18,17 @@ from saccade.geometry import Window
 from saccade.inference.extras import Draw, Extras, Kept
 from saccade.inference.files import Job
 from saccade.inference.options import Layout, Look
-from saccade.inference.plan import Way, choose_way
+from saccade.inference.plan import ExecutionPlan, choose_execution
 from saccade.inference.regions import MemorySource, OwnPatches, RasterSource, TilePatches, own_patches
 from saccade.inference.writers import PngSink, RasterSink, Values
-from saccade.rasters import Raster, as_rgb, open_raster, overview
+from saccade.rasters import Raster, as_rgb, open_raster, thumbnail
 from saccade.segmenter import Segmenter, evaluating
 from saccade.warp import Pyramid
-from saccade.warp._stitch_kernels import NOTHING
+from saccade.warp._stitch_kernels import UNLABELLED
 from saccade.warp.stitch import Band, bands
 
 LOOK_SIDE = 1024
-"""The longer side of the overview on which emptiness is judged."""
+"""The longer side of the thumbnail on which emptiness is judged."""
 
 MASK_SIDE = 4096
 """Pixels without measurement are known to this many places along the longer side, or exactly."""
@@ -53,7 +53,7 @@ def is_microscopy(raster: Raster) -> bool:
 def empty_tiles(raster: Raster, tiles: Sequence[Window]) -> list[Window]:
     """The tiles in which nothing was measured, or where a slide shows glass alone.
 
-    Judged on an overview of at most 1024 pixels: a tile is left out only when every pixel of the overview
+    Judged on a thumbnail of at most 1024 pixels: a tile is left out only when every pixel of the thumbnail
     that it meets, and those around it, is empty.
     """
     if not may_be_skipped(raster):
@@ -70,14 +70,14 @@ def empty_tiles(raster: Raster, tiles: Sequence[Window]) -> list[Window]:
 
 
 def _empty(raster: Raster) -> NDArray[np.bool_]:
-    """Where the overview shows nothing."""
+    """Where the thumbnail shows nothing."""
     scale = max(1.0, max(raster.size) / LOOK_SIDE)
     small = (max(1, int(raster.size[0] / scale)), max(1, int(raster.size[1] / scale)))
     empty = np.zeros(small, np.bool_)
     if raster.info.masked:
         empty |= ~Measured(raster).rows(Window.full(small), small)
     if is_microscopy(raster):
-        pixels = overview(raster, small)
+        pixels = thumbnail(raster, small)
         empty |= (pixels.min(2) >= GLASS_BRIGHTEST) & (np.ptp(pixels, 2) <= GLASS_COLOUR)
     return empty
 
@@ -135,13 +135,13 @@ def fingerprint(segmenter: Segmenter, image: Path, layout: Layout, look: Look, c
 
 
 @dataclass(frozen=True)
-class Settings:
+class PredictionConfig:
     """What holds for every image of a run.
 
     Attributes:
         classes: of the run.
         look: what the user wants.
-        trained_shrink: pixels that a sample stood for along an axis in training; None where not known.
+        training_downsampling: pixels that a sample stood for along an axis in training; None where not known.
         batch: views that go through the networks together.
         resume, overwrite: what is done with what is there already.
         draw: draws the pictures; it comes from a room below.
@@ -149,7 +149,7 @@ class Settings:
 
     classes: ClassTable
     look: Look = field(default_factory=Look)
-    trained_shrink: float | None = None
+    training_downsampling: float | None = None
     batch: int = 1
     resume: bool = False
     overwrite: bool = False
@@ -175,7 +175,7 @@ class Done:
 def predict_image(
     segmenter: Segmenter,
     job: Job,
-    settings: Settings,
+    settings: PredictionConfig,
     *,
     on_progress: Callable[[float], None] | None = None,
 ) -> Done:
@@ -194,12 +194,12 @@ def predict_image(
     classes = settings.classes
     with as_rgb(open_raster(job.image)) as raster, evaluating(segmenter):
         segmenter = segmenter.for_image(raster.size)
-        way, _ = choose_way(
+        way, _ = choose_execution(
             raster,
             segmenter,
             settings.look,
             len(classes),
-            trained_shrink=settings.trained_shrink,
+            training_downsampling=settings.training_downsampling,
             suffix=job.suffix,
             extras=job.extras,
         )
@@ -233,10 +233,10 @@ def _skipped(raster: Raster, layout: Layout) -> list[Window]:
 def _write(
     raster: Raster,
     patches: TilePatches | OwnPatches,
-    way: Way,
+    way: ExecutionPlan,
     kept: Kept,
     job: Job,
-    settings: Settings,
+    settings: PredictionConfig,
     mark: str,
     tell: Callable[[float], None],
 ) -> None:
@@ -256,7 +256,7 @@ def _write(
 
 @contextmanager
 def _sink(
-    raster: Raster, way: Way, job: Job, values: Values, settings: Settings, mark: str
+    raster: Raster, way: ExecutionPlan, job: Job, values: Values, settings: PredictionConfig, mark: str
 ) -> Iterator[PngSink | RasterSink]:
     """A PNG is kept in memory until it is written, whatever else is streamed."""
     if way.png:
@@ -275,7 +275,7 @@ def _with_gaps(band: Band, measured: Measured, raster: Raster) -> Band:
     if not holes.any():
         return band
     labels = band.labels.copy()
-    labels[holes] = NOTHING
+    labels[holes] = UNLABELLED
     if band.scores is not None:
         band.scores[holes] = 0
     return replace(band, labels=labels)

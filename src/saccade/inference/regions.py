@@ -14,7 +14,7 @@ from saccade.errors import UsageError
 from saccade.geometry import Tiling, Window
 from saccade.grids import uniform_grid
 from saccade.rasters import Raster, sample_raster
-from saccade.samplers import Views
+from saccade.samplers import Glimpses
 from saccade.segmenter import Segmenter
 from saccade.warp import Pyramid, sample
 from saccade.warp.stitch import Patch, one_patch
@@ -102,7 +102,7 @@ def look(
     """
     sampler = segmenter.sampler
     size = sampler.size if view is None else (int(view[0]), int(view[1]))
-    samples = max(size[0] * size[1], *(sampler.overview_size or (1, 1)), 1)
+    samples = max(size[0] * size[1], *(sampler.thumbnail_size or (1, 1)), 1)
     step = max(1, SAMPLES_AT_ONCE // samples)
     parts = [
         _look_at_some(segmenter, source, regions[start : start + step], size, batch)
@@ -127,18 +127,18 @@ def propose(
 ) -> tuple[Tensor, Tensor | None]:
     """Where the sampler would look in each region: grids (V, h, w, 2) over the regions, and its density."""
     views = [
-        segmenter.sampler(overview, size=size, batch=count)
-        for overview, count in _overviews(segmenter, source, regions, batch)
+        segmenter.sampler(thumbnail, size=size, batch=count)
+        for thumbnail, count in _thumbnails(segmenter, source, regions, batch)
     ]
     found = [view.density.cpu() for view in views if view.density is not None]
     return torch.cat([view.grids for view in views]).cpu(), torch.cat(found) if found else None
 
 
-def _overviews(
+def _thumbnails(
     segmenter: Segmenter, source: Source, regions: Sequence[Window], batch: int
 ) -> list[tuple[Tensor | None, int]]:
-    """Normalised overviews of the regions in batches, or none where the sampler looks blindly."""
-    wanted = segmenter.sampler.overview_size
+    """Normalised thumbnails of the regions in batches, or none where the sampler looks blindly."""
+    wanted = segmenter.sampler.thumbnail_size
     if wanted is None:
         return [(None, len(regions))]
     grids = uniform_grid(wanted, len(regions))
@@ -245,7 +245,7 @@ class OwnPatches:
         triples = zip(scores.float().cpu(), grids.cpu(), numbers, strict=True)
         return [one_patch(score, grid, self.regions[n]) for score, grid, n in triples]
 
-    def seen(self) -> Views:
+    def seen(self) -> Glimpses:
         """Where it looked, over the whole image.
 
         Raises:
@@ -253,7 +253,7 @@ class OwnPatches:
         """
         if not hasattr(self.chosen, "seen"):
             raise UsageError("this run's sampler does not tell where it looks; leave samples and density out")
-        views: Views = self.chosen.seen()
+        views: Glimpses = self.chosen.seen()
         return views
 
 

@@ -19,7 +19,7 @@ import torch
 from saccade.data import DataFolder
 from saccade.errors import SaccadeError
 from saccade.evaluation.evaluate import evaluate
-from saccade.lab.methods import Case, Key, Outcome, Setting, Size, named_size
+from saccade.lab.methods import ComparisonConfig, Key, Outcome, Size, Trial, named_size
 from saccade.lab.state import MOOT
 from saccade.metrics.cost import Cost, measure_cost
 from saccade.training import load_run, train
@@ -37,7 +37,7 @@ class Costs:
         threads: of PyTorch.
         load: programs that ran on the machine then (mean of the last minute); None where that is not known.
         image: that was predicted: its split and stem.
-        rows: by arm and size the options of the run that was measured, as :func:`fingerprint`, and its cost.
+        rows: by method and size the options of the measured run, as :func:`fingerprint`, and its cost.
     """
 
     device: str
@@ -48,18 +48,18 @@ class Costs:
 
     def of(self, one: Outcome) -> Cost | None:
         """Of a run; None where no run of its options was measured at its size."""
-        measured, cost = self.rows.get(_key(one.case), ("", None))
-        return cost if measured == fingerprint(one.case) else None
+        measured, cost = self.rows.get(_key(one.trial), ("", None))
+        return cost if measured == fingerprint(one.trial) else None
 
-    def fit(self, setting: Setting, outcomes: Sequence[Outcome]) -> bool:
-        """Whether they are of this device, this image, and every arm and size of which a run succeeded."""
+    def fit(self, setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> bool:
+        """Whether they are of this device, this image, and every method and size of which a run succeeded."""
         here = self.device == _device_name(setting) and self.image == _image(setting)
         return here and all(self.of(one) is not None for one in _first_finished(outcomes))
 
     def to_json(self) -> dict[str, Any]:
         rows = [
-            {"arm": arm, "size": named_size(size), "options": measured, **asdict(cost)}
-            for (arm, size), (measured, cost) in self.rows.items()
+            {"arm": method, "size": named_size(size), "options": measured, **asdict(cost)}
+            for (method, size), (measured, cost) in self.rows.items()
         ]
         return {**asdict(self), "rows": rows}
 
@@ -76,8 +76,10 @@ class Costs:
             return None
 
 
-def measure_costs(setting: Setting, outcomes: Sequence[Outcome], on_progress: Callable[[], object]) -> Costs:
-    """Measures each arm at each size on the first image of the split, by itself.
+def measure_costs(
+    setting: ComparisonConfig, outcomes: Sequence[Outcome], on_progress: Callable[[], object]
+) -> Costs:
+    """Measures each method at each size on the first image of the split, by itself.
 
     ``on_progress`` is called after each.
     """
@@ -88,36 +90,36 @@ def measure_costs(setting: Setting, outcomes: Sequence[Outcome], on_progress: Ca
     for one in _first_finished(outcomes):
         segmenter = load_run(one.folder).segmenter.to(device).eval()
         cost = measure_cost(segmenter, sample.pyramid.level(0), sample.labels.to(device))
-        rows[_key(one.case)] = fingerprint(one.case), cost
+        rows[_key(one.trial)] = fingerprint(one.trial), cost
         on_progress()
     return Costs(_device_name(setting), torch.get_num_threads(), load, _image(setting), rows)
 
 
-def fingerprint(case: Case) -> str:
+def fingerprint(trial: Trial) -> str:
     """The same for runs of the same options, whatever their seed and the place of their data."""
-    options = flat(to_dict(case.config))
+    options = flat(to_dict(trial.config))
     told = {key: options[key] for key in options if key not in (*MOOT, "training.seed")}
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _first_finished(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The first finished run of every arm and size."""
+    """The first finished run of every method and size."""
     found: dict[Key, Outcome] = {}
     for one in outcomes:
         if one.evaluation is not None:
-            found.setdefault(_key(one.case), one)
+            found.setdefault(_key(one.trial), one)
     return list(found.values())
 
 
-def _key(case: Case) -> Key:
-    return case.arm.name, case.size
+def _key(trial: Trial) -> Key:
+    return trial.method.name, trial.size
 
 
-def _image(setting: Setting) -> str:
+def _image(setting: ComparisonConfig) -> str:
     return f"{setting.split}/{setting.data.split(setting.split)[0].stem}"
 
 
-def _device_name(setting: Setting) -> str:
+def _device_name(setting: ComparisonConfig) -> str:
     device = torch_device(setting.device)
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
@@ -138,10 +140,10 @@ first of each kind reads images and compiles what is not compiled yet; only the 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Of one arm at one size.
+    """Of one method at one size.
 
     Attributes:
-        arm: its name.
+        method: its name.
         size: (rows, columns).
         runs: that are still to be trained.
         seconds: of one run, its evaluation included.
@@ -149,7 +151,7 @@ class Forecast:
         failure: why it could not be measured; "" where it could.
     """
 
-    arm: str
+    method: str
     size: Size
     runs: int
     seconds: float
@@ -158,14 +160,14 @@ class Forecast:
 
 
 def forecasts(
-    setting: Setting,
-    missing: Sequence[Case],
+    setting: ComparisonConfig,
+    missing: Sequence[Trial],
     there: Sequence[Outcome],
     on_progress: Callable[[], object],
     *,
     jobs: int = 1,
 ) -> list[Forecast]:
-    """One for each arm and size that has runs to be trained.
+    """One for each method and size that has runs to be trained.
 
     Steps are measured with the threads that one of ``jobs`` processes would have.
     """
@@ -178,21 +180,24 @@ def forecasts(
 
 
 def _forecasts(
-    setting: Setting, missing: Sequence[Case], there: Sequence[Outcome], on_progress: Callable[[], object]
+    setting: ComparisonConfig,
+    missing: Sequence[Trial],
+    there: Sequence[Outcome],
+    on_progress: Callable[[], object],
 ) -> list[Forecast]:
-    groups: dict[tuple[str, Size], list[Case]] = {}
-    for case in missing:
-        groups.setdefault((case.arm.name, case.size), []).append(case)
+    groups: dict[tuple[str, Size], list[Trial]] = {}
+    for trial in missing:
+        groups.setdefault((trial.method.name, trial.size), []).append(trial)
     found = []
-    for (arm, size), cases in groups.items():
+    for (method, size), trials in groups.items():
         earlier = [
             one.seconds for one in there
-            if one.seconds and (one.case.arm.name, one.case.size) == (arm, size)
+            if one.seconds and (one.trial.method.name, one.trial.size) == (method, size)
         ]  # fmt: skip
         if earlier:
-            found.append(Forecast(arm, size, len(cases), statistics.mean(earlier), "earlier runs"))
+            found.append(Forecast(method, size, len(trials), statistics.mean(earlier), "earlier runs"))
         else:
-            found.append(_measured(setting, cases))
+            found.append(_measured(setting, trials))
         on_progress()
     return found
 
@@ -203,7 +208,7 @@ def seconds_of_all(found: Sequence[Forecast], jobs: int) -> float:
     return max(longest, sum(one.runs * one.seconds for one in found) / max(1, jobs))
 
 
-def seconds_of_measuring(setting: Setting, measure: Callable[[Setting], object]) -> float:
+def seconds_of_measuring(setting: ComparisonConfig, measure: Callable[[ComparisonConfig], object]) -> float:
     """Of what looks at every image of the split, from two images; one before them warms up."""
     items = setting.data.split(setting.split)
     for images in (1, IMAGES):
@@ -214,23 +219,23 @@ def seconds_of_measuring(setting: Setting, measure: Callable[[Setting], object])
     return taken / min(IMAGES, len(items)) * len(items)
 
 
-def _measured(setting: Setting, cases: Sequence[Case]) -> Forecast:
-    case = cases[0]
+def _measured(setting: ComparisonConfig, trials: Sequence[Trial]) -> Forecast:
+    trial = trials[0]
     try:
-        seconds, failure = seconds_of(setting, case), ""
+        seconds, failure = seconds_of(setting, trial), ""
     except SaccadeError as error:
         seconds, failure = math.nan, str(error)
-    return Forecast(case.arm.name, case.size, len(cases), seconds, "steps measured now", failure)
+    return Forecast(trial.method.name, trial.size, len(trials), seconds, "steps measured now", failure)
 
 
-def seconds_of(setting: Setting, case: Case) -> float:
-    """Of training and evaluating a case, from a few epochs of two steps on its own images."""
-    options = case.config.training
+def seconds_of(setting: ComparisonConfig, trial: Trial) -> float:
+    """Of training and evaluating a trial, from a few epochs of two steps on its own images."""
+    options = trial.config.training
     small = _few(setting.data, STEPS * options.batch_size)
     short = replace(
         options, epochs=EPOCHS, validate_every=VALIDATED, early_stopping=None, first_stage_epochs=FIRST
     )  # fmt: skip
-    config = replace(case.config, training=short)
+    config = replace(trial.config, training=short)
     with tempfile.TemporaryDirectory(prefix="saccade_") as folder:
         root = Path(folder) / "run"
         train(small, root, config, cache=setting.cache, device=setting.device)
@@ -238,7 +243,7 @@ def seconds_of(setting: Setting, case: Case) -> float:
         evaluating = _seconds_of_evaluating(setting, root)
     first, plain, last = rows[FIRST - 1]["seconds"], rows[-2]["seconds"], rows[-1]["seconds"]
     longer = _steps(setting.data, options.batch_size) / _steps(small, options.batch_size)
-    trained = longer * (case.config.first_epochs * first + options.epochs * plain)
+    trained = longer * (trial.config.first_epochs * first + options.epochs * plain)
     validated = math.ceil(options.epochs / options.validate_every) * len(setting.data.split("val"))
     validating = max(0.0, last - plain) / len(small.split("val"))
     return trained + validated * validating + len(setting.data.split(setting.split)) * evaluating
@@ -256,7 +261,7 @@ def _few(data: DataFolder, images: int) -> DataFolder:
     return replace(data, splits=splits)
 
 
-def _seconds_of_evaluating(setting: Setting, root: Path) -> float:
+def _seconds_of_evaluating(setting: ComparisonConfig, root: Path) -> float:
     """Of one image, the cost measurement left out."""
     items = setting.data.split(setting.split)[: IMAGES + 1]
     marks: list[float] = []

@@ -16,17 +16,17 @@ from saccade.training.config import SAMPLERS, Config, read_config
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,39}")
 Size = tuple[int, int]
 Key = tuple[str, Size]
-"""The name of an arm, and a size."""
+"""The name of a method, and a size."""
 
 
 @dataclass(frozen=True)
-class Arm:
+class Method:
     """One way of looking, or of training, that is put beside others.
 
     Attributes:
         name: in tables, charts and names of folders: letters, digits, ``.``, ``+``, ``-``.
-        options: ``section.key=value`` each, over those that all arms share.
-        value: where arms are steps of one number (an edge weight), that number, the x of a chart.
+        options: ``section.key=value`` each, over those that all methods share.
+        value: where methods are steps of one number (an edge weight), that number, the x of a chart.
     """
 
     name: str
@@ -39,17 +39,17 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Case:
-    """One run that a comparison needs: an arm at a size, with a seed.
+class Trial:
+    """One run that a comparison needs: a method at a size, with a seed.
 
     Attributes:
-        arm: whose options it has.
+        method: whose options it has.
         size: (rows, columns) that the network sees.
         seed: of everything random.
         config: every option.
     """
 
-    arm: Arm
+    method: Method
     size: Size
     seed: int
     config: Config
@@ -57,22 +57,22 @@ class Case:
     @property
     def name(self) -> str:
         """Of its folder: ``ARM_ROWSxCOLUMNS_sSEED``."""
-        return f"{self.arm.name}_{named_size(self.size)}_s{self.seed}"
+        return f"{self.method.name}_{named_size(self.size)}_s{self.seed}"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case.
+    """What became of a trial.
 
     Attributes:
-        case: that was asked for.
+        trial: that was asked for.
         folder: of its run.
         evaluation: of its best weights on the split; None where it failed.
         failure: why it failed, or is not there; "" where it is there.
         seconds: that its training took; None where that is not known.
     """
 
-    case: Case
+    trial: Trial
     folder: Path
     evaluation: Evaluation | None = None
     failure: str = ""
@@ -80,15 +80,15 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What all arms share.
+class ComparisonConfig:
+    """What all methods share.
 
     Attributes:
         data: opened and checked.
         cache: of its decoded images.
         sizes: (rows, columns) each, smallest first.
         seeds: of the repetitions.
-        base: the options of all arms.
+        base: the options of all methods.
         options: those of them that were given, ``section.key=value`` each, for the page.
         split: what is evaluated on.
         device: where networks run.
@@ -112,11 +112,11 @@ class Setting:
             if self.on_sample is not None:
                 self.on_sample()
 
-    def case(self, arm: Arm, size: Size, seed: int) -> Case:
-        """The run of an arm; raises UsageError for an option of it that there is not."""
+    def trial(self, method: Method, size: Size, seed: int) -> Trial:
+        """The run of a method; raises UsageError for an option of it that there is not."""
         own = [f"sampler.size={named_size(size)}", f"training.seed={seed}"]
-        config = read_config(overrides=[*arm.options, *own], base=self.base)
-        return Case(arm, size, seed, config)
+        config = read_config(overrides=[*method.options, *own], base=self.base)
+        return Trial(method, size, seed, config)
 
 
 def named_size(size: Size) -> str:
@@ -124,15 +124,15 @@ def named_size(size: Size) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-def arms_of(samplers: Sequence[str], own_options: Sequence[str] = ()) -> list[Arm]:
-    """Arms as the command line names them.
+def methods_of(samplers: Sequence[str], own_options: Sequence[str] = ()) -> list[Method]:
+    """Methods as the command line names them.
 
     Args:
-        samplers: ``uniform``, or ``published=deformation`` for an arm of another name.
-        own_options: ``ARM:section.key=value`` each, for one arm only.
+        samplers: ``uniform``, or ``published=deformation`` for a method of another name.
+        own_options: ``ARM:section.key=value`` each, for one method only.
 
     Raises:
-        UsageError: for a sampler or an arm that there is not, or one that stands twice.
+        UsageError: for a sampler or a method that there is not, or one that stands twice.
         InvalidInput: for a name that no folder can have.
     """
     pairs = [(name, sampler or name) for name, _, sampler in (one.partition("=") for one in samplers)]
@@ -151,11 +151,11 @@ def arms_of(samplers: Sequence[str], own_options: Sequence[str] = ()) -> list[Ar
         if name not in own:
             raise UsageError(f"no sampler {name!r} in this comparison; {nearest_name(name, names)}")
         own[name].append(option)
-    return [Arm(name, (f"sampler.name={sampler}", *own[name])) for name, sampler in pairs]
+    return [Method(name, (f"sampler.name={sampler}", *own[name])) for name, sampler in pairs]
 
 
-def cases_of(setting: Setting, arms: Sequence[Arm]) -> list[Case]:
-    """Every run of a comparison: small sizes first, then seed by seed, then arm by arm.
+def trials_of(setting: ComparisonConfig, methods: Sequence[Method]) -> list[Trial]:
+    """Every run of a comparison: small sizes first, then seed by seed, then method by method.
 
     Raises:
         UsageError: for an option that there is not.
@@ -163,10 +163,15 @@ def cases_of(setting: Setting, arms: Sequence[Arm]) -> list[Case]:
     """
     for size in setting.sizes if not setting.base.sampler.fit else ():
         _require_smaller(size, setting)
-    return [setting.case(arm, size, seed) for size in setting.sizes for seed in setting.seeds for arm in arms]
+    return [
+        setting.trial(method, size, seed)
+        for size in setting.sizes
+        for seed in setting.seeds
+        for method in methods
+    ]
 
 
-def _require_smaller(size: tuple[int, int], setting: Setting) -> None:
+def _require_smaller(size: tuple[int, int], setting: ComparisonConfig) -> None:
     smallest = setting.data.sizes()
     rows, columns = (min(side) for side in zip(*smallest, strict=True))
     if size[0] > rows or size[1] > columns:

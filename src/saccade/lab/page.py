@@ -15,14 +15,14 @@ from saccade.data.cache import Sample
 from saccade.figures import class_palette, hex_colour
 from saccade.lab import tables
 from saccade.lab import tables as words
-from saccade.lab.methods import Setting, named_size
+from saccade.lab.methods import ComparisonConfig, named_size
 from saccade.lab.results import Comparison, Point, equal_quality
 from saccade.lab.studies.study import Block, Cell, Chart, Study, Table, Text
 from saccade.lab.tables import (
     OTHER_BUDGET,
     aligned,
-    arm_name,
     charts,
+    method_name,
     quality_charts,
     recall_charts,
     sized,
@@ -70,16 +70,20 @@ def _words(block: Block) -> str:
 
 
 def over_value(compared: Comparison, study: Study) -> str:
-    """mIoU and the rarest class over the number of which the arms are steps."""
-    arms = [arm for arm in compared.arms if arm.value is not None]
-    if len(arms) < 2:
+    """mIoU and the rarest class over the number of which the methods are steps."""
+    methods = [method for method in compared.methods if method.value is not None]
+    if len(methods) < 2:
         return ""
     rare = compared.by_frequency[0]
     found = {}
     for which, name in ((-1, "mIoU"), (rare, f"IoU of {compared.classes[rare]}")):
         lines = []
         for size in compared.setting.sizes:
-            own = [(arm.value, point) for arm in arms if (point := compared.at(arm, size)) is not None]
+            own = [
+                (method.value, point)
+                for method in methods
+                if (point := compared.at(method, size)) is not None
+            ]
             ranges = [point.iou.interval(which) for _, point in own]
             lines.append(Line(
                 sized(size), [float(x or 0) for x, _ in own], [one.value for one in ranges],
@@ -114,7 +118,7 @@ def _cell(cell: Cell) -> str:
 
 @dataclass(frozen=True)
 class Difference:
-    """Of one image between an arm and the reference.
+    """Of one image between a method and the reference.
 
     Attributes:
         stem: of the image.
@@ -127,20 +131,20 @@ class Difference:
     rank: str
 
 
-def best_arm(compared: Comparison) -> str | None:
-    """The arm that gains most over the reference, of those that see no more pixels where there are any.
+def best_method(compared: Comparison) -> str | None:
+    """The method that gains most over the reference, of those that see no more pixels where there are any.
 
-    Arms that see the labels are left out.
+    Methods that see the labels are left out.
     """
     gains: dict[str, float] = {}
     larger: set[str] = set()
     for point in compared.points.values():
         found, other = compared.gain(point), compared.at(compared.reference, point.size)
-        if found is None or other is None or point.arm.name in compared.sees_labels:
+        if found is None or other is None or point.method.name in compared.sees_labels:
             continue
-        gains[point.arm.name] = gains.get(point.arm.name, 0.0) + found.value
+        gains[point.method.name] = gains.get(point.method.name, 0.0) + found.value
         if point.pixels > OTHER_BUDGET * other.pixels:
-            larger.add(point.arm.name)
+            larger.add(point.method.name)
     return max(gains, key=lambda name: (name not in larger, gains[name]), default=None)
 
 
@@ -155,11 +159,11 @@ def differences(point: Point, other: Point, *, most: int = 2) -> list[Difference
 
 
 def examples(compared: Comparison) -> str:
-    """For the best arm, at its smallest and its largest size: pictures beside the reference's."""
-    name = best_arm(compared)
+    """For the best method, at its smallest and its largest size: pictures beside the reference's."""
+    name = best_method(compared)
     if name is None:
         return ""
-    own = [point for point in compared.points.values() if point.arm.name == name]
+    own = [point for point in compared.points.values() if point.method.name == name]
     pairs = [(point, other) for point in own if (other := compared.at(compared.reference, point.size))]
     parts = [_at_size(compared, *pair) for pair in pairs[:: max(1, len(pairs) - 1)]]
     return f"<h2>Largest gains and largest losses of single images</h2>{_legend(compared)}{''.join(parts)}"
@@ -170,7 +174,7 @@ def _at_size(compared: Comparison, point: Point, other: Point) -> str:
     items = {item.stem: item for item in setting.data.split(setting.split)}
     shown = differences(point, other)
     samples = {one.stem: setting.cache.get(setting.data, items[one.stem]) for one in shown}
-    looked = {p.arm.name: _look(compared, p, samples) for p in (other, point)}
+    looked = {p.method.name: _look(compared, p, samples) for p in (other, point)}
     parts = []
     for one in shown:
         head = f"{one.rank} of {100 * abs(one.gain):.1f} points: {one.stem}, {sized(point.size)}"
@@ -186,7 +190,7 @@ def _look(compared: Comparison, point: Point, samples: dict[str, Sample]) -> dic
     """What the first seed of a point said of images."""
     folder = next(
         one.folder for one in compared.outcomes
-        if one.evaluation is not None and (one.case.arm, one.case.size) == (point.arm, point.size)
+        if one.evaluation is not None and (one.trial.method, one.trial.size) == (point.method, point.size)
     )  # fmt: skip
     device = torch_device(compared.setting.device)
     segmenter = load_run(folder).segmenter.to(device).eval()
@@ -207,7 +211,7 @@ def _pictures(compared: Comparison, looked: list[tuple[str, Looked]]) -> list[Fi
     for name, found in looked:
         said = fitted(found.prediction, rarity, size)
         wrong = ((found.truth != found.prediction) & (found.truth != 255)).mean()
-        starred = arm_name(compared, name)
+        starred = method_name(compared, name)
         shown += [
             figure("prediction", f"{starred}: prediction ({wrong:.2%} of pixels wrong)",
                    f"{found.stem}: classes that {name} predicts", figures.overlay(image, said, palette)),
@@ -250,7 +254,10 @@ GRID_SECTIONS = ("sampler", "boundary", "data")
 
 
 def comparison_page(
-    setting: Setting, compared: Comparison | None, study: Study | None = None, blocks: Sequence[Block] = ()
+    setting: ComparisonConfig,
+    compared: Comparison | None,
+    study: Study | None = None,
+    blocks: Sequence[Block] = (),
 ) -> str:
     """HTML of a comparison; of a study also what it measured besides.
 
@@ -274,23 +281,25 @@ def comparison_lines(compared: Comparison) -> list[str]:
     rows = [("size", "sampler", "mIoU", "gain, points", "times the pixels")]
     for point in tables.by_size(compared):
         rows.append((
-            named_size(point.size), words.arm_name(compared, point.arm.name),
+            named_size(point.size), words.method_name(compared, point.method.name),
             words.seeds_spread(point.scores()), words.in_points(compared.gain(point)),
             words.factor(equal_quality(compared, point), point, reference),
         ))  # fmt: skip
     lines = words.aligned(rows)
-    return [*lines, *(f"failed: {one.case.name}: {one.failure}" for one in compared.failures)]
+    return [*lines, *(f"failed: {one.trial.name}: {one.failure}" for one in compared.failures)]
 
 
 def verdicts(compared: Comparison) -> list[str]:
-    """One sentence an arm: where it wins, where it loses, and what that is worth in pixels."""
+    """One sentence a method: where it wins, where it loses, and what that is worth in pixels."""
     said = []
-    for arm in compared.arms:
-        own = [point for point in compared.of(arm) if compared.gain(point) is not None]
-        if arm == compared.reference or not own:
+    for method in compared.methods:
+        own = [point for point in compared.of(method) if compared.gain(point) is not None]
+        if method == compared.reference or not own:
             continue
         gains = "; ".join(f"{words.sized(point.size)}: {_gain(compared, point)}" for point in own)
-        said.append(f"{words.arm_name(compared, arm.name)} against {compared.reference.name}, mIoU: {gains}.")
+        said.append(
+            f"{words.method_name(compared, method.name)} against {compared.reference.name}, mIoU: {gains}."
+        )
     return said
 
 
@@ -301,7 +310,7 @@ def _gain(compared: Comparison, point: Point) -> str:
     return f"{kind} ({words.in_points(found)[2:]} points{words.pixels_more(point, other)})"
 
 
-def _head(setting: Setting, study: Study | None) -> str:
+def _head(setting: ComparisonConfig, study: Study | None) -> str:
     line = " · ".join(_facts(setting, study))
     if study is None:
         return f'<h1>Cost against quality</h1><p class="soft">{text(line)}</p>'
@@ -309,7 +318,7 @@ def _head(setting: Setting, study: Study | None) -> str:
     return f'<h1>{text(study.title)}</h1><p class="soft">{text(line)}</p>{asked}'
 
 
-def _facts(setting: Setting, study: Study | None) -> list[str]:
+def _facts(setting: ComparisonConfig, study: Study | None) -> list[str]:
     number = len(setting.data.split(setting.split))
     images = f"{number} images of the split {setting.split}, scored at full resolution"
     if study is not None and not study.trains:
@@ -352,7 +361,7 @@ def _recovery_note() -> str:
 def _failures(compared: Comparison) -> str:
     if not compared.failures:
         return ""
-    names = "; ".join(f"{one.case.name}: {one.failure}" for one in compared.failures)
+    names = "; ".join(f"{one.trial.name}: {one.failure}" for one in compared.failures)
     return f"<p><strong>{_counted(len(compared.failures))} failed.</strong> {text(names)}</p>"
 
 
@@ -360,12 +369,12 @@ def _counted(runs: int) -> str:
     return f"{runs} run{'s' * (runs > 1)}"
 
 
-def _setting(setting: Setting, compared: Comparison | None) -> str:
+def _setting(setting: ComparisonConfig, compared: Comparison | None) -> str:
     options = {key: value for key, value in flat(to_dict(setting.base)).items() if key != "classes"}
     if compared is None:
         read = {key: value for key, value in options.items() if key.partition(".")[0] in GRID_SECTIONS}
-        return f"<h2>Setting</h2>{details('Options of the grids', facts(read))}"
-    own = {arm.name: " ".join(arm.options) for arm in compared.arms}
+        return f"<h2>ComparisonConfig</h2>{details('Options of the grids', facts(read))}"
+    own = {method.name: " ".join(method.options) for method in compared.methods}
     parts = [details("Options of each sampler", facts(own)), details("Options of all runs", facts(options))]
     where = f"device {setting.device}, {torch.get_num_threads()} threads; PyTorch {torch.__version__}"
-    return f'<h2>Setting</h2>{"".join(parts)}<p class="soft">Costs: {text(where)}.</p>'
+    return f'<h2>ComparisonConfig</h2>{"".join(parts)}<p class="soft">Costs: {text(where)}.</p>'

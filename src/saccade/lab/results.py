@@ -17,7 +17,7 @@ from torch import Tensor
 from saccade.errors import SaccadeError
 from saccade.evaluation.results import Evaluation, ImageRecord, finite
 from saccade.lab.costs import Costs
-from saccade.lab.methods import Arm, Key, Outcome, Setting, Size, named_size
+from saccade.lab.methods import ComparisonConfig, Key, Method, Outcome, Size, named_size
 from saccade.metrics import iou
 from saccade.metrics.bootstrap import Array, Interval, Resampled, draw_images, interval, iou_parts, resample
 from saccade.metrics.cost import Cost
@@ -55,7 +55,7 @@ def equal_quality(compared: Comparison, point: Point, which: int = -1) -> Interv
     already at its smallest.
     """
     reference = sorted(compared.of(compared.reference), key=lambda one: one.pixels)
-    if len(reference) < 2 or point.arm == compared.reference:
+    if len(reference) < 2 or point.method == compared.reference:
         return None
     pixels = np.array([one.pixels for one in reference], np.float64)
     drawn = np.stack([one.iou.draws[:, which] for one in reference], 1)
@@ -71,10 +71,10 @@ Parts = Callable[[ImageRecord], Tensor | Array]
 
 @dataclass(frozen=True)
 class Point:
-    """An arm at a size: all its seeds.
+    """A method at a size: all its seeds.
 
     Attributes:
-        arm: whose.
+        method: whose.
         size: (rows, columns).
         evaluations: of the seeds that succeeded, at least one.
         seeds: that succeeded.
@@ -82,7 +82,7 @@ class Point:
         iou: K class IoUs and their mean, averaged over the seeds, resampled.
     """
 
-    arm: Arm
+    method: Method
     size: Size
     evaluations: tuple[Evaluation, ...]
     seeds: tuple[int, ...]
@@ -109,22 +109,22 @@ class Comparison:
     """All points of a comparison, and the runs that failed.
 
     Attributes:
-        setting: what the arms share.
-        arms: in the order in which they are shown; gains are over the first.
-        outcomes: of all cases, those that failed too.
+        setting: what the methods share.
+        methods: in the order in which they are shown; gains are over the first.
+        outcomes: of all trials, those that failed too.
         costs: of one image, measured side by side; None where that was not done.
     """
 
-    setting: Setting
-    arms: tuple[Arm, ...]
+    setting: ComparisonConfig
+    methods: tuple[Method, ...]
     outcomes: tuple[Outcome, ...]
     costs: Costs | None = None
 
     @property
-    def reference(self) -> Arm:
-        """The arm that the others are compared with: uniform where there is one, else the first."""
-        names = {arm.name: arm for arm in reversed(self.arms)}
-        return names.get("uniform", self.arms[0])
+    def reference(self) -> Method:
+        """The method that the others are compared with: uniform where there is one, else the first."""
+        names = {method.name: method for method in reversed(self.methods)}
+        return names.get("uniform", self.methods[0])
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -137,9 +137,9 @@ class Comparison:
 
     @cached_property
     def sees_labels(self) -> frozenset[str]:
-        """Names of the arms whose sampler sees the true labels."""
+        """Names of the methods whose sampler sees the true labels."""
         return frozenset(
-            one.case.arm.name for one in self.outcomes if one.case.config.sampler.name == "oracle"
+            one.trial.method.name for one in self.outcomes if one.trial.config.sampler.name == "oracle"
         )
 
     @cached_property
@@ -149,14 +149,14 @@ class Comparison:
 
     @cached_property
     def points(self) -> dict[Key, Point]:
-        """Every arm at every size of which a seed succeeded."""
+        """Every method at every size of which a seed succeeded."""
         found: dict[Key, Point] = {}
-        for number, arm in enumerate(self.arms):
+        for number, method in enumerate(self.methods):
             for size in self.setting.sizes:
-                own = [one for one in self.outcomes if one.case.arm == arm and one.case.size == size]
+                own = [one for one in self.outcomes if one.trial.method == method and one.trial.size == size]
                 there = [one for one in own if one.evaluation is not None]
                 if there:
-                    found[arm.name, size] = self._point(arm, size, there, number)
+                    found[method.name, size] = self._point(method, size, there, number)
         return found
 
     @cached_property
@@ -170,12 +170,12 @@ class Comparison:
         """Ids of the classes that occur, the rarest first."""
         return [k for k in np.argsort(self.shares, kind="stable").tolist() if self.shares[k] > 0]
 
-    def at(self, arm: Arm, size: Size) -> Point | None:
-        return self.points.get((arm.name, size))
+    def at(self, method: Method, size: Size) -> Point | None:
+        return self.points.get((method.name, size))
 
-    def of(self, arm: Arm) -> list[Point]:
-        """The points of an arm, small sizes first."""
-        return [point for size in self.setting.sizes if (point := self.at(arm, size)) is not None]
+    def of(self, method: Method) -> list[Point]:
+        """The points of a method, small sizes first."""
+        return [point for size in self.setting.sizes if (point := self.at(method, size)) is not None]
 
     def cost(self, one: Outcome, evaluation: Evaluation) -> Cost:
         """Of an image: measured beside the others where that was done, else when the run was evaluated."""
@@ -191,12 +191,12 @@ class Comparison:
         """Any other ratios of a point with the same drawn images."""
         return resample(stacked(point.evaluations, parts), self.images, seed)
 
-    def _point(self, arm: Arm, size: Size, there: Sequence[Outcome], number: int) -> Point:
+    def _point(self, method: Method, size: Size, there: Sequence[Outcome], number: int) -> Point:
         found = tuple(one.evaluation for one in there if one.evaluation is not None)
         parts = stacked(found, lambda record: iou_parts(record.confusion))
         drawn = resample(parts, self.images, seed=1 + number * 1000 + self.setting.sizes.index(size))
         cost = self.cost(there[0], found[0])
-        return Point(arm, size, found, tuple(one.case.seed for one in there), cost, drawn)
+        return Point(method, size, found, tuple(one.trial.seed for one in there), cost, drawn)
 
 
 def stacked(evaluations: Sequence[Evaluation], parts: Parts) -> Array:
@@ -227,9 +227,9 @@ KIND = "saccade comparison 1"
 
 def run_row(outcome: Outcome, compared: Comparison) -> dict[str, Any]:
     """One run as names and values; None where it failed."""
-    case = outcome.case
+    trial = outcome.trial
     row: dict[str, Any] = {
-        "sampler": case.arm.name, "size": named_size(case.size), "seed": case.seed,
+        "sampler": trial.method.name, "size": named_size(trial.size), "seed": trial.seed,
         "status": "failed" if outcome.evaluation is None else "done", "reason": outcome.failure,
         "train_seconds": outcome.seconds,
     }  # fmt: skip
@@ -248,10 +248,10 @@ def run_row(outcome: Outcome, compared: Comparison) -> dict[str, Any]:
 
 
 def point_row(point: Point, compared: Comparison) -> dict[str, Any]:
-    """An arm at a size: means, spreads, and gains over the reference with their intervals."""
+    """A method at a size: means, spreads, and gains over the reference with their intervals."""
     scores = point.scores()
     row: dict[str, Any] = {
-        "sampler": point.arm.name, "size": named_size(point.size), "seeds": list(point.seeds),
+        "sampler": point.method.name, "size": named_size(point.size), "seeds": list(point.seeds),
         "cost": point.cost.to_json(), "miou": interval_json(point.iou.interval()),
         "miou_by_seed": scores, "miou_deviation": statistics.stdev(scores) if len(scores) > 1 else None,
         "miou_gain": interval_json(compared.gain(point), verdict=True),
@@ -274,8 +274,8 @@ def to_json(compared: Comparison) -> dict[str, Any]:
     setting = compared.setting
     return {
         "kind": KIND,
-        **setting_json(setting),
-        "arms": {arm.name: list(arm.options) for arm in compared.arms},
+        **config_json(setting),
+        "arms": {method.name: list(method.options) for method in compared.methods},
         "reference": compared.reference.name,
         "summary": [point_row(point, compared) for point in compared.points.values()],
         "runs": [run_row(one, compared) for one in compared.outcomes],
@@ -283,7 +283,7 @@ def to_json(compared: Comparison) -> dict[str, Any]:
     }
 
 
-def setting_json(setting: Setting) -> dict[str, Any]:
+def config_json(setting: ComparisonConfig) -> dict[str, Any]:
     """What was looked at, and with which options."""
     return {
         "data": str(setting.data.path.resolve()),

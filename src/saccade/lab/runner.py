@@ -18,7 +18,7 @@ from saccade.errors import FileProblem, SaccadeError, UsageError
 from saccade.evaluation.evaluate import evaluate
 from saccade.evaluation.results import Evaluation, load_evaluation, save_evaluation
 from saccade.lab.costs import Costs, measure_costs
-from saccade.lab.methods import Arm, Case, Outcome, Setting
+from saccade.lab.methods import ComparisonConfig, Method, Outcome, Trial
 from saccade.lab.results import Comparison
 from saccade.lab.state import (
     FAILED,
@@ -42,17 +42,17 @@ from saccade.training.loop import Interrupted
 from saccade.training.run_folder import METRICS, open_config, read_metrics
 
 Tell = Callable[[float, str], None]
-"""Called with the share of a case that is done, in [0, 1], and a line about it."""
+"""Called with the share of a trial that is done, in [0, 1], and a line about it."""
 TRAINING = 0.9
 """The share of a case's work that is its training; the rest is its evaluation."""
 
 
-def do_case(setting: Setting, case: Case, root: Path, tell: Tell, *, anew: bool = False) -> None:
+def do_trial(setting: ComparisonConfig, trial: Trial, root: Path, tell: Tell, *, anew: bool = False) -> None:
     """Trains and evaluates what is not there yet; a failure is kept at ``root`` and does not leave here.
 
     Args:
-        setting: what all cases share.
-        case: to be done.
+        setting: what all trials share.
+        trial: to be done.
         root: its run folder.
         tell: hears of the progress.
         anew: whether to throw away what is there.
@@ -65,8 +65,8 @@ def do_case(setting: Setting, case: Case, root: Path, tell: Tell, *, anew: bool 
             if anew and root.is_dir():
                 shutil.rmtree(root)
             (root / FAILURE).unlink(missing_ok=True)
-        if state_of(case, root, setting.data).kind != FINISHED:
-            _train(setting, case, root, tell)
+        if state_of(trial, root, setting.data).kind != FINISHED:
+            _train(setting, trial, root, tell)
         if stored_evaluation(setting, root) is None:
             _evaluate(setting, root, tell)
         tell(1.0, "done")
@@ -78,14 +78,14 @@ def do_case(setting: Setting, case: Case, root: Path, tell: Tell, *, anew: bool 
         write_failure(root, f"{type(error).__name__}: {error}")
 
 
-def outcome_of(setting: Setting, case: Case, root: Path) -> Outcome:
-    """What is there of a case, without doing anything."""
-    state = state_of(case, root, setting.data)
+def outcome_of(setting: ComparisonConfig, trial: Trial, root: Path) -> Outcome:
+    """What is there of a trial, without doing anything."""
+    state = state_of(trial, root, setting.data)
     found = stored_evaluation(setting, root) if state.kind == FINISHED else None
     if found is not None:
-        return Outcome(case, root, found, seconds=training_seconds(root))
+        return Outcome(trial, root, found, seconds=training_seconds(root))
     reason = {FINISHED: "not evaluated yet"}.get(state.kind, f"{state.kind}: {state.reason}".rstrip(": "))
-    return Outcome(case, root, failure=state.reason if state.kind == "failed" else reason)
+    return Outcome(trial, root, failure=state.reason if state.kind == "failed" else reason)
 
 
 def evaluation_file(root: Path, split: str) -> Path:
@@ -93,7 +93,7 @@ def evaluation_file(root: Path, split: str) -> Path:
     return root / f"evaluation_{split}.json"
 
 
-def stored_evaluation(setting: Setting, root: Path) -> Evaluation | None:
+def stored_evaluation(setting: ComparisonConfig, root: Path) -> Evaluation | None:
     """The counts of a run on the images of the setting; None where there are none, or of others.
 
     Masks are told apart by the pixels of each class in each image.
@@ -111,22 +111,24 @@ def stored_evaluation(setting: Setting, root: Path) -> Evaluation | None:
     return found if there == here else None
 
 
-def _train(setting: Setting, case: Case, root: Path, tell: Tell) -> None:
+def _train(setting: ComparisonConfig, trial: Trial, root: Path, tell: Tell) -> None:
     def on_epoch(done: int, of: int, scores: dict[str, float]) -> None:
         note = f"val mIoU {scores['val_miou']:.4f}" if "val_miou" in scores else f"epoch {done} of {of}"
         tell(TRAINING * done / of, note)
 
     goes_on = can_go_on(root)
     before = len(read_metrics(root / METRICS)) if goes_on else 0
-    tell(TRAINING * before / case.config.all_epochs, f"goes on after epoch {before}" if before else "started")
-    config = open_config(root)[0] if goes_on else case.config
+    tell(
+        TRAINING * before / trial.config.all_epochs, f"goes on after epoch {before}" if before else "started"
+    )
+    config = open_config(root)[0] if goes_on else trial.config
     train(
         setting.data, root, config, cache=setting.cache, resume=goes_on, overwrite=not goes_on,
         device=setting.device, on_epoch=on_epoch,
     )  # fmt: skip
 
 
-def _evaluate(setting: Setting, root: Path, tell: Tell) -> None:
+def _evaluate(setting: ComparisonConfig, root: Path, tell: Tell) -> None:
     images = len(setting.data.split(setting.split))
     tell(TRAINING, "evaluating")
     found = evaluate(
@@ -138,60 +140,62 @@ def _evaluate(setting: Setting, root: Path, tell: Tell) -> None:
         save_evaluation(found, evaluation_file(root, setting.split))
 
 
-OnProgress = Callable[[Case, float, str], None]
+OnProgress = Callable[[Trial, float, str], None]
 PATIENCE = 20.0
 """Seconds that processes have to end after Ctrl-C."""
 
 
 @dataclass(frozen=True)
-class Errand:
-    """A case to be done.
+class TrialJob:
+    """A trial to be done.
 
     Attributes:
-        case: what.
+        trial: what.
         root: its run folder.
         anew: whether to throw away what is there.
     """
 
-    case: Case
+    trial: Trial
     root: Path
     anew: bool = False
 
 
-def run_all(setting: Setting, errands: Sequence[Errand], on_progress: OnProgress, *, jobs: int = 1) -> None:
-    """Does all errands; one that fails leaves its reason in its folder, and the others go on.
+def run_all(
+    setting: ComparisonConfig, queue: Sequence[TrialJob], on_progress: OnProgress, *, jobs: int = 1
+) -> None:
+    """Does all jobs; one that fails leaves its reason in its folder, and the others go on.
 
     Args:
         setting: what they share. With ``jobs`` > 1 each process has a cache of its own, of its part of the
             memory, and its part of the threads; GPUs are dealt out in turn.
-        errands: in the order in which they are begun.
+        queue: the jobs, in the order in which they are begun.
         on_progress: hears of each: the share done, and a line.
         jobs: processes side by side.
 
     Raises:
         Interrupted, KeyboardInterrupt: after Ctrl-C; what was done is kept.
     """
-    jobs = min(jobs, len(errands))
+    jobs = min(jobs, len(queue))
     if jobs <= 1:
-        for errand in errands:
-            _do(setting, errand, on_progress)
+        for job in queue:
+            _do(setting, job, on_progress)
         return
-    _Pool(setting, list(errands), on_progress, jobs).run()
+    _Pool(setting, list(queue), on_progress, jobs).run()
 
 
-def _do(setting: Setting, errand: Errand, on_progress: OnProgress) -> None:
+def _do(setting: ComparisonConfig, job: TrialJob, on_progress: OnProgress) -> None:
     def tell(share: float, line: str) -> None:
-        on_progress(errand.case, share, line)
+        on_progress(job.trial, share, line)
 
-    do_case(setting, errand.case, errand.root, tell, anew=errand.anew)
+    do_trial(setting, job.trial, job.root, tell, anew=job.anew)
 
 
 @dataclass
 class _Pool:
-    """Processes that each do one errand at a time."""
+    """Processes that each do one job at a time."""
 
-    setting: Setting
-    waiting: list[Errand]
+    setting: ComparisonConfig
+    waiting: list[TrialJob]
     on_progress: OnProgress
     jobs: int
     workers: dict[Connection, _Worker] = field(default_factory=dict)
@@ -217,13 +221,13 @@ class _Pool:
         self._next(worker)
 
     def _next(self, worker: _Worker) -> None:
-        worker.errand = self.waiting.pop(0) if self.waiting else None
-        worker.line.send(worker.errand)
-        if worker.errand is None:
+        worker.job = self.waiting.pop(0) if self.waiting else None
+        worker.line.send(worker.job)
+        if worker.job is None:
             del self.workers[worker.line]
 
     def _hear(self, worker: _Worker) -> None:
-        assert worker.errand is not None
+        assert worker.job is not None
         try:
             said = worker.line.recv()
         except (EOFError, OSError):
@@ -232,7 +236,7 @@ class _Pool:
         if said is None:
             self._next(worker)
         else:
-            self.on_progress(worker.errand.case, *said)
+            self.on_progress(worker.job.trial, *said)
 
     def _bury(self, worker: _Worker) -> None:
         """A process that was killed, often for its memory, costs one run; another takes its place."""
@@ -240,10 +244,8 @@ class _Pool:
         del self.workers[worker.line]
         code = worker.process.exitcode or 0
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        assert worker.errand is not None
-        write_failure(
-            worker.errand.root, f"its process ended early ({how}); if memory is short, lower --jobs"
-        )
+        assert worker.job is not None
+        write_failure(worker.job.root, f"its process ended early ({how}); if memory is short, lower --jobs")
         if self.waiting:
             self._start(worker.number)
 
@@ -258,10 +260,10 @@ class _Worker:
     number: int
     process: Any
     line: Connection
-    errand: Errand | None = None
+    job: TrialJob | None = None
 
 
-def _share(setting: Setting, number: int, jobs: int) -> tuple[dict[str, Any], int, int]:
+def _share(setting: ComparisonConfig, number: int, jobs: int) -> tuple[dict[str, Any], int, int]:
     """The setting of one process without its cache, the bytes of its cache, and its threads."""
     plain = {part.name: getattr(setting, part.name) for part in fields(setting) if part.name != "cache"}
     if setting.device in ("auto", "cuda") and torch.cuda.is_available():
@@ -271,10 +273,10 @@ def _share(setting: Setting, number: int, jobs: int) -> tuple[dict[str, Any], in
 
 def _work(line: Connection, plain: dict[str, Any], cache_bytes: int, threads: int) -> None:
     torch.set_num_threads(threads)
-    setting = Setting(**plain, cache=SampleCache(cache_bytes))
+    setting = ComparisonConfig(**plain, cache=SampleCache(cache_bytes))
     try:
-        while (errand := line.recv()) is not None:
-            _do(setting, errand, lambda _, share, note: line.send((share, note)))
+        while (job := line.recv()) is not None:
+            _do(setting, job, lambda _, share, note: line.send((share, note)))
             line.send(None)
     except (SaccadeError, KeyboardInterrupt, EOFError, BrokenPipeError):
         return
@@ -285,29 +287,34 @@ class Plan:
     """What is there, and what is to be done.
 
     Attributes:
-        states: of every case, in order.
-        errands: to be run.
-        kept_failures: cases that failed before and are not tried again.
+        states: of every trial, in order.
+        queue: the jobs to be run.
+        kept_failures: trials that failed before and are not tried again.
     """
 
     states: dict[str, State]
-    errands: tuple[Errand, ...]
-    kept_failures: tuple[Case, ...]
+    queue: tuple[TrialJob, ...]
+    kept_failures: tuple[Trial, ...]
 
     @property
-    def to_train(self) -> list[Case]:
+    def to_train(self) -> list[Trial]:
         """Cases whose training is not over."""
-        return [one.case for one in self.errands if one.anew or self.states[one.case.name].kind != FINISHED]
+        return [one.trial for one in self.queue if one.anew or self.states[one.trial.name].kind != FINISHED]
 
 
 def plan(
-    setting: Setting, cases: Sequence[Case], out: Path, *, resume: bool = False, overwrite: bool = False
+    setting: ComparisonConfig,
+    trials: Sequence[Trial],
+    out: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> Plan:
     """Looks at every run folder.
 
     Args:
         setting: of the comparison.
-        cases: that it needs.
+        trials: that it needs.
         out: its folder.
         resume: go on with what is unfinished, and try again what failed.
         overwrite: train every run anew.
@@ -316,27 +323,27 @@ def plan(
         UsageError: for an unfinished run, when neither ``resume`` nor ``overwrite`` says what to do.
         SaccadeError: for run folders of other options or data, with the reason of each.
     """
-    states = {case.name: state_of(case, run_root(out, case), setting.data) for case in cases}
+    states = {trial.name: state_of(trial, run_root(out, trial), setting.data) for trial in trials}
     if overwrite:
-        return Plan(states, tuple(Errand(case, run_root(out, case), True) for case in cases), ())
+        return Plan(states, tuple(TrialJob(trial, run_root(out, trial), True) for trial in trials), ())
     _refuse_others(states, out)
     partial = [name for name, state in states.items() if state.kind == PARTIAL]
     if partial and not resume:
         raise UsageError(f"{out}: {_list(partial)} not finished; use --resume to go on, or --overwrite")
     todo, failed = [], []
-    for case in cases:
-        kind, root = states[case.name].kind, run_root(out, case)
+    for trial in trials:
+        kind, root = states[trial.name].kind, run_root(out, trial)
         if kind == FAILED and not resume:
-            failed.append(case)
+            failed.append(trial)
         elif kind in (MISSING, PARTIAL, FAILED) or stored_evaluation(setting, root) is None:
-            todo.append(Errand(case, root))
+            todo.append(TrialJob(trial, root))
     return Plan(states, tuple(todo), tuple(failed))
 
 
 def collect(
-    setting: Setting,
-    arms: Sequence[Arm],
-    cases: Sequence[Case],
+    setting: ComparisonConfig,
+    methods: Sequence[Method],
+    trials: Sequence[Trial],
     out: Path,
     *,
     name: str,
@@ -347,14 +354,14 @@ def collect(
     Raises:
         SaccadeError: when no run succeeded.
     """
-    outcomes = tuple(outcome_of(setting, case, run_root(out, case)) for case in cases)
+    outcomes = tuple(outcome_of(setting, trial, run_root(out, trial)) for trial in trials)
     if not any(one.evaluation for one in outcomes):
-        first = f": {outcomes[0].case.name}: {outcomes[0].failure}" if outcomes else ""
+        first = f": {outcomes[0].trial.name}: {outcomes[0].failure}" if outcomes else ""
         raise SaccadeError(f"{out}: no run succeeded{first}")
     costs = Costs.from_json(read_costs(out, name))
     if costs is None or not costs.fit(setting, outcomes):
         costs = measure_costs(setting, outcomes, on_measured)
-    return Comparison(setting, tuple(arms), outcomes, costs)
+    return Comparison(setting, tuple(methods), outcomes, costs)
 
 
 def _refuse_others(states: dict[str, State], out: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from saccade.data import DataFolder
 from saccade.errors import FileProblem, SaccadeError
-from saccade.lab.methods import Case
+from saccade.lab.methods import Trial
 from saccade.runtime.files import finished_file, writing
 from saccade.training import run_folder as folder
 from saccade.training.config import Config, flat, to_dict
@@ -20,9 +20,9 @@ from saccade.training.run_folder import is_finished, read_metrics, training_imag
 NAME = "comparison"
 
 
-def run_root(out: Path, case: Case) -> Path:
-    """Where the run of a case lies, or should be put to be used."""
-    return out / RUNS / case.name
+def run_root(out: Path, trial: Trial) -> Path:
+    """Where the run of a trial lies, or should be put to be used."""
+    return out / RUNS / trial.name
 
 
 def require_place(out: Path) -> None:
@@ -138,14 +138,14 @@ MISSING, PARTIAL, FINISHED, FAILED, OTHER = "missing", "unfinished", "finished",
 
 @dataclass(frozen=True)
 class State:
-    """Of a case: missing, unfinished, finished, failed or other; of the last two the reason."""
+    """Of a trial: missing, unfinished, finished, failed or other; of the last two the reason."""
 
     kind: str
     reason: str = ""
 
 
-def state_of(case: Case, root: Path, data: DataFolder) -> State:
-    """What is at ``root``, the run folder of ``case``."""
+def state_of(trial: Trial, root: Path, data: DataFolder) -> State:
+    """What is at ``root``, the run folder of ``trial``."""
     reason = read_failure(root)
     if not (root / folder.CONFIG).is_file():
         if reason is not None:
@@ -155,7 +155,7 @@ def state_of(case: Case, root: Path, data: DataFolder) -> State:
     last = root / folder.CHECKPOINTS / folder.LAST
     try:
         saved = folder.read_checkpoint(last) if last.is_file() else {}
-        config = resolve(case.config, data)
+        config = resolve(trial.config, data)
         other = why_other(root, config, data, saved or {"training_images": None})
         if other:
             return State(OTHER, other)
@@ -173,14 +173,14 @@ def can_go_on(root: Path) -> bool:
 
 
 def write_failure(root: Path, reason: str) -> None:
-    """Keeps why a case failed beside what it left; a FileProblem where nothing can be written."""
+    """Keeps why a trial failed beside what it left; a FileProblem where nothing can be written."""
     with writing(root):
         root.mkdir(parents=True, exist_ok=True)
         (root / FAILURE).write_text(json.dumps({"reason": reason}, indent=1) + "\n", encoding="utf-8")
 
 
 def read_failure(root: Path) -> str | None:
-    """Why a case failed; None where it did not."""
+    """Why a trial failed; None where it did not."""
     file = root / FAILURE
     if not file.is_file():
         return None

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from saccade.lab.costs import Costs
-from saccade.lab.methods import Arm, Size, named_size
+from saccade.lab.methods import Method, Size, named_size
 from saccade.lab.results import Comparison, Point, boundary_parts, equal_quality, trimap_parts
 from saccade.metrics import recall_by_size
 from saccade.metrics.bootstrap import Interval
@@ -78,8 +78,8 @@ def pixels_more(point: Point, other: Point) -> str:
     return f", with {times:,.0f} times the pixels" if times >= 10 else f", with {times:.2g} times the pixels"
 
 
-def arm_name(compared: Comparison, name: str) -> str:
-    """The name of an arm, with a star where it sees the true labels."""
+def method_name(compared: Comparison, name: str) -> str:
+    """The name of a method, with a star where it sees the true labels."""
     return name + "*" * (name in compared.sees_labels)
 
 
@@ -107,7 +107,9 @@ def quality_charts(compared: Comparison, which: int, name: str) -> str:
     """A score over every cost; upright strokes span the seeds, level ones are the sampler's share."""
     found = {}
     for label, axis in AXES.items():
-        lines = [_quality_line(compared, arm, axis, which, "GFLOPs" in label) for arm in _shown(compared)]
+        lines = [
+            _quality_line(compared, method, axis, which, "GFLOPs" in label) for method in _shown(compared)
+        ]
         title = f"{name} over {label}"
         found[title] = line_chart(
             lines, title=title, x_label=label, y_label=name, log_x=True, y_range=round_range(lines)
@@ -120,11 +122,11 @@ def trimap_charts(compared: Comparison) -> str:
     found = {}
     for size in compared.setting.sizes:
         lines = []
-        for arm in _shown(compared):
-            point = compared.at(arm, size)
+        for method in _shown(compared):
+            point = compared.at(method, size)
             widths = [float(width) for width in point.evaluations[0].widths] if point else []
             values = compared.resampled(point, trimap_parts).values[:-1].tolist() if point else []
-            lines.append(Line(arm_name(compared, arm.name), widths, values))
+            lines.append(Line(method_name(compared, method.name), widths, values))
         title = f"Accuracy near true boundaries, {sized(size)}"
         found[title] = line_chart(
             lines, title=title, x_label="width of the band, pixels", y_label="accuracy", log_x=True,
@@ -138,10 +140,10 @@ def recall_charts(compared: Comparison, class_id: int) -> str:
     found = {}
     for size in compared.setting.sizes:
         lines = []
-        for arm in _shown(compared):
-            point = compared.at(arm, size)
+        for method in _shown(compared):
+            point = compared.at(method, size)
             values = _recalls(point, class_id) if point else [None] * 4
-            lines.append(Line(arm_name(compared, arm.name), [1.0, 2.0, 3.0, 4.0], values))
+            lines.append(Line(method_name(compared, method.name), [1.0, 2.0, 3.0, 4.0], values))
         title = f"Recall of {compared.classes[class_id]} by size of the object, {sized(size)}"
         found[title] = line_chart(
             lines, title=title, x_label="quarter of the objects, small to large", y_label="mean recall",
@@ -156,16 +158,16 @@ def charts(found: Mapping[str, str]) -> str:
     return f'<div class="charts">{inner}</div>'
 
 
-def _shown(compared: Comparison) -> tuple[Arm, ...]:
-    return compared.arms[:COLOURS]
+def _shown(compared: Comparison) -> tuple[Method, ...]:
+    return compared.methods[:COLOURS]
 
 
-def _quality_line(compared: Comparison, arm: Arm, axis: Axis, which: int, split: bool) -> Line:
-    own = [(x, point) for point in compared.of(arm) if (x := axis(point.cost)) is not None]
+def _quality_line(compared: Comparison, method: Method, axis: Axis, which: int, split: bool) -> Line:
+    own = [(x, point) for point in compared.of(method) if (x := axis(point.cost)) is not None]
     seeds = [point.scores(which) for _, point in own]
     left = [point.cost.gflops - point.cost.sampler_gflops for _, point in own] if split else []
     return Line(
-        arm_name(compared, arm.name),
+        method_name(compared, method.name),
         [x for x, _ in own],
         [float(point.iou.values[which]) for _, point in own],
         [min(values, default=None) for values in seeds],
@@ -183,7 +185,7 @@ def _recalls(point: Point, class_id: int) -> list[float | None]:
 
 
 def scores_table(compared: Comparison) -> str:
-    """Every arm at every size: the scores, the gains, the pixels for equal quality.
+    """Every method at every size: the scores, the gains, the pixels for equal quality.
 
     Pixels are told only where one sampler sees more of them than another of the same size.
     """
@@ -199,7 +201,7 @@ def scores_table(compared: Comparison) -> str:
     rows = []
     for point in points:
         rows.append([
-            sized(point.size), text(arm_name(compared, point.arm.name)),
+            sized(point.size), text(method_name(compared, point.method.name)),
             *[f"{point.pixels:,}"] * uneven, str(len(point.seeds)), seeds_spread(point.scores()),
             in_points(compared.gain(point)), seeds_spread(point.scores(rare)),
             in_points(compared.gain(point, rare)),
@@ -219,7 +221,7 @@ def cost_table(compared: Comparison) -> str:
         share = cost.sampler_gflops / cost.gflops if cost.gflops else 0.0
         memory = None if cost.peak_memory_bytes is None else cost.peak_memory_bytes / 1e6
         rows.append([
-            sized(point.size), text(arm_name(compared, point.arm.name)), f"{cost.pixels:,}",
+            sized(point.size), text(method_name(compared, point.method.name)), f"{cost.pixels:,}",
             number(cost.gflops), f"{cost.sampler_gflops:.3f} ({share:.0%})",
             number(1e3 * cost.seconds_per_image, 1), number(memory, 0),
         ])  # fmt: skip
@@ -237,11 +239,11 @@ def _measured_on(costs: Costs | None) -> str:
 
 
 def class_tables(compared: Comparison) -> str:
-    """Gains by class, the rarest first; one table an arm."""
+    """Gains by class, the rarest first; one table a method."""
     tables = []
-    for arm in compared.arms:
-        own = compared.of(arm)
-        if arm == compared.reference or not own:
+    for method in compared.methods:
+        own = compared.of(method)
+        if method == compared.reference or not own:
             continue
         head = ["class", "share of pixels"]
         for point in own:
@@ -252,7 +254,9 @@ def class_tables(compared: Comparison) -> str:
             for point in own:
                 row += [number(point.iou.values[k]), in_points(compared.gain(point, k))]
             rows.append(row)
-        caption = f"{arm_name(compared, arm.name)} over {compared.reference.name}, the rarest class first"
+        caption = (
+            f"{method_name(compared, method.name)} over {compared.reference.name}, the rarest class first"
+        )
         tables.append(table(head, rows, caption=caption))
     return "".join(tables)
 
@@ -266,7 +270,7 @@ def loss_table(compared: Comparison) -> str:
         network = None if possible is None else 100 * (possible - reached)
         sampling = None if possible is None else 100 * (1 - possible)
         rows.append([
-            sized(point.size), text(arm_name(compared, point.arm.name)), number(possible),
+            sized(point.size), text(method_name(compared, point.method.name)), number(possible),
             number(reached), number(sampling, 1), number(network, 1),
         ])  # fmt: skip
     return table(head, rows, caption="Points of mIoU that are lost, and where")
@@ -286,7 +290,7 @@ def boundary_table(compared: Comparison) -> str:
     rows = []
     for point in by_size(compared):
         other = compared.at(compared.reference, point.size)
-        row = [sized(point.size), text(arm_name(compared, point.arm.name))]
+        row = [sized(point.size), text(method_name(compared, point.method.name))]
         for parts, which in ((boundary_parts, -1), (trimap_parts, 0)):
             own = compared.resampled(point, parts)
             gained = other is not None and other is not point
@@ -303,7 +307,7 @@ def sampling_table(compared: Comparison) -> str:
     for point in by_size(compared):
         ratios = np.mean([one.sampling_ratio.numpy() for one in point.evaluations], 0)
         cells = [number(float(ratios[k]), 2) for k in compared.by_frequency]
-        name = text(arm_name(compared, point.arm.name))
+        name = text(method_name(compared, point.method.name))
         rows.append([sized(point.size), name, *cells])
     return table(head, rows, caption="Share of the samples over share of the pixels, the rarest class first")
 
@@ -317,16 +321,16 @@ def runs_table(compared: Comparison) -> str:
         status = "done" if done else "<strong>failed</strong>"
         reached = number(one.evaluation.miou) if one.evaluation is not None else number(None)
         minutes = number(None) if one.seconds is None else f"{one.seconds / 60:.1f} min"
-        rows.append([text(one.case.name), status, reached, minutes, text(one.failure)])
+        rows.append([text(one.trial.name), status, reached, minutes, text(one.failure)])
     shown = table(head, rows, caption="Every run")
     return shown if compared.failures else details(f"All {len(rows)} runs", shown)
 
 
 def by_size(compared: Comparison) -> list[Point]:
-    """Every point, small sizes first, arms in their order."""
+    """Every point, small sizes first, methods in their order."""
     return [
-        point for size in compared.setting.sizes for arm in compared.arms
-        if (point := compared.at(arm, size)) is not None
+        point for size in compared.setting.sizes for method in compared.methods
+        if (point := compared.at(method, size)) is not None
     ]  # fmt: skip
 
 

@@ -48,7 +48,7 @@ class PipelineFlops:
     """Operations for one image, by part; see :func:`pipeline_flops`.
 
     Attributes:
-        sampler: deciding where to look: its network, its grid, and reading its overview.
+        sampler: deciding where to look: its network, its grid, and reading its thumbnail.
         reading: the pyramid, and sampling the views.
         network: the segmentation network.
         unwarping: putting the scores back, as if every pixel of the image were interpolated; the program
@@ -70,20 +70,20 @@ def pipeline_flops(segmenter: nn.Module, image: Any, labels: Any = None) -> tupl
 
     Args:
         segmenter: called as ``segmenter(image, labels=labels)``; ``segmenter.network`` is its network,
-            ``segmenter.antialias`` says how it samples, and ``segmenter.sampler.overview_size`` (h, w), where
-            there is one, what its sampler looks at first.
+            ``segmenter.antialias`` says how it samples, and ``segmenter.sampler.thumbnail_size`` (h, w),
+            where there is one, what its sampler looks at first.
         image: (1, C, H, W) tensor or a list of one Pyramid.
         labels: (1, H, W), for samplers that see them.
     """
     everything, network, prediction = _counted(segmenter, image, labels)
     channels, size = _channels_and_size(image)
     antialias = bool(getattr(segmenter, "antialias", True))
-    overview = _overview(segmenter.sampler, size)
-    looked = sampling_flops(overview[0] * overview[1], channels, True) if overview else 0
+    thumbnail = _thumbnail(segmenter.sampler, size)
+    looked = sampling_flops(thumbnail[0] * thumbnail[1], channels, True) if thumbnail else 0
     grids = prediction.views.grids
-    if getattr(getattr(segmenter.sampler, "gather", None), "rule", None) == "elastic":
+    if getattr(getattr(segmenter.sampler, "to_grid", None), "rule", None) == "elastic":
         looked += len(grids) * elastic_flops((grids.shape[1], grids.shape[2]))
-    halved = pyramid_flops(size, channels) if antialias or overview else 0
+    halved = pyramid_flops(size, channels) if antialias or thumbnail else 0
     samples = getattr(prediction.views, "samples_read", grids[..., 0].numel())
     flops = PipelineFlops(
         sampler=everything - network + looked,
@@ -112,10 +112,10 @@ def _counted(segmenter: nn.Module, image: Any, labels: Any) -> tuple[int, int, A
     return counter.get_total_flops(), sum(spent), prediction
 
 
-def _overview(sampler: Any, size: tuple[int, int]) -> tuple[int, int] | None:
+def _thumbnail(sampler: Any, size: tuple[int, int]) -> tuple[int, int] | None:
     """(h, w) of what a sampler looks at first in an image of ``size``."""
-    asked = getattr(sampler, "overview_of", None)
-    found: tuple[int, int] | None = asked(size) if asked else getattr(sampler, "overview_size", None)
+    asked = getattr(sampler, "thumbnail_for", None)
+    found: tuple[int, int] | None = asked(size) if asked else getattr(sampler, "thumbnail_size", None)
     return found
 
 

@@ -7,7 +7,7 @@ from saccade.rasters.open import open_raster
 from saccade.rasters.output import Output
 from saccade.rasters.polygons import polygons, write_polygons
 from saccade.rasters.raster import Level, PixelSize, Raster, RasterInfo
-from saccade.rasters.reduce import overview
+from saccade.rasters.reduce import thumbnail
 from saccade.rasters.sample import sample_raster
 from saccade.rasters.writer import RasterWriter, natural_suffix
 
@@ -25,11 +25,11 @@ __all__ = [
     "image_size",
     "natural_suffix",
     "open_raster",
-    "overview",
     "polygons",
     "read_label_map",
     "read_rgb",
     "sample_raster",
+    "thumbnail",
     "tile_windows",
     "write_label_png",
     "write_polygons",

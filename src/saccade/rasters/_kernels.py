@@ -21,7 +21,7 @@ from saccade.warp._sample_kernels import footprint, interval, level_for, pixel
 
 
 @kernel
-def box_sums(block, valid, masked, top, left, boxes, out):
+def footprint_sums(block, valid, masked, top, left, boxes, out):
     """Sums of ``block`` (h, w, C), whose corner lies at (top, left), over the part of each box inside it.
 
     boxes: (n, 4) y0, y1, x0, x1, edges in pixels, where pixel i covers [i, i + 1].

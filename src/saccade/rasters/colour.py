@@ -56,7 +56,7 @@ def colour_channels(info: RasterInfo) -> int:
 
 def value_limits(info: RasterInfo, values: np.ndarray) -> tuple[float, float]:
     """The values that mean black and white: 0 and full scale for integers; floats are taken as 0 to 1 where
-    no value of ``values`` (a whole image or its overview) lies outside it, else as 0 to 255.
+    no value of ``values`` (a whole image or its thumbnail) lies outside it, else as 0 to 255.
 
     Raises:
         FileProblem: floats outside 0 to 255.

@@ -49,7 +49,7 @@ def _most_frequent(pixels, out):
             out[i, j] = best
 
 
-class Spool:
+class TileJournal:
     """``folder`` holds about.json (what is being written), tiles (their bytes), journal (their lengths).
 
     Raises:
@@ -172,7 +172,7 @@ class TileStore:
         self._plain: dict[int, bytes] = {}
         self._values: dict[bytes, int] = {}
         about: dict[str, Any] = {"output": output.as_json(), "size": size, "effort": EFFORT}
-        self.spool = Spool(folder, about, self.count[1] * output.channels, resume=resume)
+        self.spool = TileJournal(folder, about, self.count[1] * output.channels, resume=resume)
 
     def append(self, band: np.ndarray, pool: ThreadPoolExecutor) -> None:
         """The next row of tiles from its pixels (rows, W, C)."""

@@ -18,20 +18,20 @@ from saccade.rasters._kernels import cell_sums, means
 from saccade.rasters.raster import Level, Raster
 
 T = TypeVar("T")
-PIECE_PIXELS = 1 << 20
+BLOCK_PIXELS = 1 << 20
 
 
-def piece_size(level: Level) -> tuple[int, int]:
-    """(rows, columns): whole tiles, about ``PIECE_PIXELS`` in all, as square as the tiles allow."""
+def block_size(level: Level) -> tuple[int, int]:
+    """(rows, columns): whole tiles, about ``BLOCK_PIXELS`` in all, as square as the tiles allow."""
     rows, columns = level.tile
-    side = int(PIECE_PIXELS**0.5)
+    side = int(BLOCK_PIXELS**0.5)
     across = min(max(side // columns, 1) * columns, level.size[1])
-    down = min(max(PIECE_PIXELS // across // rows, 1) * rows, level.size[0])
+    down = min(max(BLOCK_PIXELS // across // rows, 1) * rows, level.size[0])
     return down, across
 
 
-def pieces(level: Level) -> Iterator[Window]:
-    return tile_windows(level.size, piece_size(level))
+def blocks(level: Level) -> Iterator[Window]:
+    return tile_windows(level.size, block_size(level))
 
 
 def map_windows(
@@ -46,7 +46,7 @@ def map_windows(
     """Read ``windows`` and ``work`` on their pixels on a few threads (decoders and kernels let go of the
     interpreter); ``use`` what came out in the order of ``windows``, on the calling thread.
 
-    At most one more piece than threads is in memory at once.
+    At most one more block than threads is in memory at once.
     """
 
     def read(window: Window) -> T:
@@ -87,13 +87,13 @@ def validity(raster: Raster, window: Window, level: int, block: np.ndarray) -> t
     return valid, not valid.all()
 
 
-def overview(
+def thumbnail(
     raster: Raster, size: Sequence[int], *, progress: Callable[[float], None] | None = None
 ) -> np.ndarray:
     """The whole of ``raster`` averaged down to ``size`` (h, w): (h, w, C) of the raster's dtype.
 
     Each pixel is the mean over its share of the image, computed from the coarsest level that is not smaller
-    than ``size``; an image without overviews is read once, piece by piece. Pixels without measurement
+    than ``size``; an image without thumbnails is read once, block by block. Pixels without measurement
     (nodata) count nowhere; where there is nothing else the result is the nodata value, or 0. Class indices
     and palettes are not averaged: each pixel is the one at the centre of its share.
 
@@ -109,7 +109,7 @@ def overview(
         raise InvalidInput(
             "size", f"at most {raster.size[0]}x{raster.size[1]}, the image", f"{rows}x{columns}"
         )
-    level = overview_level(raster, (rows, columns))
+    level = thumbnail_level(raster, (rows, columns))
     if raster.info.meaning == "palette":
         return _centres(raster, (rows, columns), level)
     height, width = raster.levels[level].size
@@ -128,11 +128,11 @@ def overview(
         top, left, part = found
         sums[top : top + part.shape[0], left : left + part.shape[1]] += part
 
-    map_windows(raster, level, list(pieces(raster.levels[level])), work, add, progress=progress)
+    map_windows(raster, level, list(blocks(raster.levels[level])), work, add, progress=progress)
     return means(sums, raster.dtype, raster.nodata or 0.0)
 
 
-def overview_level(raster: Raster, size: tuple[int, int]) -> int:
+def thumbnail_level(raster: Raster, size: tuple[int, int]) -> int:
     """The coarsest level that is not smaller than ``size`` along either axis."""
     fine = [
         n for n, level in enumerate(raster.levels) if level.size[0] >= size[0] and level.size[1] >= size[1]
@@ -164,7 +164,7 @@ def _centres(raster: Raster, size: tuple[int, int], level: int) -> np.ndarray:
     def put(window: Window, found: np.ndarray) -> None:
         out[np.ix_(*places(window))] = found
 
-    map_windows(raster, level, list(pieces(raster.levels[level])), work, put)
+    map_windows(raster, level, list(blocks(raster.levels[level])), work, put)
     return out
 
 
@@ -180,7 +180,7 @@ def reduced_pixels(raster: Raster, size: tuple[int, int]) -> NDArray[np.uint8]:
     Raises:
         FileProblem: the file is damaged.
     """
-    level = overview_level(raster, size)
+    level = thumbnail_level(raster, size)
     height, width = raster.levels[level].size
     rows, columns = (np.linspace(0, full, n + 1) for full, n in zip((height, width), size, strict=True))
     tile = raster.levels[level].tile[0]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from saccade.geometry import Window
 from saccade.grids.validate import require_grid
-from saccade.rasters._kernels import box_sums, footprint_boxes, means
+from saccade.rasters._kernels import footprint_boxes, footprint_sums, means
 from saccade.rasters.raster import Level, Raster
 from saccade.rasters.reduce import map_windows, validity
 from saccade.runtime.threads import run_bands
@@ -108,7 +108,7 @@ def _add_level(
         valid, masked = validity(raster, window, number, pixels)
         inside = members[window]
         parts = np.zeros((len(inside), sums.shape[1]))
-        box_sums(pixels, valid, masked, window.top, window.left, boxes[inside], parts)
+        footprint_sums(pixels, valid, masked, window.top, window.left, boxes[inside], parts)
         return parts
 
     def add(window: Window, parts: np.ndarray) -> None:

@@ -14,7 +14,7 @@ from saccade.runtime.files import finished_file
 
 
 def draw(name: str, given: Answer, job: Job, classes: ClassTable, overwrite: bool) -> None:
-    """:func:`save_picture`, as :class:`saccade.inference.Settings` calls it."""
+    """:func:`save_picture`, as :class:`saccade.inference.PredictionConfig` calls it."""
     save_picture(name, given, job, classes, overwrite=overwrite)
 
 

@@ -1,4 +1,4 @@
-"""The page of one image: its overview, and labels over it that fade in and out."""
+"""The page of one image: its thumbnail, and labels over it that fade in and out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from saccade.errors import FileProblem
 from saccade.figures import class_palette, hex_colour, label_picture
 from saccade.geometry import Window
-from saccade.rasters import Raster, as_rgb, open_raster, overview
+from saccade.rasters import Raster, as_rgb, open_raster, thumbnail
 from saccade.report.html import Figure, facts, figure, page, text
 
 WIDTH = 1600
@@ -42,7 +42,7 @@ def image_page(image: Path, labels: Path | None, known: Mapping[str, object]) ->
     """
     with open_raster(image) as raster:
         size = _fitted(raster.size)
-        picture = figure("image", "", f"{image.name}: overview", overview(as_rgb(raster), size))
+        picture = figure("image", "", f"{image.name}: thumbnail", thumbnail(as_rgb(raster), size))
         whole = raster.size
     top, legend = ("", "") if labels is None else _labels(labels, whole, size)
     shown = f'<div class="stack">{_img(picture)}{top}</div>'

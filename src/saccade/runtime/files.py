@@ -107,7 +107,7 @@ def lock(file: IO, path: Path, expected: str) -> None:
 
 
 @contextmanager
-def working_alone(folder: Path, expected: str) -> Iterator[None]:
+def exclusively(folder: Path, expected: str) -> Iterator[None]:
     """Holds a folder, made where it is missing, by a hidden file that is gone afterwards.
 
     Raises:

@@ -1,9 +1,9 @@
 """Modules that decide where to look, one file an idea."""
 
-from saccade.samplers.base import Sampler, Views
+from saccade.samplers.base import Glimpses, Sampler
 from saccade.samplers.boundary import BoundaryNet, BoundarySampler, BoundaryTarget
 from saccade.samplers.deformation import DeformationSampler
-from saccade.samplers.density import DensityNet, DensityOf, EdgeTarget, Gather, rarity_weights
+from saccade.samplers.density import DensityNet, DensityOf, DensityToGrid, EdgeTarget, rarity_weights
 from saccade.samplers.foveation import FoveatedImage, Foveation, FoveationSampler
 from saccade.samplers.oracle import OracleSampler
 from saccade.samplers.uniform import UniformSampler
@@ -15,14 +15,14 @@ __all__ = [
     "DeformationSampler",
     "DensityNet",
     "DensityOf",
+    "DensityToGrid",
     "EdgeTarget",
     "FoveatedImage",
     "Foveation",
     "FoveationSampler",
-    "Gather",
+    "Glimpses",
     "OracleSampler",
     "Sampler",
     "UniformSampler",
-    "Views",
     "rarity_weights",
 ]

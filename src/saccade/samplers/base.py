@@ -17,7 +17,7 @@ from saccade.warp import Pyramid
 
 
 @dataclass(frozen=True)
-class Views:
+class Glimpses:
     """Where to look in a batch of images.
 
     Attributes:
@@ -84,7 +84,7 @@ class TrainingSample(Protocol):
     def size(self) -> tuple[int, int]: ...
 
 
-SIZES = ("size", "overview_size", "density_size")
+SIZES = ("size", "thumbnail_size", "density_size")
 
 
 class Sampler(nn.Module, ABC):
@@ -92,13 +92,13 @@ class Sampler(nn.Module, ABC):
 
     Attributes:
         size: (h, w), rows and columns of samples in a view, where the call names no other.
-        overview_size: (h_o, w_o) of the overview that the sampler wants to see; None where it looks blindly.
+        thumbnail_size: (h_o, w_o) of the thumbnail that the sampler sees; None where it sees none.
         sees_labels: True for samplers that use the true labels; they serve studies, never a prediction.
         has_density: True for samplers whose views come with a density.
         fits: which of the sizes follow the proportions of each image, by their attribute ("size").
     """
 
-    overview_size: tuple[int, int] | None = None
+    thumbnail_size: tuple[int, int] | None = None
     sees_labels: bool = False
     has_density: bool = False
 
@@ -122,32 +122,32 @@ class Sampler(nn.Module, ABC):
             setattr(sized, name, fit.of(size))
         return sized
 
-    def overview_of(self, size: tuple[int, int]) -> tuple[int, int] | None:
-        """(h_o, w_o) of the overview of an image (H, W); None where the sampler looks blindly."""
-        return self.for_image(size).overview_size
+    def thumbnail_for(self, size: tuple[int, int]) -> tuple[int, int] | None:
+        """(h_o, w_o) of the thumbnail of an image (H, W); None where the sampler looks blindly."""
+        return self.for_image(size).thumbnail_size
 
     @abstractmethod
     def propose(
-        self, overview: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int
-    ) -> Views:
-        """Views of ``batch`` images; arguments are checked by :meth:`forward`."""
+        self, thumbnail: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int
+    ) -> Glimpses:
+        """Glimpses of ``batch`` images; arguments are checked by :meth:`forward`."""
 
     def forward(
         self,
-        overview: Tensor | None = None,
+        thumbnail: Tensor | None = None,
         labels: Sequence[Tensor] | None = None,
         *,
         size: Sequence[int] | None = None,
         batch: int | None = None,
-    ) -> Views:
+    ) -> Glimpses:
         """Proposes where to look.
 
         Args:
-            overview: (B, 3, h_o, w_o) float32, normalised as the network's input is; needed where
-                ``overview_size`` is set.
+            thumbnail: (B, 3, h_o, w_o) float32, normalised as the network's input is; needed where
+                ``thumbnail_size`` is set.
             labels: B label maps (H, W) or (1, H, W) of class ids; needed where ``sees_labels``.
             size: (h, w) of the views; default :attr:`size`. Need not be the size of training.
-            batch: B, where neither overview nor labels tell it.
+            batch: B, where neither thumbnail nor labels tell it.
 
         Returns:
             The views, at least one for each image.
@@ -156,17 +156,19 @@ class Sampler(nn.Module, ABC):
             InvalidInput: when what the sampler needs is missing or has the wrong shape.
         """
         wanted = self.size if size is None else require_size(size)
-        if self.overview_size is not None and (overview is None or overview.ndim != 4):
-            got = "none" if overview is None else tuple(overview.shape)
-            raise InvalidInput("overview", f"of shape (B, 3, {self.overview_size})", got)
+        if self.thumbnail_size is not None and (thumbnail is None or thumbnail.ndim != 4):
+            got = "none" if thumbnail is None else tuple(thumbnail.shape)
+            raise InvalidInput("thumbnail", f"of shape (B, 3, {self.thumbnail_size})", got)
         if self.sees_labels and labels is None:
             fix = "evaluate it, or train another sampler for prediction"
             raise InvalidInput("labels", f"given, as {type(self).__name__} sees the true labels", "none", fix)
         if batch is None:
-            batch = len(overview) if overview is not None else len(labels) if labels is not None else 1
-        return self.propose(overview, labels, wanted, batch)
+            batch = len(thumbnail) if thumbnail is not None else len(labels) if labels is not None else 1
+        return self.propose(thumbnail, labels, wanted, batch)
 
 
-def one_view_an_image(grids: Tensor, density: Tensor | None = None, *, tensor: Tensor | None = None) -> Views:
-    """Views of a downsampler: grid b, (B, h, w, 2), belongs to image b."""
-    return Views(grids, torch.arange(len(grids), device=grids.device), density, tensor)
+def one_view_an_image(
+    grids: Tensor, density: Tensor | None = None, *, tensor: Tensor | None = None
+) -> Glimpses:
+    """Glimpses of a downsampler: grid b, (B, h, w, 2), belongs to image b."""
+    return Glimpses(grids, torch.arange(len(grids), device=grids.device), density, tensor)

@@ -14,7 +14,7 @@ from saccade.geometry import require_size
 from saccade.grids import boundary_grid, resize_grid, unfold_grid, uniform_grid
 from saccade.grids.uniform import even_positions
 from saccade.grids.validate import require_finite_number
-from saccade.samplers.base import Sampler, Views, one_view_an_image
+from saccade.samplers.base import Glimpses, Sampler, one_view_an_image
 
 DEEPEST = 4
 """About how many pixels the shorter side of the first U-Net's deepest level has."""
@@ -24,17 +24,17 @@ SECOND_DEPTH = 2
 
 
 class BoundaryNet(nn.Module):
-    """A sampling tensor from an overview: the double U-Net of ICCV 2019, Fig. 6.
+    """A sampling tensor from a thumbnail: the double U-Net of ICCV 2019, Fig. 6.
 
     3x3 convolution, batch norm and ReLU once in each block, padded, ``width`` features in all layers but the
-    first (a quarter) and the last (two). The first U-Net halves the overview until its shorter side is about
-    4 pixels, so its depth follows the overview, and comes up again to the tensor's size; the second has
-    always the same depth. The figure does not say where the first one ends: coming up to the overview's size
+    first (a quarter) and the last (two). The first U-Net halves the thumbnail until its shorter side is about
+    4 pixels, so its depth follows the thumbnail, and comes up again to the tensor's size; the second has
+    always the same depth. The figure does not say where the first one ends: coming up to the thumbnail's size
     instead would cost ten times as many operations. The output is added to the uniform grid and to a tensor
     that is learned for all images (as in the paper's program), so a fresh net looks uniformly.
 
     Args:
-        overview_size: (h_o, w_o) that the depth is chosen for; other sizes are taken too.
+        thumbnail_size: (h_o, w_o) that the depth is chosen for; other sizes are taken too.
         tensor_size: (h_t, w_t) of the output, at least 2 each; (8, 8) as published.
         width: features; 256 as published.
 
@@ -45,14 +45,14 @@ class BoundaryNet(nn.Module):
     even: Tensor
 
     def __init__(
-        self, overview_size: Sequence[int], tensor_size: Sequence[int] = (8, 8), width: int = 256
+        self, thumbnail_size: Sequence[int], tensor_size: Sequence[int] = (8, 8), width: int = 256
     ) -> None:
         super().__init__()
         self.tensor_size = require_size(tensor_size, "tensor_size")
         if min(self.tensor_size) < 2 or width < 1:
             got = f"{self.tensor_size} and {width}"
             raise InvalidInput("tensor_size and width", "at least 2 x 2 nodes and 1 feature", got)
-        halvings, rises = _depth(require_size(overview_size, "overview_size"), self.tensor_size)
+        halvings, rises = _depth(require_size(thumbnail_size, "thumbnail_size"), self.tensor_size)
         self.first = _UNet(3, width, halvings, rises, stem=max(1, width // 4))
         self.second = _UNet(width, width, SECOND_DEPTH, SECOND_DEPTH)
         self.head = nn.Conv2d(width, 2, 1)
@@ -61,18 +61,18 @@ class BoundaryNet(nn.Module):
         self.usual = nn.Parameter(torch.zeros(1, 2, *self.tensor_size))
         self.register_buffer("even", uniform_grid(self.tensor_size).permute(0, 3, 1, 2), persistent=False)
 
-    def forward(self, overview: Tensor) -> Tensor:
+    def forward(self, thumbnail: Tensor) -> Tensor:
         """(B, 3, h, w) normalised image to (B, 2, h_t, w_t) float32: x and y of each node, about [-1, 1]."""
-        features = self.first(overview)
+        features = self.first(thumbnail)
         if features.shape[2:] != self.tensor_size:
             features = F.adaptive_avg_pool2d(features, self.tensor_size)
         return self.even + self.usual + self.head(self.second(features)).float()
 
 
-def _depth(overview: tuple[int, int], tensor: tuple[int, int]) -> tuple[int, int]:
+def _depth(thumbnail: tuple[int, int], tensor: tuple[int, int]) -> tuple[int, int]:
     """How often the first U-Net halves, and how often it doubles again to be at least the tensor's size."""
-    halvings = max(1, round(min(overview) / DEEPEST).bit_length() - 1)
-    sides = [overview]
+    halvings = max(1, round(min(thumbnail) / DEEPEST).bit_length() - 1)
+    sides = [thumbnail]
     for _ in range(halvings):
         sides.append(tuple(-(-side // 2) if side > 3 else side for side in sides[-1]))  # type: ignore[arg-type]
     large = [level for level, size in enumerate(sides) if size[0] >= tensor[0] and size[1] >= tensor[1]]
@@ -215,7 +215,7 @@ def _neighbours(grid: Tensor) -> Tensor:
 
 
 def _mean_of_four(values: Tensor) -> Tensor:
-    """(B, h, w): what lies beyond a border is taken as the node itself mirrored about the border."""
+    """(B, h, w): what lies beyond a border is taken as the node itself flipped about the border."""
     padded = torch.nn.functional.pad(values[:, None], (1, 1, 1, 1), mode="reflect")[:, 0]
     return (padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1] + padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:]) / 4
 
@@ -255,8 +255,8 @@ class BoundaryTarget:
         return torch.cat(grids).permute(0, 3, 1, 2).contiguous()
 
 
-OVERVIEW_SIDE = 64
-"""Pixels of the overview's shorter side by default, the larger of the paper's two sizes."""
+THUMBNAIL_SIDE = 64
+"""Pixels of the thumbnail's shorter side by default, the larger of the paper's two sizes."""
 
 
 class BoundarySampler(Sampler):
@@ -268,7 +268,7 @@ class BoundarySampler(Sampler):
 
     Args:
         size: (h, w) of the view.
-        overview_size: (h_o, w_o) that the net sees; default 64 pixels on the shorter side, in the shape of
+        thumbnail_size: (h_o, w_o) that the net sees; default 64 pixels on the shorter side, in the shape of
             the view. The paper's are 32 x 32 and 64 x 64, of square images.
         tensor_size: (h_t, w_t) of the sampling tensor, at least 2 each; (8, 8) as published.
         width: features of the net; 256 as published.
@@ -280,25 +280,25 @@ class BoundarySampler(Sampler):
         self,
         size: Sequence[int],
         *,
-        overview_size: Sequence[int] | None = None,
+        thumbnail_size: Sequence[int] | None = None,
         tensor_size: Sequence[int] = (8, 8),
         width: int = 256,
         net: nn.Module | None = None,
     ) -> None:
         super().__init__(size)
-        given = usual_overview(self.size) if overview_size is None else overview_size
-        self.overview_size = require_size(given, "overview_size")
-        self.net = BoundaryNet(self.overview_size, tensor_size, width) if net is None else net
+        given = usual_thumbnail(self.size) if thumbnail_size is None else thumbnail_size
+        self.thumbnail_size = require_size(given, "thumbnail_size")
+        self.net = BoundaryNet(self.thumbnail_size, tensor_size, width) if net is None else net
 
     def propose(
-        self, overview: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int
-    ) -> Views:
-        assert overview is not None  # checked by forward
-        tensor = self.net(overview)
+        self, thumbnail: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int
+    ) -> Glimpses:
+        assert thumbnail is not None  # checked by forward
+        tensor = self.net(thumbnail)
         return one_view_an_image(sampling_grid(tensor.permute(0, 2, 3, 1), size), tensor=tensor)
 
 
-def usual_overview(size: tuple[int, int], side: int = OVERVIEW_SIDE) -> tuple[int, int]:
+def usual_thumbnail(size: tuple[int, int], side: int = THUMBNAIL_SIDE) -> tuple[int, int]:
     """(rows, columns) with ``side`` on the shorter side, in the shape of ``size`` up to 1 : 4."""
     rows, columns = size
     longer = min(round(side * max(size) / min(size)), 4 * side)

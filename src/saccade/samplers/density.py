@@ -15,7 +15,7 @@ RULES = ("elastic", "attraction")
 
 
 @dataclass(frozen=True)
-class Gather:
+class DensityToGrid:
     """Turns a density into a grid.
 
     Attributes:
@@ -116,9 +116,9 @@ class DensityNet(nn.Module):
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
-    def forward(self, overview: Tensor) -> Tensor:
+    def forward(self, thumbnail: Tensor) -> Tensor:
         """(B, 3, h, w) normalised image to (B, 1, h, w) float32 density, sums to 1 over each image."""
-        return as_density(self.layers(overview))
+        return as_density(self.layers(thumbnail))
 
 
 class DensityOf(nn.Module):
@@ -132,9 +132,9 @@ class DensityOf(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, overview: Tensor) -> Tensor:
+    def forward(self, thumbnail: Tensor) -> Tensor:
         """(B, 3, h, w) normalised image to (B, 1, h', w') float32 density, sums to 1 over each image."""
-        return as_density(self.network(overview))
+        return as_density(self.network(thumbnail))
 
 
 def as_density(scores: Tensor) -> Tensor:

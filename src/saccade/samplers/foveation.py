@@ -14,7 +14,7 @@ from torch import Tensor
 from saccade.errors import InvalidInput, nearest_name
 from saccade.grids import patch_grids, uniform_grid
 from saccade.grids.uniform import BORDERS
-from saccade.samplers.base import Sampler, Views
+from saccade.samplers.base import Glimpses, Sampler
 from saccade.samplers.foveation_choice import (
     BLENDS,
     ESTIMATORS,
@@ -24,9 +24,9 @@ from saccade.samplers.foveation_choice import (
     choose_blindly,
     choose_in_prediction,
 )
-from saccade.samplers.foveation_lattice import Lattice, overview_size
+from saccade.samplers.foveation_lattice import Lattice, thumbnail_size
 from saccade.warp import Pyramid
-from saccade.warp.stitch import patchwork
+from saccade.warp.stitch import stitch_lattice
 
 RANDOM_SEED = 20201113
 """Of the fields that the random baseline predicts with."""
@@ -39,7 +39,7 @@ class Foveation:
     Attributes:
         lattice: the locations, L of them in its rows and columns.
         weights: (L, D) float32 of the fields of view at each, row by row.
-        probabilities: (1, D, h, w) float32 at every pixel of the overview; None where no net was asked.
+        probabilities: (1, D, h, w) float32 at every pixel of the thumbnail; None where no net was asked.
     """
 
     lattice: Lattice
@@ -51,19 +51,19 @@ class FoveationSampler(Sampler):
     """Patches of one size and several fields of view around every location of the image.
 
     The method of "Foveation for segmentation of ultra-high resolution images" (arXiv 2020; MICCAI 2020): a
-    small net looks at an overview and says, at each of its pixels, how likely each field of view is to be the
+    small net looks at a thumbnail and says, at each of its pixels, how likely each field of view is to be the
     best; a network segments the patch that is chosen or blended accordingly. Patches are centred on their
     locations and anti-aliased.
 
     Args:
         size: (h, w) of every patch.
         bank: D widths of the fields of view in pixels of the image, increasing; heights in proportion.
-        shrink: pixels of the image that a pixel of the overview stands for, along an axis.
+        shrink: pixels of the image that a pixel of the thumbnail stands for, along an axis.
         estimator: mean, mode, gumbel or reinforce; or one of the baselines fixed, random, average, ensemble.
         field: which field of view ``fixed`` takes, from 0.
         reading: "aligned" or "published"; see :class:`saccade.samplers.foveation_choice.Reading`.
         border: what a patch sees beyond the image: reflect, edge or zero (the mean colour).
-        stride: between the locations of a prediction, in pixels of the overview; default as many as half the
+        stride: between the locations of a prediction, in pixels of the thumbnail; default as many as half the
             smallest field of view holds.
         window: smooth or uniform: the weights of a prediction inside its patch, where predictions overlap.
         channels: of the foveation net.
@@ -109,19 +109,19 @@ class FoveationSampler(Sampler):
         """Whether there is a foveation net."""
         return self.net is not None
 
-    def overview_of(self, size: tuple[int, int]) -> tuple[int, int] | None:
-        """(h, w) of the overview of an image (H, W); None where no net looks at it."""
-        return overview_size(size, self.shrink) if self.learns else None
+    def thumbnail_for(self, size: tuple[int, int]) -> tuple[int, int] | None:
+        """(h, w) of the thumbnail of an image (H, W); None where no net looks at it."""
+        return thumbnail_size(size, self.shrink) if self.learns else None
 
     def lattice(self, size: tuple[int, int]) -> Lattice:
         """The locations of a prediction; raises InvalidInput where they would leave gaps."""
-        return Lattice(size, overview_size(size, self.shrink), self.stride, self.fields[0])
+        return Lattice(size, thumbnail_size(size, self.shrink), self.stride, self.fields[0])
 
-    def look(self, overview: Tensor | None, size: tuple[int, int]) -> Foveation:
+    def look(self, thumbnail: Tensor | None, size: tuple[int, int]) -> Foveation:
         """How wide to look at each location of one image, without any chance.
 
         Args:
-            overview: (1, 3, h, w) normalised, of the size that :meth:`overview_of` tells.
+            thumbnail: (1, 3, h, w) normalised, of the size that :meth:`thumbnail_for` tells.
             size: (H, W) of the image.
         """
         lattice = self.lattice(size)
@@ -130,10 +130,10 @@ class FoveationSampler(Sampler):
             generator = torch.Generator().manual_seed(RANDOM_SEED)
             weights = choose_blindly(count, len(self.bank), self.estimator, self.field, generator)
             return Foveation(lattice, weights, None)
-        if overview is None or overview.shape[2:] != lattice.overview:
-            got = "none" if overview is None else tuple(overview.shape)
-            raise InvalidInput("overview", f"of shape (1, 3, {lattice.overview})", got)
-        found = self.net(overview).detach().cpu()
+        if thumbnail is None or thumbnail.shape[2:] != lattice.thumbnail:
+            got = "none" if thumbnail is None else tuple(thumbnail.shape)
+            raise InvalidInput("thumbnail", f"of shape (1, 3, {lattice.thumbnail})", got)
+        found = self.net(thumbnail).detach().cpu()
         rows, columns = (torch.from_numpy(lattice.numbers(axis)) for axis in (0, 1))
         here = found[0][:, rows][:, :, columns].flatten(1).T
         return Foveation(lattice, choose_in_prediction(here, self.estimator), found.exp())
@@ -157,7 +157,7 @@ class FoveationSampler(Sampler):
         every = torch.arange(len(places))
         return grids[every, chosen][:, None], inside[every, chosen][:, None]
 
-    def views(self, found: Foveation, size: tuple[int, int]) -> Views:
+    def views(self, found: Foveation, size: tuple[int, int]) -> Glimpses:
         """One view a location: the grid of its most probable field."""
         places = found.lattice.places.flatten(0, 1)
         chosen = found.weights.argmax(1)
@@ -166,10 +166,10 @@ class FoveationSampler(Sampler):
         fields = 1 if self.fed(found.weights) is not None else len(self.bank)
         samples = len(grids) * fields * self.size[0] * self.size[1]
         index = torch.zeros(len(grids), dtype=torch.int64)
-        return Views(grids, index, self.density(found), samples=samples)
+        return Glimpses(grids, index, self.density(found), samples=samples)
 
     def density(self, found: Foveation) -> Tensor:
-        """(1, 1, h, w) how densely each place is sampled on average, on the overview; sums to 1."""
+        """(1, 1, h, w) how densely each place is sampled on average, on the thumbnail; sums to 1."""
         shares = torch.tensor([(self.bank[0] / width) ** 2 for width in self.bank])
         if found.probabilities is None:
             density = (found.weights @ shares).view(1, 1, *found.lattice.shape)
@@ -188,15 +188,15 @@ class FoveationSampler(Sampler):
         return of_source(self, segmenter, source)
 
     def propose(
-        self, overview: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int
-    ) -> Views:
-        """Refused: fields of view are in pixels of the image, which an overview does not tell."""
-        fix = "put it into a saccade.Segmenter, or call look(overview, image_size)"
-        raise InvalidInput("FoveationSampler", "told the size of the image", "an overview alone", fix)
+        self, thumbnail: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int
+    ) -> Glimpses:
+        """Refused: fields of view are in pixels of the image, which a thumbnail does not tell."""
+        fix = "put it into a saccade.Segmenter, or call look(thumbnail, image_size)"
+        raise InvalidInput("FoveationSampler", "told the size of the image", "a thumbnail alone", fix)
 
 
 READ_AT_ONCE = 1 << 18
-"""Pixels of an overview that are read in one go."""
+"""Pixels of a thumbnail that are read in one go."""
 
 TOGETHER = 16
 """Patches that go through the network together."""
@@ -277,13 +277,13 @@ class FoveatedImage:
             bottom = min(top + rows, self.size[0])
             wanted = np.flatnonzero((first < bottom) & (last >= top)).tolist()
             held = {n: held[n] if n in held else self.row(n) for n in wanted}
-            labels, mean = patchwork(
+            labels, mean = stitch_lattice(
                 torch.stack([held[n] for n in wanted]), down[wanted], across, lattice.field,
                 (top, bottom), self.size[1], window=self.sampler.window, shares=shares,
             )  # fmt: skip
             yield LabelBand(top, labels, mean)
 
-    def seen(self) -> Views:
+    def seen(self) -> Glimpses:
         """Where the sampler looks, over the whole image."""
         return self.sampler.views(self.found, self.size)
 
@@ -296,13 +296,13 @@ def of_source(sampler: FoveationSampler, segmenter: Any, source: Any) -> Foveate
         normal: Tensor = segmenter.normalise(source.sample(grids, antialias=antialias), like)
         return normal
 
-    overview = None
-    wanted = sampler.overview_of(source.size)
+    thumbnail = None
+    wanted = sampler.thumbnail_for(source.size)
     if wanted is not None:
         strips = uniform_grid(wanted).split(max(1, READ_AT_ONCE // wanted[1]), dim=1)
-        overview = torch.cat([read(strip, True) for strip in strips], dim=2)
+        thumbnail = torch.cat([read(strip, True) for strip in strips], dim=2)
     with torch.no_grad():
-        found = sampler.look(overview, source.size)
+        found = sampler.look(thumbnail, source.size)
     return FoveatedImage(sampler, source.size, found, read, segmenter.score)
 
 

@@ -32,14 +32,14 @@ class FieldEnsemble(nn.Module):
 
 
 STRIP = 1 << 18
-"""Pixels of an overview that go through the net at once where no gradient is wanted."""
+"""Pixels of a thumbnail that go through the net at once where no gradient is wanted."""
 
 
 class FoveationNet(nn.Module):
     """The foveation module of arXiv 2020 (4 and A.2): 3x3 convolutions {40, 40, D} and a softmax.
 
     Each convolution is followed by batch norm and ReLU, the last too; He initialisation. 17,280 weights for
-    D = 5. Works at any input size and sees 7 pixels of the overview.
+    D = 5. Works at any input size and sees 7 pixels of the thumbnail.
 
     Args:
         fields: D, how many fields of view there are to choose from.
@@ -56,18 +56,18 @@ class FoveationNet(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.halo = len(channels) + 1
 
-    def forward(self, overview: Tensor) -> Tensor:
-        """(B, 3, h, w) normalised overview to (B, D, h, w) float32 logarithms of probabilities."""
-        rows = max(1, STRIP // overview.shape[3])
-        if torch.is_grad_enabled() or self.training or rows >= overview.shape[2]:
-            return self.layers(overview).float().log_softmax(dim=1)
-        tops = range(0, overview.shape[2], rows)
-        return torch.cat([self._strip(overview, top, top + rows) for top in tops], dim=2)
+    def forward(self, thumbnail: Tensor) -> Tensor:
+        """(B, 3, h, w) normalised thumbnail to (B, D, h, w) float32 logarithms of probabilities."""
+        rows = max(1, STRIP // thumbnail.shape[3])
+        if torch.is_grad_enabled() or self.training or rows >= thumbnail.shape[2]:
+            return self.layers(thumbnail).float().log_softmax(dim=1)
+        tops = range(0, thumbnail.shape[2], rows)
+        return torch.cat([self._strip(thumbnail, top, top + rows) for top in tops], dim=2)
 
-    def _strip(self, overview: Tensor, top: int, bottom: int) -> Tensor:
-        """Rows of the answer, from as many more rows of the overview as they depend on."""
+    def _strip(self, thumbnail: Tensor, top: int, bottom: int) -> Tensor:
+        """Rows of the answer, from as many more rows of the thumbnail as they depend on."""
         first = max(0, top - self.halo)
-        found: Tensor = self.layers(overview[:, :, first : bottom + self.halo])
+        found: Tensor = self.layers(thumbnail[:, :, first : bottom + self.halo])
         return found[:, :, top - first : bottom - first].float().log_softmax(dim=1)
 
 

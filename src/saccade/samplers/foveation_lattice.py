@@ -16,19 +16,19 @@ from saccade.errors import InvalidInput
 from saccade.samplers.base import TrainingSample
 
 
-def overview_size(size: Sequence[int], shrink: int) -> tuple[int, int]:
-    """(h, w) of the overview of an image (H, W): one pixel for ``shrink`` of them along an axis."""
+def thumbnail_size(size: Sequence[int], shrink: int) -> tuple[int, int]:
+    """(h, w) of the thumbnail of an image (H, W): one pixel for ``shrink`` of them along an axis."""
     return ceil(size[0] / shrink), ceil(size[1] / shrink)
 
 
 @dataclass(frozen=True)
 class Lattice:
-    """Every ``stride``-th pixel of the overview, the first and the last of each axis always among them.
+    """Every ``stride``-th pixel of the thumbnail, the first and the last of each axis always among them.
 
     Attributes:
         size: (H, W) of the image.
-        overview: (h, w) of the overview; its border pixels lie on the border pixels of the image.
-        stride: in pixels of the overview.
+        thumbnail: (h, w) of the thumbnail; its border pixels lie on the border pixels of the image.
+        stride: in pixels of the thumbnail.
         field: (rows, columns) in pixels of the smallest field of view, which a prediction covers.
 
     Raises:
@@ -36,7 +36,7 @@ class Lattice:
     """
 
     size: tuple[int, int]
-    overview: tuple[int, int]
+    thumbnail: tuple[int, int]
     stride: int
     field: tuple[float, float]
 
@@ -50,18 +50,18 @@ class Lattice:
         """What would close the gaps along an axis."""
         field = self.field[axis]
         between = f"or gaps are left between fields of {field:g} in {self.size[axis]} pixels"
-        most = floor(field * max(1, self.overview[axis] - 1) / self.size[axis])
+        most = floor(field * max(1, self.thumbnail[axis] - 1) / self.size[axis])
         if most < 1:
             fix = f"at most {max(1, floor(field / 2))} suits most images; or widen the smallest field of view"
-            shrink = ceil(self.size[axis] / self.overview[axis])
+            shrink = ceil(self.size[axis] / self.thumbnail[axis])
             return InvalidInput("foveation.shrink", f"smaller, {between}", shrink, fix)
         fix = "or lower foveation.shrink, or widen the smallest field of view"
-        expected = f"at most {most} pixels of the overview, {between}"
+        expected = f"at most {most} pixels of the thumbnail, {between}"
         return InvalidInput("foveation.stride", expected, self.stride, fix)
 
     def numbers(self, axis: int) -> NDArray[np.int64]:
-        """The pixels of the overview along an axis (0 down, 1 across) that are locations."""
-        count = self.overview[axis]
+        """The pixels of the thumbnail along an axis (0 down, 1 across) that are locations."""
+        count = self.thumbnail[axis]
         return np.unique(np.append(np.arange(0, count, self.stride), count - 1))
 
     @property
@@ -71,7 +71,7 @@ class Lattice:
 
     def centres(self, axis: int) -> NDArray[np.float64]:
         """Pixel coordinates of the locations along an axis."""
-        return centres_of(self.numbers(axis), self.overview[axis], self.size[axis])
+        return centres_of(self.numbers(axis), self.thumbnail[axis], self.size[axis])
 
     def covered(self, axis: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The first and the last pixel that lie within half a field of each location, cut to the image."""
@@ -88,7 +88,7 @@ class Lattice:
 
 
 def centres_of(numbers: NDArray[np.int64], count: int, pixels: int) -> NDArray[np.float64]:
-    """Pixel coordinates of pixels of an overview of ``count``, along an axis of ``pixels``."""
+    """Pixel coordinates of pixels of a thumbnail of ``count``, along an axis of ``pixels``."""
     if count == 1:
         return np.full(len(numbers), (pixels - 1) / 2)
     return numbers * (pixels - 1) / (count - 1)
@@ -116,41 +116,41 @@ class Places:
     def of(
         self,
         one: TrainingSample,
-        overview: tuple[int, int],
+        thumbnail: tuple[int, int],
         field: tuple[float, float],
         visit: int,
         seed: int,
     ) -> Tensor:
-        """(B, 2) int64 rows and columns of the overview for the ``visit``-th visit in an epoch, from 0.
+        """(B, 2) int64 rows and columns of the thumbnail for the ``visit``-th visit in an epoch, from 0.
 
         An image with fewer locations than an epoch asks for starts anew when all had their turn.
 
         Args:
             one: the image.
-            overview: (h, w), whose pixels are the locations.
+            thumbnail: (h, w), whose pixels are the locations.
             field: (rows, columns) in pixels of the smallest field of view.
             visit: from 0.
             seed: of the epoch's order.
         """
         generator = torch.Generator().manual_seed(seed)
-        noise = torch.rand(overview[0] * overview[1], generator=generator)
+        noise = torch.rand(thumbnail[0] * thumbnail[1], generator=generator)
         if self.weights is not None:
-            noise = weighted_keys(noise, self._attracting(one, overview, field).flatten())
+            noise = weighted_keys(noise, self._attracting(one, thumbnail, field).flatten())
         order = noise.argsort(descending=True, stable=True)
         numbers = torch.arange(visit * self.count, (visit + 1) * self.count) % len(order)
         chosen = order[numbers]
-        return torch.stack([chosen // overview[1], chosen % overview[1]], 1)
+        return torch.stack([chosen // thumbnail[1], chosen % thumbnail[1]], 1)
 
     def _attracting(
-        self, one: TrainingSample, overview: tuple[int, int], field: tuple[float, float]
+        self, one: TrainingSample, thumbnail: tuple[int, int], field: tuple[float, float]
     ) -> Tensor:
         if one.varied:
-            return self._made(one, overview, field)
+            return self._made(one, thumbnail, field)
         if one.stem not in self._attraction:
-            self._attraction[one.stem] = self._made(one, overview, field)
+            self._attraction[one.stem] = self._made(one, thumbnail, field)
         return self._attraction[one.stem]
 
-    def _made(self, one: TrainingSample, overview: tuple[int, int], field: tuple[float, float]) -> Tensor:
+    def _made(self, one: TrainingSample, thumbnail: tuple[int, int], field: tuple[float, float]) -> Tensor:
         """(h, w) float32: the mean weight of the labels around each location, in its smallest field."""
         assert self.weights is not None
         table = torch.zeros(256)
@@ -159,7 +159,7 @@ class Places:
         np.cumsum(np.cumsum(table[one.labels[0].long()].numpy(), 0, dtype=np.float64), 1, out=summed[1:, 1:])
         edges = []
         for axis in (0, 1):
-            middle = centres_of(np.arange(overview[axis]), overview[axis], one.size[axis])
+            middle = centres_of(np.arange(thumbnail[axis]), thumbnail[axis], one.size[axis])
             half = field[axis] / 2
             low = np.ceil(middle - half).clip(0, one.size[axis] - 1).astype(np.int64)
             high = np.floor(middle + half).clip(0, one.size[axis] - 1).astype(np.int64) + 1

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from saccade.geometry import require_size
-from saccade.samplers.base import Sampler, Views, one_view_an_image
-from saccade.samplers.density import EdgeTarget, Gather
+from saccade.samplers.base import Glimpses, Sampler, one_view_an_image
+from saccade.samplers.density import DensityToGrid, EdgeTarget
 
 
 class OracleSampler(Sampler):
@@ -21,7 +21,7 @@ class OracleSampler(Sampler):
         size: (h, w) of the view.
         density_size: (h_a, w_a) of the density; default the size.
         target: which edges count how much, and the blur.
-        gather: how the density becomes a grid.
+        to_grid: how the density becomes a grid.
     """
 
     sees_labels = True
@@ -33,17 +33,17 @@ class OracleSampler(Sampler):
         *,
         density_size: Sequence[int] | None = None,
         target: EdgeTarget | None = None,
-        gather: Gather | None = None,
+        to_grid: DensityToGrid | None = None,
     ) -> None:
         super().__init__(size)
         given = self.size if density_size is None else density_size
         self.density_size = require_size(given, "density_size")
         self.target = EdgeTarget() if target is None else target
-        self.gather = Gather() if gather is None else gather
+        self.to_grid = DensityToGrid() if to_grid is None else to_grid
 
     def propose(
-        self, overview: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int
-    ) -> Views:
+        self, thumbnail: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int
+    ) -> Glimpses:
         assert labels is not None  # checked by forward
         density = self.target(labels, self.density_size)
-        return one_view_an_image(self.gather(density, size), density)
+        return one_view_an_image(self.to_grid(density, size), density)

@@ -31,14 +31,14 @@ class Augmentation:
     """One draw for a batch of B images.
 
     Attributes:
-        mirrored: (B, 2) bool, along x and y.
+        flipped: (B, 2) bool, along x and y.
         gain: (B, 1, 1, 1), of the normalised pixels.
         shift: (B, 3, 1, 1), added to the normalised pixels.
         speckles: (B,) int64, a seed of the salt and pepper of each image; None without.
         speckled: share of the samples that are salt or pepper.
     """
 
-    mirrored: Tensor
+    flipped: Tensor
     gain: Tensor
     shift: Tensor
     speckles: Tensor | None = None
@@ -61,22 +61,22 @@ class Augmentation:
         chosen = list(places)
         speckles = None if self.speckles is None else self.speckles[chosen]
         return Augmentation(
-            self.mirrored[chosen], self.gain[chosen], self.shift[chosen], speckles, self.speckled
+            self.flipped[chosen], self.gain[chosen], self.shift[chosen], speckles, self.speckled
         )
 
-    def mirror(self, maps: Tensor) -> Tensor:
-        """(B, ..., h, w), each mirrored as its image is."""
+    def flip(self, maps: Tensor) -> Tensor:
+        """(B, ..., h, w), each flipped as its image is."""
         turned = []
-        for one, (x, y) in zip(maps, self.mirrored.tolist(), strict=True):
+        for one, (x, y) in zip(maps, self.flipped.tolist(), strict=True):
             axes = ([-1] if x else []) + ([-2] if y else [])
             turned.append(one.flip(axes) if axes else one)
         return torch.stack(turned)
 
-    def mirror_places(self, grids: Tensor) -> Tensor:
-        """Grids (B, h, w, 2) of the mirrored images to places in the images as they are."""
-        return grids * (1 - 2 * self.mirrored.to(grids))[:, None, None]
+    def flip_grid(self, grids: Tensor) -> Tensor:
+        """Grids (B, h, w, 2) of the flipped images to places in the images as they are."""
+        return grids * (1 - 2 * self.flipped.to(grids))[:, None, None]
 
-    def tint(self, pixels: Tensor) -> Tensor:
+    def colour_jitter(self, pixels: Tensor) -> Tensor:
         """(B, 3, h, w) normalised pixels under another light, some of them black or white."""
         lit = pixels * self.gain.to(pixels) + self.shift.to(pixels)
         if self.speckles is None:

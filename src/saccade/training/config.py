@@ -55,10 +55,10 @@ class SamplerConfig:
         name: deformation or boundary (learned), uniform, or oracle (sees the true labels: for study only).
         size: (rows, columns) that the segmentation network sees: the budget.
         fit: sizes are (short side, long side) and follow the proportions of each image: whichever of the two
-            gives fewer pixels (ICLR 2022, A.8); size, overview and density alike.
-        overview: (rows, columns) of the overview; default ``size``, for boundary 64 on the shorter side in
+            gives fewer pixels (ICLR 2022, A.8); size, thumbnail and density alike.
+        thumbnail: (rows, columns) of the thumbnail; default ``size``, for boundary 64 on the shorter side in
             the shape of ``size``.
-        density: (rows, columns) of the density; default that of the overview.
+        density: (rows, columns) of the density; default that of the thumbnail.
         grid: elastic, or attraction (as published).
         floor: smallest share of attention that any place gets, 0 to 1; smaller gathers more.
         radius: of the attraction, in pixels of the density; default a quarter of its short axis.
@@ -75,7 +75,7 @@ class SamplerConfig:
     name: str = "deformation"
     size: tuple[int, int] = (64, 128)
     fit: bool = False
-    overview: tuple[int, int] | None = None
+    thumbnail: tuple[int, int] | None = None
     density: tuple[int, int] | None = None
     grid: str = "elastic"
     floor: float = 0.1
@@ -90,7 +90,7 @@ class SamplerConfig:
     def __post_init__(self) -> None:
         one_of("sampler.name", self.name, SAMPLERS)
         one_of("sampler.grid", self.grid, ("elastic", "attraction"))
-        for name in ("size", "overview", "density", "channels", "dilations"):
+        for name in ("size", "thumbnail", "density", "channels", "dilations"):
             all_at_least(f"sampler.{name}", getattr(self, name), 1)
         if self.fit:
             self._require_fit()
@@ -112,7 +112,7 @@ class SamplerConfig:
             raise InvalidInput("sampler.channels and sampler.dilations", "left out", layers, fix)
 
     def _require_fit(self) -> None:
-        for given in (self.size, self.overview, self.density):
+        for given in (self.size, self.thumbnail, self.density):
             if given is not None:
                 Fit(*given)
         if self.name == "foveation":
@@ -152,7 +152,7 @@ class FoveationConfig:
     Attributes:
         bank: widths of the fields of view in pixels of the image, increasing; their heights are in proportion
             to the patch. Default five, from the patch to as much as the smallest training image holds.
-        shrink: pixels of the image that a pixel of the overview stands for, along an axis.
+        shrink: pixels of the image that a pixel of the thumbnail stands for, along an axis.
         estimator: mean, mode, gumbel or reinforce; or a baseline: fixed, random, average or ensemble.
         field: which field of view the fixed baseline takes, from 0.
         members: run folders of the fixed baselines, one for each field of view: what an ensemble is put
@@ -162,7 +162,7 @@ class FoveationConfig:
         border: reflect, zero or edge: what a patch sees beyond the image.
         locations: drawn from each image of a batch in a step.
         visits: how often an epoch comes to each image; no location is drawn twice in an epoch.
-        stride: between the locations of a prediction, in pixels of the overview; default half the smallest
+        stride: between the locations of a prediction, in pixels of the thumbnail; default half the smallest
             field of view.
         window: uniform or smooth: weights of a prediction inside its patch, where predictions overlap.
         channels: of the foveation net's 3x3 layers, before its D outputs.
@@ -303,7 +303,7 @@ class AugmentConfig:
     """How training images are varied.
 
     Attributes:
-        flip_horizontal, flip_vertical: whether half the images are mirrored.
+        flip_horizontal, flip_vertical: whether half the images are flipped.
         brightness, contrast: standard deviations of a random shift of each channel and a random gain, in
             units of the normalised image; 0 for none.
         salt_and_pepper: share of the samples that become black or white (ICCV 2019, 4.1); 0 for none.
@@ -415,6 +415,10 @@ class Config:
 YAML_ERROR = "a YAML file of options"
 
 
+OLD_NAMES = {("sampler", "overview"): "thumbnail"}
+"""Section and name of an option in 0.1, and its name today."""
+
+
 def read_config(
     path: Path | str | None = None, overrides: Iterable[str] = (), *, base: Config | None = None
 ) -> Config:
@@ -431,7 +435,7 @@ def read_config(
     """
     options: dict[str, Any] = {} if base is None else to_dict(base)
     if path is not None:
-        _merge(options, _read_yaml(Path(path)))
+        _merge(options, with_new_names(_read_yaml(Path(path))))
         try:
             from_dict(Config, options)
         except InvalidInput as error:
@@ -560,7 +564,16 @@ def _override(options: dict[str, Any], override: str) -> None:
     nested: Any = value
     for name in reversed(key.split(".")):
         nested = {name: nested}
-    _merge(options, nested)
+    _merge(options, with_new_names(nested))
+
+
+def with_new_names(options: dict[str, Any]) -> dict[str, Any]:
+    """The same options, those of an earlier version by today's names: old runs and command lines still load."""
+    for (section, old), new in OLD_NAMES.items():
+        found = options.get(section)
+        if isinstance(found, dict) and old in found:
+            found.setdefault(new, found.pop(old))
+    return options
 
 
 def _merge(options: dict[str, Any], changes: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ _CUDA = re.compile(r"cuda(?::([0-9]{1,3}(?:,[0-9]{1,3})*))?")
 
 
 @dataclass(frozen=True)
-class Place:
+class DistributedContext:
     """Where one process of a training runs.
 
     Attributes:
@@ -44,7 +44,7 @@ class Place:
         return self.accelerator if self.count == 1 else f"{self.count} processes on {self.accelerator}"
 
 
-def lightning_device(device: str) -> Place:
+def lightning_device(device: str) -> DistributedContext:
     """Where a training runs.
 
     Args:
@@ -57,14 +57,14 @@ def lightning_device(device: str) -> Place:
     name = ("cuda" if count else "cpu") if device == "auto" else device
     several = _SEVERAL_CPU.fullmatch(name)
     if name == "cpu" or several:
-        return Place("cpu", count=int(several[1]) if several else 1)
+        return DistributedContext("cpu", count=int(several[1]) if several else 1)
     wanted = _CUDA.fullmatch(name)
     gpus = [int(number) for number in (wanted[1] or "0").split(",")] if wanted else []
     if not gpus or max(gpus) >= count or len(set(gpus)) < len(gpus):
         there = ", ".join(["auto", "cpu", *(f"cuda:{k}" for k in range(count))])
         fix = "cpu:2 means two processes, cuda:0,1 two GPUs"
         raise InvalidInput("device", f"one that this machine has ({there})", repr(device), fix)
-    return Place("cuda", tuple(gpus), count=len(gpus))
+    return DistributedContext("cuda", tuple(gpus), count=len(gpus))
 
 
 def torch_device(device: str) -> torch.device:
@@ -106,7 +106,7 @@ class Cluster(ClusterEnvironment):
         place: of this one.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: DistributedContext) -> None:
         super().__init__()
         self.place = place
 
@@ -145,7 +145,7 @@ class Cluster(ClusterEnvironment):
         return 0
 
 
-def strategy(place: Place, config: Config) -> Any:
+def strategy(place: DistributedContext, config: Config) -> Any:
     """Lightning's strategy: "auto" for one process, else gradients averaged over all (DDP).
 
     The running statistics of batch norm are those of the first process; on GPUs its means are taken over all.
@@ -159,7 +159,7 @@ def strategy(place: Place, config: Config) -> Any:
     )  # fmt: skip
 
 
-class LookTogether(L.Callback):
+class SyncCallback(L.Callback):
     """What is logged is averaged over the processes when it is first looked at: all must look at once."""
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:

@@ -22,7 +22,7 @@ from saccade.runtime.files import writing
 from saccade.samplers import FoveationSampler
 from saccade.samplers.foveation import blend
 from saccade.samplers.foveation_choice import Choice, choose_blindly, choose_in_training, temperature_at
-from saccade.samplers.foveation_lattice import Places, centres_of, overview_size, to_unit
+from saccade.samplers.foveation_lattice import Places, centres_of, thumbnail_size, to_unit
 from saccade.segmenter import Segmenter, evaluating
 from saccade.training import run_folder as folder
 from saccade.training.augment import Augmentation, seed_of
@@ -35,7 +35,7 @@ CHOICE, PLACES = 2, 3
 
 
 @dataclass(frozen=True)
-class Moment:
+class StepInfo:
     """When a step is.
 
     Attributes:
@@ -63,33 +63,33 @@ class FoveationStep:
         self.config, self.options = config, config.foveation
         weights = None if isinstance(self.options.draw, str) else self.options.draw
         self.places = Places(self.options.locations, weights)
-        self._overviews: dict[str, Tensor] = {}
+        self._thumbnails: dict[str, Tensor] = {}
 
     def __call__(
-        self, segmenter: Segmenter, batch: Sequence[Sample], draw: Augmentation, moment: Moment
+        self, segmenter: Segmenter, batch: Sequence[Sample], draw: Augmentation, step_info: StepInfo
     ) -> tuple[Tensor, Tensor]:
         """The segmentation loss of the drawn locations, and what else teaches the net (REINFORCE)."""
         sampler = segmenter.sampler
         assert isinstance(sampler, FoveationSampler)
-        drawn = [self._drawn(sampler, one, moment) for one in batch]
-        choice = self._choice(segmenter, batch, drawn, draw, moment)
+        drawn = [self._drawn(sampler, one, step_info) for one in batch]
+        choice = self._choice(segmenter, batch, drawn, draw, step_info)
         owner = torch.arange(len(batch)).repeat_interleave(torch.tensor([len(some) for some in drawn]))
         fed, labels = [], []
         counts = [len(some) for some in drawn]
         for n, (one, weights) in enumerate(zip(batch, choice.weights.split(counts), strict=True)):
-            pixels, truth = self._read(segmenter, one, drawn[n], draw.mirrored[n], weights)
+            pixels, truth = self._read(segmenter, one, drawn[n], draw.flipped[n], weights)
             fed.append(blend(pixels, weights.to(pixels.device)))
             labels.append(truth)
-        tint = draw.of(owner.tolist())
-        scores = segmenter.score(tint.tint(torch.cat(fed)))
+        colour_jitter = draw.of(owner.tolist())
+        scores = segmenter.score(colour_jitter.colour_jitter(torch.cat(fed)))
         scores = sampler.reading(scores, choice.weights.to(scores.device))
         return self._losses(scores, torch.cat(labels).to(scores.device), choice)
 
-    def _drawn(self, sampler: FoveationSampler, one: Sample, moment: Moment) -> Tensor:
-        """(B, 2) rows and columns of the overview, none twice in an epoch."""
-        size = overview_size(one.size, sampler.shrink)
-        seed = seed_of(self.config.training.seed, moment.epoch, zlib.crc32(one.stem.encode()), PLACES)
-        visit = moment.step // max(1, moment.steps // self.options.visits)
+    def _drawn(self, sampler: FoveationSampler, one: Sample, step_info: StepInfo) -> Tensor:
+        """(B, 2) rows and columns of the thumbnail, none twice in an epoch."""
+        size = thumbnail_size(one.size, sampler.shrink)
+        seed = seed_of(self.config.training.seed, step_info.epoch, zlib.crc32(one.stem.encode()), PLACES)
+        visit = step_info.step // max(1, step_info.steps // self.options.visits)
         return self.places.of(one, size, sampler.fields[0], visit, seed)
 
     def _choice(
@@ -98,13 +98,13 @@ class FoveationStep:
         batch: Sequence[Sample],
         drawn: Sequence[Tensor],
         draw: Augmentation,
-        moment: Moment,
+        step_info: StepInfo,
     ) -> Choice:
         sampler = segmenter.sampler
         assert isinstance(sampler, FoveationSampler)
         options, seed = self.options, self.config.training.seed
         generator = torch.Generator().manual_seed(
-            seed_of(seed, moment.epoch, moment.step, moment.rank, CHOICE)
+            seed_of(seed, step_info.epoch, step_info.step, step_info.rank, CHOICE)
         )
         if sampler.net is None:
             count = sum(len(some) for some in drawn)
@@ -112,8 +112,8 @@ class FoveationStep:
                 choose_blindly(count, len(sampler.bank), sampler.estimator, sampler.field, generator)
             )
         found = torch.cat(self._log_probabilities(segmenter, sampler, batch, drawn, draw))
-        step = moment.epoch * moment.steps + moment.step
-        temperature = temperature_at(step, moment.steps * moment.epochs, *options.temperature)
+        step = step_info.epoch * step_info.steps + step_info.step
+        temperature = temperature_at(step, step_info.steps * step_info.epochs, *options.temperature)
         return choose_in_training(found, sampler.estimator, generator, temperature)
 
     def _log_probabilities(
@@ -126,47 +126,47 @@ class FoveationStep:
     ) -> list[Tensor]:
         """(B, D) at the drawn places of each image; images of one size go through the net together."""
         assert sampler.net is not None
-        overviews = [self._overview(segmenter, one) for one in batch]
-        alike = len({one.shape for one in overviews}) == 1
+        thumbnails = [self._thumbnail(segmenter, one) for one in batch]
+        alike = len({one.shape for one in thumbnails}) == 1
         device = segmenter.mean.device
         groups = [list(range(len(batch)))] if alike else [[n] for n in range(len(batch))]
         maps: list[Tensor] = []
         for group in groups:
             part = draw.of(group)
-            seen = part.tint(part.mirror(torch.cat([overviews[n] for n in group])))
+            seen = part.colour_jitter(part.flip(torch.cat([thumbnails[n] for n in group])))
             maps += list(sampler.net(seen.to(device)))
         return [
             found[:, rows, columns].T
             for found, (rows, columns) in (
-                (maps[n], self._mirrored(some, draw.mirrored[n], maps[n].shape[1:]).T)
+                (maps[n], self._flipped(some, draw.flipped[n], maps[n].shape[1:]).T)
                 for n, some in enumerate(drawn)
             )
         ]
 
     @staticmethod
-    def _mirrored(places: Tensor, mirrored: Tensor, size: Sequence[int]) -> Tensor:
-        """Where places (B, 2) of an overview are once it is mirrored (along x, along y)."""
+    def _flipped(places: Tensor, flipped: Tensor, size: Sequence[int]) -> Tensor:
+        """Where places (B, 2) of a thumbnail are once it is flipped (along x, along y)."""
         last = torch.tensor([size[0] - 1, size[1] - 1])
-        return torch.where(mirrored.flip(0), last - places, places)
+        return torch.where(flipped.flip(0), last - places, places)
 
-    def _overview(self, segmenter: Segmenter, one: Sample) -> Tensor:
+    def _thumbnail(self, segmenter: Segmenter, one: Sample) -> Tensor:
         """(1, 3, h, w) normalised; read once where the image is always the same."""
-        kept = None if one.varied else self._overviews.get(one.stem)
+        kept = None if one.varied else self._thumbnails.get(one.stem)
         if kept is None:
-            kept = segmenter.overview([one.pyramid])
+            kept = segmenter.thumbnail([one.pyramid])
             assert kept is not None  # only asked for where there is a net
             if not one.varied:
-                self._overviews[one.stem] = kept
+                self._thumbnails[one.stem] = kept
         return kept
 
     def _read(
-        self, segmenter: Segmenter, one: Sample, drawn: Tensor, mirrored: Tensor, weights: Tensor
+        self, segmenter: Segmenter, one: Sample, drawn: Tensor, flipped: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Patches (B, D, 3, h, w) of the mirrored image, D = 1 where only the chosen one matters, and labels
+        """Patches (B, D, 3, h, w) of the flipped image, D = 1 where only the chosen one matters, and labels
         (B, h, w) of the smallest field of view."""
         sampler = segmenter.sampler
         assert isinstance(sampler, FoveationSampler)
-        sign = 1 - 2 * mirrored.double()
+        sign = 1 - 2 * flipped.double()
         chosen = None if weights.requires_grad else sampler.fed(weights)
         places = places_of(drawn, one.size, sampler.shrink) * sign
         grids, inside = sampler.fields_at(places, one.size, chosen)
@@ -196,10 +196,11 @@ class FoveationStep:
 
 
 def places_of(drawn: Tensor, size: tuple[int, int], shrink: int) -> Tensor:
-    """Rows and columns (B, 2) of the overview to (x, y) in [-1, 1] of the image (H, W), float64."""
-    overview = overview_size(size, shrink)
+    """Rows and columns (B, 2) of the thumbnail to (x, y) in [-1, 1] of the image (H, W), float64."""
+    thumbnail = thumbnail_size(size, shrink)
     y, x = (
-        to_unit(centres_of(drawn[:, axis].numpy(), overview[axis], size[axis]), size[axis]) for axis in (0, 1)
+        to_unit(centres_of(drawn[:, axis].numpy(), thumbnail[axis], size[axis]), size[axis])
+        for axis in (0, 1)
     )
     return torch.stack([torch.from_numpy(x), torch.from_numpy(y)], 1)
 
@@ -313,7 +314,7 @@ FOLDER = "foveation"
 """Of a run: epoch_NNNN.npy, (D, h, w) float16 probabilities of the fields of view in one validation image."""
 
 
-class KeepMaps(L.Callback):
+class FieldMapsCallback(L.Callback):
     """Writes the probabilities of the first validation image after each validation.
 
     Args:

@@ -12,37 +12,37 @@ from saccade.data.cache import Sample
 from saccade.data.classes import classes_from_dict
 from saccade.errors import InvalidInput, nearest_name
 from saccade.losses import edge_loss
-from saccade.samplers import BoundaryTarget, EdgeTarget, Views
+from saccade.samplers import BoundaryTarget, EdgeTarget, Glimpses
 from saccade.training.augment import Augmentation
 from saccade.training.config import BoundaryConfig, Config
 from saccade.training.run_folder import CONFIG, edge_target
 
 
-class Lesson(ABC):
+class AuxiliaryLoss(ABC):
     """The difference between what a sampler proposed and what the true labels ask for."""
 
     @abstractmethod
-    def __call__(self, batch: list[Sample], views: Views, draw: Augmentation) -> Tensor:
+    def __call__(self, batch: list[Sample], views: Glimpses, draw: Augmentation) -> Tensor:
         """The loss of the sampler, with its weight: a scalar with a gradient.
 
         Args:
-            batch: B samples as they are on the disk, not mirrored.
-            views: of the mirrored, tinted images.
-            draw: how they were mirrored.
+            batch: B samples as they are on the disk, not flipped.
+            views: of the flipped, tinted images.
+            draw: how they were flipped.
         """
 
 
-class EdgeLesson(Lesson):
+class EdgeDensityLoss(AuxiliaryLoss):
     """A density is taught to be high where labels change (ICLR 2022, 3)."""
 
     def __init__(self, target: EdgeTarget, kind: str, weight: float) -> None:
         self.target, self.kind, self.weight = target, kind, weight
         self._made: dict[str, Tensor] = {}
 
-    def __call__(self, batch: list[Sample], views: Views, draw: Augmentation) -> Tensor:
-        assert views.density is not None  # only samplers that predict one get this lesson
+    def __call__(self, batch: list[Sample], views: Glimpses, draw: Augmentation) -> Tensor:
+        assert views.density is not None  # only samplers that predict one get this loss
         size = (views.density.shape[2], views.density.shape[3])
-        target = draw.mirror(torch.cat([self._of(one, size) for one in batch]))
+        target = draw.flip(torch.cat([self._of(one, size) for one in batch]))
         return self.weight * edge_loss(views.density, target.to(views.density.device), self.kind)
 
     def _of(self, one: Sample, size: tuple[int, int]) -> Tensor:
@@ -54,19 +54,19 @@ class EdgeLesson(Lesson):
         return self._made[one.stem]
 
 
-def build_lesson(config: Config) -> Lesson | None:
-    """The lesson of the sampler that ``config`` describes; None where it has none, or is to have none."""
+def build_auxiliary_loss(config: Config) -> AuxiliaryLoss | None:
+    """The auxiliary loss of the sampler that ``config`` describes, if it is to have one."""
 
     if config.variant == "single":
         return None
     if config.sampler.name == "boundary":
-        return GridLesson.of(config)
+        return SamplingTensorLoss.of(config)
     if config.sampler.name == "deformation":
-        return EdgeLesson(edge_target(config.sampler), config.loss.edge, config.loss.edge_weight)
+        return EdgeDensityLoss(edge_target(config.sampler), config.loss.edge, config.loss.edge_weight)
     return None
 
 
-class GridLesson(Lesson):
+class SamplingTensorLoss(AuxiliaryLoss):
     """Squared distance of the nodes from those of the exact grid (ICCV 2019, 3.1).
 
     Mean over nodes and images, positions in [-1, 1]. The net is compared before its nodes are projected.
@@ -77,17 +77,17 @@ class GridLesson(Lesson):
         self._made: dict[str, Tensor] = {}
 
     @classmethod
-    def of(cls, config: Config) -> GridLesson:
-        """The lesson that a resolved configuration describes."""
+    def of(cls, config: Config) -> SamplingTensorLoss:
+        """The loss that a resolved configuration describes."""
         names = () if config.classes is None else classes_from_dict(config.classes, CONFIG).names
         wanted = target_classes(config.boundary, names)
         return cls(BoundaryTarget(config.boundary.smoothness, wanted))
 
-    def __call__(self, batch: list[Sample], views: Views, draw: Augmentation) -> Tensor:
-        assert views.tensor is not None  # only samplers that predict one get this lesson
+    def __call__(self, batch: list[Sample], views: Glimpses, draw: Augmentation) -> Tensor:
+        assert views.tensor is not None  # only samplers that predict one get this loss
         size = (views.tensor.shape[2], views.tensor.shape[3])
-        target = draw.mirror(torch.cat([self._of(one, size) for one in batch]))
-        target = target * (1 - 2 * draw.mirrored.to(target))[:, :, None, None]
+        target = draw.flip(torch.cat([self._of(one, size) for one in batch]))
+        target = target * (1 - 2 * draw.flipped.to(target))[:, :, None, None]
         return (views.tensor - target.to(views.tensor)).square().sum(dim=1).mean()
 
     def _of(self, one: Sample, size: tuple[int, int]) -> Tensor:

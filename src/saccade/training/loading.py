@@ -18,7 +18,7 @@ PARTS = 1
 """What the seed of a draw of parts has behind those of the other draws of a step."""
 
 
-def random_parts(batch: Sequence[Sample], crop: Crop, seed: int) -> list[Sample]:
+def random_crops(batch: Sequence[Sample], crop: Crop, seed: int) -> list[Sample]:
     """A part of each image, its place uniform and following from ``seed``; whole images as they are."""
     places = torch.rand(len(batch), 2, generator=torch.Generator().manual_seed(seed)).tolist()
     return [_part(one, crop, (down, right)) for one, (down, right) in zip(batch, places, strict=True)]

@@ -22,13 +22,19 @@ import torch
 
 from saccade.data import DataFolder, DataOptions, SampleCache
 from saccade.errors import InvalidInput, SaccadeError
-from saccade.runtime.files import working_alone, writing
+from saccade.runtime.files import exclusively, writing
 from saccade.samplers import rarity_weights
 from saccade.training import run_folder as folder
+from saccade.training.auxiliary_losses import target_classes
 from saccade.training.config import Config, ScheduleConfig
-from saccade.training.distributed import Place, enough_memory, lightning_device, no_group_left, torch_device
+from saccade.training.distributed import (
+    DistributedContext,
+    enough_memory,
+    lightning_device,
+    no_group_left,
+    torch_device,
+)
 from saccade.training.foveation import assemble, resolve_foveation
-from saccade.training.lessons import target_classes
 from saccade.training.loading import Samples, training_batches, validation_batches
 from saccade.training.run_folder import (
     build_segmenter,
@@ -64,7 +70,7 @@ class Job:
 
 def fit(
     job: Job,
-    place: Place,
+    place: DistributedContext,
     cache: SampleCache,
     together: AbstractContextManager[None],
     on_epoch: OnEpoch | None = None,
@@ -98,12 +104,12 @@ def fit(
 
 
 @contextmanager
-def prepared(job: Job, place: Place) -> Iterator[None]:
+def prepared(job: Job, place: DistributedContext) -> Iterator[None]:
     """The run folder, which the first process alone touches, and no other program meanwhile."""
     if place.rank != 0:
         yield
         return
-    with working_alone(job.root, "a run that no other program trains"):
+    with exclusively(job.root, "a run that no other program trains"):
         folder.prepare(job.root, job.config, job.goes_on, str(place))
         yield
 
@@ -131,7 +137,7 @@ _READY = b"ready\n"
 
 
 @dataclass(frozen=True)
-class Other:
+class WorkerRank:
     """A process that was started, and the file with what it said."""
 
     rank: int
@@ -155,7 +161,7 @@ class Other:
 
 
 @contextmanager
-def others(job: Job, place: Place, cache_bytes: int) -> Iterator[None]:
+def others(job: Job, place: DistributedContext, cache_bytes: int) -> Iterator[None]:
     """The other processes of a training live as long as this block; does nothing where there are none.
 
     They are waited for until they have made everything: whoever fails before would be waited for in vain.
@@ -171,7 +177,7 @@ def others(job: Job, place: Place, cache_bytes: int) -> Iterator[None]:
     if place.count == 1:
         yield
         return
-    started: list[Other] = []
+    started: list[WorkerRank] = []
     with _fewer_threads(place) as threads:
         try:
             for rank in range(1, place.count):
@@ -193,7 +199,7 @@ def others(job: Job, place: Place, cache_bytes: int) -> Iterator[None]:
             _end(started)
 
 
-def meeting_place(place: Place) -> Place:
+def rendezvous(place: DistributedContext) -> DistributedContext:
     """The same, with a port that nobody listens on where there are several processes."""
     if place.count == 1:
         return place
@@ -203,7 +209,7 @@ def meeting_place(place: Place) -> Place:
 
 
 @contextmanager
-def _fewer_threads(place: Place) -> Iterator[int]:
+def _fewer_threads(place: DistributedContext) -> Iterator[int]:
     """On the CPU all processes together have as many threads as this one had."""
     before = torch.get_num_threads()
     each = max(1, before // place.count) if place.accelerator == "cpu" else before
@@ -214,7 +220,7 @@ def _fewer_threads(place: Place) -> Iterator[int]:
         torch.set_num_threads(before)
 
 
-def _start(rank: int, told: Any) -> Other:
+def _start(rank: int, told: Any) -> WorkerRank:
     """A process of its own session, which Ctrl-C on the terminal does not reach."""
     said = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
@@ -222,7 +228,7 @@ def _start(rank: int, told: Any) -> Other:
         [sys.executable, "-c", _MAIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
         env=environment, start_new_session=True,
     )  # fmt: skip
-    other = Other(rank, process, said)
+    other = WorkerRank(rank, process, said)
     with suppress(BrokenPipeError):  # it ended at once; its last line will say why
         assert process.stdin is not None
         process.stdin.write(pickle.dumps(told))
@@ -230,14 +236,14 @@ def _start(rank: int, told: Any) -> Other:
     return other
 
 
-def _await(started: list[Other]) -> None:
+def _await(started: list[WorkerRank]) -> None:
     """Waits until all have ended well; they have nothing left to do."""
     for other in started:
         if other.process.wait() != 0:
             raise SaccadeError(f"process {other.rank} of the training failed ({other.last_line()})")
 
 
-def _first_failure(started: list[Other]) -> Other | None:
+def _first_failure(started: list[WorkerRank]) -> WorkerRank | None:
     """The process whose end made this one fail: one that says why, before one that lost the others."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
@@ -248,7 +254,7 @@ def _first_failure(started: list[Other]) -> Other | None:
     return None
 
 
-def _end(started: list[Other]) -> None:
+def _end(started: list[WorkerRank]) -> None:
     for other in started:
         if other.process.poll() is None:
             other.process.kill()
@@ -341,7 +347,7 @@ def train(
 
 
 def _fit(job: Job, cache: SampleCache, device: str, on_epoch: OnEpoch | None) -> None:
-    place = meeting_place(lightning_device(device))
+    place = rendezvous(lightning_device(device))
     fit(job, place, cache, others(job, place, cache.limit_bytes // place.count), on_epoch)
 
 

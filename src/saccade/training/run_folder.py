@@ -26,9 +26,9 @@ from saccade.samplers import (
     DeformationSampler,
     DensityNet,
     DensityOf,
+    DensityToGrid,
     EdgeTarget,
     FoveationSampler,
-    Gather,
     OracleSampler,
     Sampler,
     UniformSampler,
@@ -69,7 +69,7 @@ def build_sampler(config: Config) -> Sampler:
     if options.name == "boundary":
         return BoundarySampler(
             options.size,
-            overview_size=options.overview,
+            thumbnail_size=options.thumbnail,
             tensor_size=config.boundary.tensor,
             width=config.boundary.width,
         )
@@ -77,15 +77,15 @@ def build_sampler(config: Config) -> Sampler:
         return build_foveation(options, config.foveation)
     if options.name == "uniform":
         return UniformSampler(options.size)
-    gather = Gather(options.grid, options.floor, options.radius, options.cover)
+    to_grid = DensityToGrid(options.grid, options.floor, options.radius, options.cover)
     if options.name == "oracle":
         target = edge_target(options)
-        return OracleSampler(options.size, density_size=options.density, target=target, gather=gather)
+        return OracleSampler(options.size, density_size=options.density, target=target, to_grid=to_grid)
     return DeformationSampler(
         options.size,
-        overview_size=options.overview,
+        thumbnail_size=options.thumbnail,
         density_size=options.density,
-        gather=gather,
+        to_grid=to_grid,
         net=build_density_net(options),
     )
 
@@ -101,14 +101,14 @@ def build_foveation(sampler: SamplerConfig, options: FoveationConfig) -> Foveati
     """The foveation sampler of resolved options.
 
     Raises:
-        InvalidInput: without a bank, which :func:`saccade.training.loop.resolve` fills in, or for an overview
+        InvalidInput: without a bank, which :func:`saccade.training.loop.resolve` fills in, or for a thumbnail
             in pixels: foveation's follows the image.
     """
     if options.bank is None:
         raise InvalidInput("foveation.bank", "resolved before the sampler is built", "none")
-    if sampler.overview is not None:
-        fix = "leave sampler.overview out"
-        raise InvalidInput("the overview", "given as foveation.shrink", sampler.overview, fix)
+    if sampler.thumbnail is not None:
+        fix = "leave sampler.thumbnail out"
+        raise InvalidInput("the thumbnail", "given as foveation.shrink", sampler.thumbnail, fix)
     return FoveationSampler(
         sampler.size,
         options.bank,

@@ -17,13 +17,13 @@ from saccade.errors import SaccadeError
 from saccade.losses import segmentation_loss
 from saccade.metrics import iou, miou
 from saccade.metrics.confusion import confusion_matrix
-from saccade.samplers import Sampler, Views
+from saccade.samplers import Glimpses, Sampler
 from saccade.segmenter import Segmenter
 from saccade.training.augment import Augmentation, seed_of
+from saccade.training.auxiliary_losses import build_auxiliary_loss
 from saccade.training.config import Config
-from saccade.training.foveation import FoveationStep, Moment
-from saccade.training.lessons import build_lesson
-from saccade.training.loading import PARTS, random_parts
+from saccade.training.foveation import FoveationStep, StepInfo
+from saccade.training.loading import PARTS, random_crops
 from saccade.training.trainer import build_optimizer, rate_factor
 from saccade.warp import sample as sample_at
 
@@ -60,7 +60,7 @@ class ConfusionMatrix(_Counts):
         return self.counts
 
 
-def by_view(
+def bucket_by_shape(
     sampler: Sampler, batch: list[Sample], draw: Augmentation
 ) -> Iterator[tuple[list[Sample], Augmentation, float]]:
     """The images of each size of view, their part of the draw, and their share of the batch.
@@ -70,7 +70,7 @@ def by_view(
     groups: dict[object, list[int]] = {}
     for place, one in enumerate(batch):
         sized = sampler.for_image(one.size)
-        groups.setdefault((sized.size, sized.overview_size), []).append(place)
+        groups.setdefault((sized.size, sized.thumbnail_size), []).append(place)
     for places in groups.values():
         if len(places) == len(batch):
             yield batch, draw, 1.0
@@ -78,11 +78,11 @@ def by_view(
             yield [batch[place] for place in places], draw.of(places), len(places) / len(batch)
 
 
-class Overviews:
-    """Keeps overviews by the image's stem, as many as fit.
+class Thumbnails:
+    """Keeps thumbnails by the image's stem, as many as fit.
 
     Args:
-        limit_bytes: what the kept ones may take together; 2700 overviews of 64 x 128 by default.
+        limit_bytes: what the kept ones may take together; 2700 thumbnails of 64 x 128 by default.
     """
 
     def __init__(self, limit_bytes: int = 1 << 28) -> None:
@@ -90,8 +90,8 @@ class Overviews:
         self._kept: dict[str, Tensor] = {}
 
     def of(self, segmenter: Segmenter, batch: Sequence[Sample]) -> Tensor | None:
-        """(B, 3, h_o, w_o) as :meth:`saccade.Segmenter.overview` gives; None where none is wanted."""
-        if segmenter.sampler.overview_size is None:
+        """(B, 3, h_o, w_o) as :meth:`saccade.Segmenter.thumbnail` gives; None where none is wanted."""
+        if segmenter.sampler.thumbnail_size is None:
             return None
         return torch.cat([self._one(segmenter, sample) for sample in batch])
 
@@ -99,7 +99,7 @@ class Overviews:
         kept = None if sample.varied else self._kept.get(sample.stem)
         if kept is not None:
             return kept
-        made = segmenter.overview([sample.pyramid])
+        made = segmenter.thumbnail([sample.pyramid])
         assert made is not None  # asked for only where there is one
         size = made.numel() * made.element_size()
         if not sample.varied and size <= self.left:
@@ -134,9 +134,9 @@ class SegmentationTask(L.LightningModule):
         self.training_images = list(training_images)
         self.segmenter, self.config, self.class_names = segmenter, config, class_names
         self.steps_an_epoch = steps_an_epoch
-        self.lesson = build_lesson(config)
+        self.auxiliary_loss = build_auxiliary_loss(config)
         self.foveation = FoveationStep(config) if config.sampler.name == "foveation" else None
-        self.overviews = Overviews()
+        self.thumbnails = Thumbnails()
         self.confusion = ConfusionMatrix(len(class_names))
         self.shrinks: list[float] = []
 
@@ -190,15 +190,15 @@ class SegmentationTask(L.LightningModule):
 
     def training_step(self, batch: list[Sample], batch_index: int) -> Tensor:
         if self.config.data.cropping.random:
-            batch = random_parts(batch, self.config.data.cropping, self._seed(batch_index, PARTS))
+            batch = random_crops(batch, self.config.data.cropping, self._seed(batch_index, PARTS))
         self.shrinks += [self._shrink(one.size) for one in batch]
         draw = self._draw(len(batch), batch_index)
         if self.foveation is not None:
-            moment = Moment(
+            step_info = StepInfo(
                 self.current_epoch, batch_index, self.steps_an_epoch, self.config.training.epochs,
                 self.global_rank,
             )  # fmt: skip
-            segmentation, taught = self.foveation(self.segmenter, batch, draw, moment)
+            segmentation, taught = self.foveation(self.segmenter, batch, draw, step_info)
         else:
             segmentation, taught = self._losses(batch, draw)
         loss = segmentation + taught
@@ -220,11 +220,11 @@ class SegmentationTask(L.LightningModule):
         """The mean over the images, of which only those with views of one size are taken together."""
         parts = [
             (share * segmentation, share * taught)
-            for part, drawn, share in by_view(self.segmenter.sampler, batch, draw)
+            for part, drawn, share in bucket_by_shape(self.segmenter.sampler, batch, draw)
             for segmentation, taught in [self._view_losses(part, drawn)]
         ]
-        segmentations, lessons = zip(*parts, strict=True)
-        return torch.stack(segmentations).sum(), torch.stack(lessons).sum()
+        segmentations, auxiliary_losses = zip(*parts, strict=True)
+        return torch.stack(segmentations).sum(), torch.stack(auxiliary_losses).sum()
 
     def _view_losses(self, batch: list[Sample], draw: Augmentation) -> tuple[Tensor, Tensor]:
         """Losses of the network and of the sampler, of one view an image."""
@@ -232,7 +232,11 @@ class SegmentationTask(L.LightningModule):
         sampler_learns, network_learns = self.stage()
         zero = views.grids.new_zeros(())
         segmentation = self._segmentation(batch, views, draw) if network_learns else zero
-        taught = self.lesson(batch, views, draw) if sampler_learns and self.lesson is not None else zero
+        taught = (
+            self.auxiliary_loss(batch, views, draw)
+            if sampler_learns and self.auxiliary_loss is not None
+            else zero
+        )
         return segmentation, taught
 
     def _draw(self, batch: int, batch_index: int) -> Augmentation:
@@ -243,26 +247,26 @@ class SegmentationTask(L.LightningModule):
         options = self.config.training
         return seed_of(options.seed, self.current_epoch, batch_index, self.global_rank, *purpose)
 
-    def _look(self, batch: list[Sample], draw: Augmentation) -> Views:
-        """Views of the mirrored, tinted images."""
+    def _look(self, batch: list[Sample], draw: Augmentation) -> Glimpses:
+        """Glimpses of the flipped, tinted images."""
         sampler = self.segmenter.sampler.for_image(batch[0].size)
-        overview = self.overviews.of(self.segmenter, batch)
-        if overview is not None:
-            overview = draw.tint(draw.mirror(overview)).to(self.device)
+        thumbnail = self.thumbnails.of(self.segmenter, batch)
+        if thumbnail is not None:
+            thumbnail = draw.colour_jitter(draw.flip(thumbnail)).to(self.device)
         labels = None
         if sampler.sees_labels:
-            pairs = zip(batch, draw.mirrored.split(1), strict=True)
-            labels = [Augmentation(m, draw.gain, draw.shift).mirror(one.labels) for one, m in pairs]
-        return sampler(overview, labels, batch=len(batch))
+            pairs = zip(batch, draw.flipped.split(1), strict=True)
+            labels = [Augmentation(m, draw.gain, draw.shift).flip(one.labels) for one, m in pairs]
+        return sampler(thumbnail, labels, batch=len(batch))
 
-    def _segmentation(self, batch: list[Sample], views: Views, draw: Augmentation) -> Tensor:
+    def _segmentation(self, batch: list[Sample], views: Glimpses, draw: Augmentation) -> Tensor:
         options = self.config.loss
         through = options.through_grid or self.config.variant == "single"
-        grids = draw.mirror_places(views.grids if through else views.grids.detach())
+        grids = draw.flip_grid(views.grids if through else views.grids.detach())
         pixels = self.segmenter.read([one.pyramid for one in batch], grids, views.image_index)
         pairs = zip(views.image_index.tolist(), grids.detach().split(1), strict=True)
         labels = torch.cat([sample_at(batch[i].labels, grid, mode="nearest") for i, grid in pairs])
-        scores = self.segmenter.score(draw.tint(pixels))
+        scores = self.segmenter.score(draw.colour_jitter(pixels))
         weights = None if isinstance(options.class_weights, str) else options.class_weights
         return segmentation_loss(
             scores, labels.to(scores.device), options.segmentation,

@@ -18,8 +18,8 @@ from torch import nn
 
 from saccade.errors import InvalidInput
 from saccade.training.config import Config, OptimizerConfig
-from saccade.training.distributed import LookTogether, Place, strategy
-from saccade.training.foveation import KeepMaps
+from saccade.training.distributed import DistributedContext, SyncCallback, strategy
+from saccade.training.foveation import FieldMapsCallback
 from saccade.training.run_folder import BEST, CHECKPOINTS, LAST, METRICS, MetricsTable
 
 
@@ -51,7 +51,7 @@ def rate_factor(step: int, steps: int, steps_an_epoch: int, options: OptimizerCo
 OnEpoch = Callable[[int, int, dict[str, float]], None]
 
 
-class Keep(L.Callback):
+class CheckpointCallback(L.Callback):
     """Keeps the weights of the last epoch, and the best ones by full-resolution validation mIoU.
 
     Attributes:
@@ -96,14 +96,14 @@ class Keep(L.Callback):
 class StopEarly(L.Callback):
     """Ends the training after ``patience`` validations without a better mIoU."""
 
-    def __init__(self, keep: Keep, patience: int) -> None:
+    def __init__(self, keep: CheckpointCallback, patience: int) -> None:
         self.keep, self.patience = keep, patience
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         trainer.should_stop = trainer.should_stop or self.keep.since_best >= self.patience
 
 
-class Tell(L.Callback):
+class ProgressCallback(L.Callback):
     """Calls ``on_epoch`` with epochs done, epochs in all, and the scores, once the weights are kept."""
 
     def __init__(self, on_epoch: OnEpoch) -> None:
@@ -128,7 +128,7 @@ def build_trainer(
     root: Path,
     config: Config,
     names: tuple[str, ...],
-    place: Place,
+    place: DistributedContext,
     on_epoch: OnEpoch | None,
 ) -> L.Trainer:
     """A trainer that writes metrics and checkpoints into ``root`` and nothing else anywhere.
@@ -141,15 +141,15 @@ def build_trainer(
     options = config.training
     if options.precision == "16-mixed" and place.accelerator == "cpu":
         raise InvalidInput("training.precision", "32-true or bf16-mixed on a CPU", "'16-mixed'")
-    keep = Keep(root / CHECKPOINTS)
+    keep = CheckpointCallback(root / CHECKPOINTS)
     table = [MetricsTable(root / METRICS, names)] if place.rank == 0 else []
-    callbacks: list[L.Callback] = [LookTogether(), *table, keep]
+    callbacks: list[L.Callback] = [SyncCallback(), *table, keep]
     if config.sampler.name == "foveation" and place.rank == 0:
-        callbacks.append(KeepMaps(root))
+        callbacks.append(FieldMapsCallback(root))
     if options.early_stopping is not None:
         callbacks.append(StopEarly(keep, options.early_stopping))
     if on_epoch is not None and place.rank == 0:
-        callbacks.append(Tell(on_epoch))
+        callbacks.append(ProgressCallback(on_epoch))
     with quiet():
         return L.Trainer(
             accelerator=place.accelerator, devices=list(place.gpus) or place.count, callbacks=callbacks,

@@ -6,7 +6,7 @@ import numpy as np
 
 from saccade.runtime.kernels import inlined, kernel
 
-NOTHING = 255
+UNLABELLED = 255
 """The id of a pixel that no patch holds."""
 
 
@@ -15,7 +15,7 @@ def meet(first, last, out, differ, labels):
     """Rows ``first:last``: takes labels where there are none yet, and marks where they are others."""
     for row in range(first, last):
         for column in range(out.shape[1]):
-            if out[row, column] == NOTHING:
+            if out[row, column] == UNLABELLED:
                 out[row, column] = labels[row, column]
             elif out[row, column] != labels[row, column]:
                 differ[row, column] = True
@@ -121,7 +121,7 @@ def _decide(total, weights, labels):
         for k in range(1, total.shape[1]):
             if total[x, k] > total[x, best]:
                 best = k
-        labels[x] = best if weights[x] > 0 else NOTHING
+        labels[x] = best if weights[x] > 0 else UNLABELLED
 
 
 @kernel

@@ -170,7 +170,7 @@ Window = tuple[int, int, int, int]
 """(top, bottom, left, right) in pixels, bottom and right excluded."""
 
 
-class Painter:
+class MeshRasteriser:
     """Values at the nodes of one mesh, from which any window of the image is painted.
 
     Args:

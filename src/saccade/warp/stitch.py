@@ -14,8 +14,8 @@ from torch import Tensor
 from saccade.errors import InvalidInput, nearest_name
 from saccade.geometry import Window
 from saccade.runtime.threads import run_bands
-from saccade.warp._stitch_kernels import NOTHING, add, added, choose, meet
-from saccade.warp.mesh import Mesh, Painter, with_area
+from saccade.warp._stitch_kernels import UNLABELLED, add, added, choose, meet
+from saccade.warp.mesh import Mesh, MeshRasteriser, with_area
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ BYTES_A_NODE = 30
 """What is kept of each node beside its scores: place, winner, kinds of its triangles."""
 
 
-class PaintedPatch:
+class RasterisedPatch:
     """Labels and scores of a patch, window by window, in pixels of the image.
 
     What comes out is that of :func:`saccade.unwarp_labels` and :func:`saccade.unwarp`, to the bit.
@@ -83,7 +83,7 @@ class PaintedPatch:
     def __init__(self, patch: Patch) -> None:
         self.patch, self.region, self.classes = patch, patch.region, len(patch.scores)
         scores, grid = with_area(patch.scores[None].float(), patch.grid[None])
-        self._painter = Painter(scores[0].contiguous(), Mesh.of(grid[0], patch.region.size))
+        self._rasteriser = MeshRasteriser(scores[0].contiguous(), Mesh.of(grid[0], patch.region.size))
 
     def labels(self, window: Window) -> NDArray[np.uint8]:
         """(rows, columns) uint8 class ids; the window lies inside the region.
@@ -92,13 +92,13 @@ class PaintedPatch:
             InvalidInput: when a score is NaN.
         """
         out = np.empty(window.size, np.uint8)
-        self._painter.label(out, self._place(window), NOTHING)
+        self._rasteriser.label(out, self._place(window), UNLABELLED)
         return out
 
     def scores(self, window: Window) -> NDArray[np.float32]:
         """(K, rows, columns) float32; the window lies inside the region."""
         out = np.empty((self.classes, *window.size), np.float32)
-        self._painter.interpolate(out, self._place(window))
+        self._rasteriser.interpolate(out, self._place(window))
         return out
 
     def _place(self, window: Window) -> tuple[int, int, int, int]:
@@ -148,7 +148,7 @@ def bands(
         yield from (Band(one.top, one.labels, one.shares) for one in found)
         return
     height, width = patches.size
-    held: dict[int, PaintedPatch] = {}
+    held: dict[int, RasterisedPatch] = {}
     ends = np.array([(region.top, region.bottom) for region in patches.regions]).reshape(-1, 2)
     for top in range(start, height, rows):
         window = Window(top, min(top + rows, height), 0, width)
@@ -156,18 +156,18 @@ def bands(
         held = {n: held[n] for n in wanted if n in held}
         missing = [n for n in wanted if n not in held]
         if missing:
-            held |= dict(zip(missing, map(PaintedPatch, patches.look(missing)), strict=True))
+            held |= dict(zip(missing, map(RasterisedPatch, patches.look(missing)), strict=True))
             if on_patches is not None:
                 on_patches(len(missing))
         here = [held[n] for n in wanted]
         yield Band(top, labels_of(here, window), shares_of(here, window, patches) if scores else None)
 
 
-def labels_of(patches: list[PaintedPatch], window: Window) -> NDArray[np.uint8]:
+def labels_of(patches: list[RasterisedPatch], window: Window) -> NDArray[np.uint8]:
     """(rows, columns) uint8 class ids of a window."""
     if len(patches) == 1 and patches[0].region.intersection(window) == window:
         return patches[0].labels(window)
-    out = np.full(window.size, NOTHING, np.uint8)
+    out = np.full(window.size, UNLABELLED, np.uint8)
     differ = np.zeros(window.size, np.bool_)
     for patch in patches:
         part = patch.region.intersection(window)
@@ -180,7 +180,7 @@ def labels_of(patches: list[PaintedPatch], window: Window) -> NDArray[np.uint8]:
 
 
 def _settle(
-    out: NDArray[np.uint8], differ: NDArray[np.bool_], patches: list[PaintedPatch], window: Window
+    out: NDArray[np.uint8], differ: NDArray[np.bool_], patches: list[RasterisedPatch], window: Window
 ) -> None:
     """Gives the pixels on which patches differ the class of the highest sum."""
     for left in range(0, window.width, CELL):
@@ -203,7 +203,7 @@ def _thin(window: Window, classes: int) -> Iterator[Window]:
         yield Window(top, min(top + rows, window.bottom), window.left, window.right)
 
 
-def blend(patches: list[PaintedPatch], window: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def blend(patches: list[RasterisedPatch], window: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The weighted sum of scores (K, rows, columns) and of weights (rows, columns), float32, of a window."""
     total = np.zeros((patches[0].classes, *window.size), np.float32)
     weights = np.zeros(window.size, np.float32)
@@ -219,7 +219,7 @@ def blend(patches: list[PaintedPatch], window: Window) -> tuple[NDArray[np.float
     return total, weights
 
 
-def shares_of(here: list[PaintedPatch], window: Window, patches: Patches) -> NDArray[np.uint8]:
+def shares_of(here: list[RasterisedPatch], window: Window, patches: Patches) -> NDArray[np.uint8]:
     """(rows, columns, K) uint8: each class's share of 255 in the patches that are ``here``; 0 without one."""
     out = np.zeros((*window.size, patches.classes), np.uint8)
     step = max(1, BLEND_VALUES // (patches.classes * window.height))
@@ -237,7 +237,7 @@ def shares_of(here: list[PaintedPatch], window: Window, patches: Patches) -> NDA
 WINDOWS = ("smooth", "uniform")
 
 
-def patchwork(
+def stitch_lattice(
     patches: Tensor,
     rows: NDArray[np.float64],
     columns: NDArray[np.float64],
@@ -275,8 +275,8 @@ def patchwork(
     if window not in WINDOWS:
         raise InvalidInput("window", " or ".join(WINDOWS), repr(window), nearest_name(str(window), WINDOWS))
     classes, height = patches.shape[4], band[1] - band[0]
-    if classes > NOTHING:
-        raise InvalidInput("classes", f"at most {NOTHING}", classes)
+    if classes > UNLABELLED:
+        raise InvalidInput("classes", f"at most {UNLABELLED}", classes)
     labels = np.empty((height, width), np.uint8)
     mean = np.empty((height if shares else 0, width, classes), np.uint8)
     held = np.ascontiguousarray(patches.float().numpy())
@@ -285,7 +285,7 @@ def patchwork(
     return labels, mean if shares else None
 
 
-def patchwork_reference(
+def stitch_lattice_reference(
     patches: Tensor,
     rows: Sequence[float],
     columns: Sequence[float],

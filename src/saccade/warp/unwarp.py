@@ -16,7 +16,7 @@ from saccade.runtime.threads import run_bands
 from saccade.warp import _value_kernels as plain
 from saccade.warp.mesh import (
     Mesh,
-    Painter,
+    MeshRasteriser,
     Window,
     as_bits,
     by_rows,
@@ -105,7 +105,7 @@ def unwarp_labels(
     working, grid = with_area(scores.detach(), grid)
     out = torch.empty((len(grid), place[1] - place[0], place[3] - place[2]), dtype=dtype)
     for part, score, nodes in zip(out, working, grid, strict=True):
-        Painter(score, Mesh.of(nodes, size)).label(part.numpy(), place, hole, linear=mode == "linear")
+        MeshRasteriser(score, Mesh.of(nodes, size)).label(part.numpy(), place, hole, linear=mode == "linear")
     return out
 
 
@@ -147,7 +147,7 @@ class _Linear(torch.autograd.Function):
         ctx.size, ctx.place = size, place
         out = values.new_empty((*values.shape[:2], place[1] - place[0], place[3] - place[2]))
         for part, source, nodes in zip(out, values.detach(), grid, strict=True):
-            Painter(source, Mesh.of(nodes, size)).interpolate(part.detach().numpy(), place)
+            MeshRasteriser(source, Mesh.of(nodes, size)).interpolate(part.detach().numpy(), place)
         return out
 
     @staticmethod

@@ -13,7 +13,7 @@ from torch import Tensor
 from saccade.evaluation.evaluate import LabelledImage
 from saccade.evaluation.results import finite
 from saccade.grids import folds, resize_grid, uniform_grid
-from saccade.lab.methods import Outcome, Setting, Size, named_size
+from saccade.lab.methods import ComparisonConfig, Outcome, Size, named_size
 from saccade.lab.studies.study import Block, Cell, Chart, Curve, Study, Table, Text
 from saccade.metrics import iou, miou, recovery_counts, sampling_counts, sampling_ratio
 from saccade.metrics.boundary import squared_distance_to_marked
@@ -184,7 +184,7 @@ NOTE = (
 )
 
 
-def measure(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+def measure(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
     """Grids of the published size, and as large as the view, for ``boundary.classes`` of the setting."""
     names = setting.data.classes.names
     targets = target_classes(setting.base.boundary, names)

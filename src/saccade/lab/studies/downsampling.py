@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from saccade.data.cache import Sample
-from saccade.lab.methods import Arm, Outcome, Setting, Size, named_size
+from saccade.lab.methods import ComparisonConfig, Method, Outcome, Size, named_size
 from saccade.lab.studies.study import (
     DEFORMATION,
     DOWNSAMPLERS,
@@ -31,16 +31,16 @@ from saccade.training.distributed import torch_device
 ALIASED = "-aliased"
 
 
-def arms_of_antialias(setting: Setting) -> Sequence[Arm]:
+def methods_of_antialias(setting: ComparisonConfig) -> Sequence[Method]:
     """Every sampler of one view an image, with and without."""
-    smooth = [Arm(name, (f"sampler.name={name}", "network.antialias=true")) for name in DOWNSAMPLERS]
+    smooth = [Method(name, (f"sampler.name={name}", "network.antialias=true")) for name in DOWNSAMPLERS]
     rough = [
-        Arm(name + ALIASED, (f"sampler.name={name}", "network.antialias=false")) for name in DOWNSAMPLERS
+        Method(name + ALIASED, (f"sampler.name={name}", "network.antialias=false")) for name in DOWNSAMPLERS
     ]
-    return [arm for pair in zip(smooth, rough, strict=True) for arm in pair]
+    return [method for pair in zip(smooth, rough, strict=True) for method in pair]
 
 
-def measure_of_antialias(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+def measure_of_antialias(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
     found = compared(setting, outcomes)
     rare = found.by_frequency[0]
     rows: list[list[Cell]] = []
@@ -62,7 +62,7 @@ ANTIALIAS = Study(
     title="Anti-aliasing on and off",
     question="What does it bring that each sample is the mean over its footprint?",
     source="ours; all published programs take single pixels",
-    arms=arms_of_antialias,
+    methods=methods_of_antialias,
     measure=measure_of_antialias,
 )
 
@@ -71,16 +71,16 @@ FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Times the weight of the setting."""
 
 
-def arms_of_edge_weight(setting: Setting) -> Sequence[Arm]:
+def methods_of_edge_weight(setting: ComparisonConfig) -> Sequence[Method]:
     given = setting.base.loss.edge_weight
-    return [UNIFORM, *(_arm_of_edge_weight(factor, given) for factor in FACTORS)]
+    return [UNIFORM, *(_method_of_edge_weight(factor, given) for factor in FACTORS)]
 
 
-def _arm_of_edge_weight(factor: float, given: float) -> Arm:
+def _method_of_edge_weight(factor: float, given: float) -> Method:
     weight = round(factor * given, 6)
     if factor == 1:
-        return Arm(DEFORMATION.name, DEFORMATION.options, weight)
-    return Arm(f"edge-{weight:g}", (*DEFORMATION.options, f"loss.edge_weight={weight}"), weight)
+        return Method(DEFORMATION.name, DEFORMATION.options, weight)
+    return Method(f"edge-{weight:g}", (*DEFORMATION.options, f"loss.edge_weight={weight}"), weight)
 
 
 EDGE_WEIGHT = Study(
@@ -88,7 +88,7 @@ EDGE_WEIGHT = Study(
     title="The weight of the edge loss",
     question="How much should the edge loss weigh, in which the density net is taught where labels change?",
     source="ICLR 2022, 3.2 and A.4",
-    arms=arms_of_edge_weight,
+    methods=methods_of_edge_weight,
     value_name="weight of the edge loss",
     log_value=True,
 )
@@ -99,18 +99,18 @@ SIDES = (50.0, 35.36, 25.0)
 LEAST = 8
 
 
-def arms_of_extreme(setting: Setting) -> Sequence[Arm]:
-    return [Arm(name, (f"sampler.name={name}",)) for name in DOWNSAMPLERS]
+def methods_of_extreme(setting: ComparisonConfig) -> Sequence[Method]:
+    return [Method(name, (f"sampler.name={name}",)) for name in DOWNSAMPLERS]
 
 
-def sizes(setting: Setting) -> Sequence[Size]:
+def sizes(setting: ComparisonConfig) -> Sequence[Size]:
     """Of the most frequent image size; no side below eight samples."""
     (height, width), _ = setting.data.sizes().most_common(1)[0]
     found = {(max(LEAST, round(height / side)), max(LEAST, round(width / side))) for side in SIDES}
     return sorted(found, key=lambda size: size[0] * size[1])
 
 
-def measure_of_extreme(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+def measure_of_extreme(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
     """How extreme the sizes are, which differs from what was meant where images are small."""
     (height, width), _ = setting.data.sizes().most_common(1)[0]
     said = [
@@ -127,7 +127,7 @@ EXTREME = Study(
     title="Extreme shrinking",
     question="What is left at 1/2500 of the pixels, and how many more does uniform sampling need?",
     source="ICLR 2022, 4.3",
-    arms=arms_of_extreme,
+    methods=methods_of_extreme,
     measure=measure_of_extreme,
     sizes=sizes,
 )
@@ -137,19 +137,19 @@ SHARES = (0.125, 0.25, 0.5, 1.0)
 """Radii as shares of the short axis of the smallest size."""
 
 
-def arms_of_radius(setting: Setting) -> Sequence[Arm]:
+def methods_of_radius(setting: ComparisonConfig) -> Sequence[Method]:
     """``deformation`` is the setting's own grid, by default the elastic one, which has no radius."""
     short = min(setting.base.sampler.density or setting.sizes[0])
     radii = sorted({max(1, round(share * short)) for share in SHARES})
-    return [UNIFORM, DEFORMATION, *map(_arm_of_radius, radii)]
+    return [UNIFORM, DEFORMATION, *map(_method_of_radius, radii)]
 
 
-def _arm_of_radius(radius: int) -> Arm:
+def _method_of_radius(radius: int) -> Method:
     options = (*DEFORMATION.options, "sampler.grid=attraction", f"sampler.radius={radius}")
-    return Arm(f"radius-{radius}", options, float(radius))
+    return Method(f"radius-{radius}", options, float(radius))
 
 
-def measure_of_radius(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+def measure_of_radius(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
     grid = setting.base.sampler.grid
     reach = " of its own radius" if grid == "attraction" else ", which has no radius"
     return [Text(f"radius-N is attraction of that radius; deformation is the {grid} grid{reach}.")]
@@ -160,17 +160,17 @@ RADIUS = Study(
     title="The radius of attraction",
     question="How far should a dense place pull samples from?",
     source="ICLR 2022, 3.1",
-    arms=arms_of_radius,
+    methods=methods_of_radius,
     measure=measure_of_radius,
     value_name="radius, pixels of the density",
     log_value=True,
 )
 
 
-def arms_of_variants(setting: Setting) -> Sequence[Arm]:
+def methods_of_variants(setting: ComparisonConfig) -> Sequence[Method]:
     """``deformation`` is the joint variant: the same runs as in a comparison."""
     others = [
-        Arm(way.replace("_", "-"), ("sampler.name=deformation", f"training.variant={way}"))
+        Method(way.replace("_", "-"), ("sampler.name=deformation", f"training.variant={way}"))
         for way in ("single", "staged", "staged_joint")
     ]
     return [UNIFORM, DEFORMATION, *others]
@@ -181,37 +181,37 @@ VARIANTS = Study(
     title="Single or joint loss, one stage or two",
     question="Does the density net need the edge loss, and does training it first help?",
     source="ICLR 2022, A.4 and A.5",
-    arms=arms_of_variants,
+    methods=methods_of_variants,
 )
 
 
-def arms_of_other_sizes(setting: Setting) -> Sequence[Arm]:
+def methods_of_other_sizes(setting: ComparisonConfig) -> Sequence[Method]:
     return [UNIFORM, DEFORMATION]
 
 
-def measure_of_other_sizes(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence[Block]:
-    """Of the first seed of every arm and size."""
+def measure_of_other_sizes(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+    """Of the first seed of every method and size."""
     shown = wanted_sizes(setting)
     first: dict[tuple[str, Size], Outcome] = {}
     for one in outcomes:
         if one.evaluation is not None:
-            first.setdefault((one.case.arm.name, one.case.size), one)
+            first.setdefault((one.trial.method.name, one.trial.size), one)
     rows: list[list[Cell]] = []
-    for (arm, size), one in first.items():
+    for (method, size), one in first.items():
         segmenter = load_run(one.folder).segmenter.to(torch_device(setting.device)).eval()
         found = scored(setting, _counts(setting, segmenter, shown))
-        rows.append([f"{arm}, trained at {named_size(size)}", *(float(each.values[-1]) for each in found)])
+        rows.append([f"{method}, trained at {named_size(size)}", *(float(each.values[-1]) for each in found)])
     head = ("model", *(f"at {named_size(size)}" for size in shown))
     return [Table("mIoU of a model at sizes that it was not trained at", head, rows), Text(NOTE)]
 
 
 NOTE = (
     "A row is one trained model (the first seed); where the size is its own, the score is that of the tables "
-    "below. The density net sees its own overview whatever the size of the view."
+    "below. The density net sees its own thumbnail whatever the size of the view."
 )
 
 
-def wanted_sizes(setting: Setting) -> list[Size]:
+def wanted_sizes(setting: ComparisonConfig) -> list[Size]:
     """The sizes of training, and half and twice of each side."""
     found = set(setting.sizes)
     for rows, columns in setting.sizes:
@@ -219,7 +219,7 @@ def wanted_sizes(setting: Setting) -> list[Size]:
     return sorted(found, key=lambda size: (size[0] * size[1], size))
 
 
-def _counts(setting: Setting, segmenter: Segmenter, sizes: Sequence[Size]) -> Counts:
+def _counts(setting: ComparisonConfig, segmenter: Segmenter, sizes: Sequence[Size]) -> Counts:
     classes, device = len(setting.data.classes), torch_device(setting.device)
 
     @torch.no_grad()
@@ -237,6 +237,6 @@ OTHER_SIZES = Study(
     title="Other sizes than trained",
     question="How well does a model do at another size of the view than the one it was trained at?",
     source="ICCV 2019 and ICLR 2022 train a model a size",
-    arms=arms_of_other_sizes,
+    methods=methods_of_other_sizes,
     measure=measure_of_other_sizes,
 )

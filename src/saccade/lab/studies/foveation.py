@@ -18,11 +18,11 @@ from torch import Tensor
 from saccade.data import ClassTable
 from saccade.data.cache import Sample
 from saccade.errors import InvalidInput
-from saccade.lab.methods import Arm, Outcome, Setting, named_size
+from saccade.lab.methods import ComparisonConfig, Method, Outcome, named_size
 from saccade.lab.studies.study import Block, Cell, Chart, Curve, Study, Table, compared, gain_text
 from saccade.metrics import confusion_matrix, miou
 from saccade.samplers import FoveationSampler
-from saccade.samplers.foveation_lattice import centres_of, overview_size
+from saccade.samplers.foveation_lattice import centres_of, thumbnail_size
 from saccade.segmenter import Segmenter, evaluating
 from saccade.training import load_run
 from saccade.training.foveation import default_bank
@@ -30,42 +30,42 @@ from saccade.training.foveation import default_bank
 FOVEATION = ("sampler.name=foveation",)
 
 
-def bank_of(setting: Setting) -> tuple[int, ...]:
+def bank_of(setting: ComparisonConfig) -> tuple[int, ...]:
     """The setting's bank, or the default one of its smallest patch."""
     given = setting.base.foveation.bank
     return given or default_bank(setting.sizes[0], list(setting.data.sizes("train")))
 
 
-def overview_of(setting: Setting) -> tuple[str, ...]:
-    """The setting's overview, or where that leaves gaps between patches, one of two pixels in each."""
+def thumbnail_for(setting: ComparisonConfig) -> tuple[str, ...]:
+    """The setting's thumbnail, or where that leaves gaps between patches, one of two pixels in each."""
     most = max(1, min(min(size) for size in setting.sizes) // 2)
     return () if setting.base.foveation.shrink <= most else (f"foveation.shrink={most}",)
 
 
-def arms_of_fields(setting: Setting) -> Sequence[Arm]:
+def methods_of_fields(setting: ComparisonConfig) -> Sequence[Method]:
     """The baselines and estimators of arXiv 2020, Table 2, but for the ensemble, which needs other runs."""
     bank = bank_of(setting)
-    shared = (*FOVEATION, f"foveation.bank={list(bank)}", *overview_of(setting))
+    shared = (*FOVEATION, f"foveation.bank={list(bank)}", *thumbnail_for(setting))
     fixed = [
-        Arm(f"fixed{n}", (*shared, "foveation.estimator=fixed", f"foveation.field={n}"))
+        Method(f"fixed{n}", (*shared, "foveation.estimator=fixed", f"foveation.field={n}"))
         for n in range(len(bank))
     ]
     others = ("random", "average", "mean", "mode", "gumbel")
-    return [*fixed, *(Arm(name, (*shared, f"foveation.estimator={name}")) for name in others)]
+    return [*fixed, *(Method(name, (*shared, f"foveation.estimator={name}")) for name in others)]
 
 
-def measure_of_fields(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+def measure_of_fields(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
     """What choosing or blending gains over the best field of view alone, which differs from the first."""
     found = compared(setting, outcomes)
     rows: list[list[Cell]] = []
     for size in setting.sizes:
-        points = [point for arm in found.arms if (point := found.at(arm, size)) is not None]
-        alone = [point for point in points if point.arm.name.startswith("fixed")]
+        points = [point for method in found.methods if (point := found.at(method, size)) is not None]
+        alone = [point for point in points if point.method.name.startswith("fixed")]
         if not alone:
             continue
         best = max(alone, key=lambda point: float(point.iou.values[-1]))
         rows += [
-            [f"{point.arm.name}, {named_size(size)}", float(point.iou.values[-1]), best.arm.name,
+            [f"{point.method.name}, {named_size(size)}", float(point.iou.values[-1]), best.method.name,
              gain_text(point.iou.gain(best.iou))]
             for point in points if point not in alone
         ]  # fmt: skip
@@ -74,12 +74,12 @@ def measure_of_fields(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence
     return [Table("Does it beat the best field of view alone?", head, rows, note)] if rows else []
 
 
-def field_arms(setting: Setting) -> Sequence[Arm]:
+def field_methods(setting: ComparisonConfig) -> Sequence[Method]:
     """A network for each field of view alone, which predicts all of what it sees (arXiv 2020, 3.1)."""
     return [
-        Arm(
+        Method(
             f"width-{width}",
-            (*FOVEATION, f"foveation.bank=[{width}]", "foveation.estimator=fixed", *overview_of(setting)),
+            (*FOVEATION, f"foveation.bank=[{width}]", "foveation.estimator=fixed", *thumbnail_for(setting)),
             float(width),
         )
         for width in bank_of(setting)
@@ -91,7 +91,7 @@ TABLE = Study(
     title="Foveation",
     question="Does choosing or blending fields of view, place by place, beat each of them alone?",
     source="arXiv 2020, Table 2",
-    arms=arms_of_fields,
+    methods=methods_of_fields,
     measure=measure_of_fields,
 )
 
@@ -100,14 +100,14 @@ FIELDS = Study(
     title="Field of view against resolution",
     question="At a fixed number of pixels a patch, how wide should it look, class by class?",
     source="arXiv 2020, 3.1 and Fig. 2; MICCAI 2020, 2.1",
-    arms=field_arms,
+    methods=field_methods,
     value_name="width of the field of view, pixels",
     log_value=True,
 )
 
 
 Map = NDArray[np.float32]
-"""(h, w) of an overview: 0 the smallest field of view, 1 the widest."""
+"""(h, w) of a thumbnail: 0 the smallest field of view, 1 the widest."""
 
 
 @dataclass(frozen=True)
@@ -172,14 +172,14 @@ def compare_maps(
 
 @torch.no_grad()
 def foveation_map(segmenter: Segmenter, sample: Sample) -> Map:
-    """The expected field of view at every pixel of the overview, 0 the smallest, 1 the widest."""
+    """The expected field of view at every pixel of the thumbnail, 0 the smallest, 1 the widest."""
     sampler = segmenter.sampler
     assert isinstance(sampler, FoveationSampler)
     with evaluating(segmenter):
         found = segmenter.foveate(sample.pyramid).found
     if found.probabilities is None:
         expected = (found.weights @ _normal(sampler.bank)).view(found.lattice.shape)
-        size = found.lattice.overview
+        size = found.lattice.thumbnail
         return F.interpolate(expected[None, None], size, mode="nearest")[0, 0].numpy()
     return torch.einsum("dhw,d->hw", found.probabilities[0], _normal(sampler.bank)).numpy()
 
@@ -205,11 +205,11 @@ def gold_standard(fixed: Sequence[Segmenter], sample: Sample, classes: int) -> t
 
 
 def local_miou(predicted: Tensor, truth: Tensor, classes: int, sampler: FoveationSampler) -> Tensor:
-    """(h, w) float32 mIoU of labels (H, W) in the smallest field of view around each overview pixel."""
+    """(h, w) float32 mIoU of labels (H, W) in the smallest field of view around each thumbnail pixel."""
     size = truth.shape[0], truth.shape[1]
     counted = truth != 255
     windows = [_window(axis, size, sampler) for axis in (0, 1)]
-    total, present = torch.zeros(overview_size(size, sampler.shrink)), torch.zeros(1)
+    total, present = torch.zeros(thumbnail_size(size, sampler.shrink)), torch.zeros(1)
     for k in range(classes):
         said, true = (predicted == k) & counted, truth == k
         union = _boxes(said | true, windows)
@@ -219,8 +219,8 @@ def local_miou(predicted: Tensor, truth: Tensor, classes: int, sampler: Foveatio
 
 
 def _window(axis: int, size: tuple[int, int], sampler: FoveationSampler) -> tuple[Tensor, Tensor]:
-    """First pixel, and the one after the last, of the smallest field around each overview pixel."""
-    count = overview_size(size, sampler.shrink)[axis]
+    """First pixel, and the one after the last, of the smallest field around each thumbnail pixel."""
+    count = thumbnail_size(size, sampler.shrink)[axis]
     middle, half = centres_of(np.arange(count), count, size[axis]), sampler.fields[0][axis] / 2
     low = np.ceil(middle - half).clip(0, size[axis] - 1)
     high = np.floor(middle + half).clip(0, size[axis] - 1) + 1
@@ -247,7 +247,7 @@ class StrideScore:
     """A run, predicted with one stride.
 
     Attributes:
-        stride: in pixels of the overview.
+        stride: in pixels of the thumbnail.
         miou: at full resolution, counts pooled over the images.
         locations: of an image, the mean over the images.
         seconds: an image.
@@ -278,7 +278,7 @@ def stride_study(
         segmenter: with a foveation sampler; its own stride is afterwards as it was.
         samples: labelled images.
         classes: of the labels.
-        strides: in pixels of the overview.
+        strides: in pixels of the thumbnail.
 
     Raises:
         InvalidInput: without images.
@@ -323,8 +323,8 @@ def strided(segmenter: Segmenter, stride: int) -> Iterator[FoveationSampler]:
 STRIDES = (2, 4, 8, 16, 32)
 
 
-def measure_of_stride(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence[Block]:
-    """Each trained arm at its own stride and the others, and the seconds that each takes."""
+def measure_of_stride(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+    """Each trained method at its own stride and the others, and the seconds that each takes."""
     rows: list[list[Cell]] = []
     curves = []
     for outcome in outcomes:
@@ -334,11 +334,11 @@ def measure_of_stride(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence
         assert isinstance(segmenter.sampler, FoveationSampler)
         strides = sorted({*STRIDES, segmenter.sampler.stride})
         found = stride_study(segmenter, setting.samples(), setting.data.classes, strides).scores
-        rows += [[outcome.case.name, one.stride, one.miou, one.locations, one.seconds] for one in found]
-        curves.append(Curve(outcome.case.name, [one.stride for one in found], [one.miou for one in found]))
+        rows += [[outcome.trial.name, one.stride, one.miou, one.locations, one.seconds] for one in found]
+        curves.append(Curve(outcome.trial.name, [one.stride for one in found], [one.miou for one in found]))
     head = ("run", "stride", "mIoU", "locations an image", "seconds an image")
     return [
-        Chart("mIoU over the stride", "stride, pixels of the overview", "mIoU", curves[:8], log_x=True),
+        Chart("mIoU over the stride", "stride, pixels of the thumbnail", "mIoU", curves[:8], log_x=True),
         Table("Sensitivity to the stride of a prediction", head, rows, "Strides with gaps are left out."),
     ]
 
@@ -348,8 +348,8 @@ FOVEATION_STRIDE = Study(
     title="The stride of a foveated prediction",
     question="How closely must the locations lie at which an image is looked at?",
     source="arXiv 2020, B.5",
-    arms=lambda setting: [
-        one for one in arms_of_fields(setting) if one.name in ("fixed0", "mean", "mode", "gumbel")
+    methods=lambda setting: [
+        one for one in methods_of_fields(setting) if one.name in ("fixed0", "mean", "mode", "gumbel")
     ],
     measure=measure_of_stride,
 )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from saccade.data.cache import Sample
-from saccade.lab.methods import Outcome, Setting, Size, named_size
+from saccade.lab.methods import ComparisonConfig, Outcome, Size, named_size
 from saccade.lab.studies.study import Block, Cell, Chart, Counts, Curve, Study, Table, Text, gain_text, scored
 from saccade.metrics import recovery_counts
 from saccade.metrics.bootstrap import Resampled
@@ -30,7 +30,7 @@ NOTE = (
 )
 
 
-def measure(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+def measure(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
     charts: list[Block] = []
     tables: list[Block] = []
     for size in setting.sizes:
@@ -41,13 +41,13 @@ def measure(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence[Block]:
     return [*charts, *tables, Text(NOTE)]
 
 
-def blurs_of(setting: Setting, size: Size) -> list[float]:
+def blurs_of(setting: ComparisonConfig, size: Size) -> list[float]:
     """Those of :data:`BLURS` that are no wider than the density."""
     widest = max(setting.base.sampler.density or size)
     return [blur for blur in BLURS if blur <= widest]
 
 
-def _tasks(setting: Setting, size: Size) -> dict[str, Counts]:
+def _tasks(setting: ComparisonConfig, size: Size) -> dict[str, Counts]:
     """Each class that occurs against the rest, the rarest first; then all classes."""
     pixels = setting.data.class_counts(setting.split)
     names = setting.data.classes.names
@@ -59,7 +59,7 @@ def _tasks(setting: Setting, size: Size) -> dict[str, Counts]:
     }
 
 
-def _samplers(setting: Setting, size: Size, *own: str) -> list[Sampler]:
+def _samplers(setting: ComparisonConfig, size: Size, *own: str) -> list[Sampler]:
     """Uniform, then an oracle for each blur, with the other options of the setting."""
     blurs = [["sampler.name=oracle", f"sampler.blur={blur}"] for blur in blurs_of(setting, size)]
     found = []

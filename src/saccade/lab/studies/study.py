@@ -1,6 +1,6 @@
 """What a study is: a question of the papers, the methods that answer it, and what it hands to the page.
 
-Arms have the names that they have in every comparison, so that runs are shared.
+Methods have the names that they have in every comparison, so that runs are shared.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from torch import Tensor
 
 from saccade.data.cache import Sample
-from saccade.lab.methods import Arm, Outcome, Setting, Size
-from saccade.lab.results import Comparison, setting_json, to_json
+from saccade.lab.methods import ComparisonConfig, Method, Outcome, Size
+from saccade.lab.results import Comparison, config_json, to_json
 from saccade.metrics.bootstrap import Interval, Resampled, draw_images, iou_parts, resample
 from saccade.training.config import SAMPLERS
 
@@ -95,17 +95,17 @@ def _plain(value: Any) -> Any:
 
 
 KIND = "saccade study 1"
-Arms = Callable[[Setting], Sequence[Arm]]
-Measure = Callable[[Setting, Sequence[Outcome]], Sequence[Block]]
+Methods = Callable[[ComparisonConfig], Sequence[Method]]
+Measure = Callable[[ComparisonConfig, Sequence[Outcome]], Sequence[Block]]
 
 
-def no_arms(setting: Setting) -> Sequence[Arm]:
+def no_methods(setting: ComparisonConfig) -> Sequence[Method]:
     """For a study that trains nothing."""
     return ()
 
 
-def no_measure(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence[Block]:
-    """For a study whose arms say it all."""
+def no_measure(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+    """For a study whose methods say it all."""
     return ()
 
 
@@ -113,20 +113,20 @@ def no_measure(setting: Setting, outcomes: Sequence[Outcome]) -> Sequence[Block]
 class Study:
     """A question, and how it is answered.
 
-    Every arm is trained at every size and seed of the setting and evaluated; the page compares each with the
-    first, with bootstrap intervals, and draws the scores over :attr:`Arm.value` where arms have one. What a
-    study finds besides, it says in the blocks of ``measure``; :meth:`Setting.samples` hands it the images,
-    and :func:`saccade.training.load_run` of an :attr:`Outcome.folder` a trained segmenter.
+    Every method is trained at every size and seed of the setting and evaluated; the page compares each with
+    the first, with bootstrap intervals, and draws the scores over :attr:`Method.value` where it has one. What
+    a study finds besides, it says in the blocks of ``measure``; :meth:`ComparisonConfig.samples` hands it the
+    images, and :func:`saccade.training.load_run` of an :attr:`Outcome.folder` a trained segmenter.
 
     Attributes:
         name: on the command line.
         title: of its page.
         question: one sentence.
         source: the paper and section it is from.
-        arms: of a setting; the first is what the others are compared with.
-        measure: blocks for the page, from the setting and the outcomes of the arms.
+        methods: of a setting; the first is what the others are compared with.
+        measure: blocks for the page, from the setting and the outcomes of the methods.
         sizes: where none are asked for; default those of every comparison.
-        value_name: what :attr:`Arm.value` is.
+        value_name: what :attr:`Method.value` is.
         log_value: whether doubling steps of it are equally wide.
     """
 
@@ -134,23 +134,23 @@ class Study:
     title: str
     question: str
     source: str
-    arms: Arms = no_arms
+    methods: Methods = no_methods
     measure: Measure = no_measure
-    sizes: Callable[[Setting], Sequence[Size]] | None = None
+    sizes: Callable[[ComparisonConfig], Sequence[Size]] | None = None
     value_name: str = ""
     log_value: bool = False
 
     @property
     def trains(self) -> bool:
         """Whether networks are trained for it, so that seeds and network matter."""
-        return self.arms is not no_arms
+        return self.methods is not no_methods
 
 
 def study_json(
-    setting: Setting, study: Study, blocks: Sequence[Block], compared: Comparison | None
+    setting: ComparisonConfig, study: Study, blocks: Sequence[Block], compared: Comparison | None
 ) -> dict[str, Any]:
-    """What a study found, numbers or None: the comparison of its arms, where it has some, and its blocks."""
-    found = setting_json(setting) if compared is None else to_json(compared)
+    """What a study found, numbers or None: the comparison of its methods, if any, and its blocks."""
+    found = config_json(setting) if compared is None else to_json(compared)
     asked = {"kind": KIND, "study": study.name, "question": study.question, "source": study.source}
     return {**found, **asked, "blocks": [to_plain(block) for block in blocks]}
 
@@ -158,19 +158,19 @@ def study_json(
 Counts = Callable[[Sample], Sequence[Tensor]]
 """Of an image, confusion matrices (K, K), one for each way that is compared."""
 
-UNIFORM = Arm("uniform", ("sampler.name=uniform",))
-DEFORMATION = Arm("deformation", ("sampler.name=deformation",))
+UNIFORM = Method("uniform", ("sampler.name=uniform",))
+DEFORMATION = Method("deformation", ("sampler.name=deformation",))
 DOWNSAMPLERS = tuple(name for name in ("uniform", "oracle", "boundary", "deformation") if name in SAMPLERS)
 """Samplers of one view an image."""
 
 
-def compared(setting: Setting, outcomes: Sequence[Outcome]) -> Comparison:
-    """The outcomes of a study's arms as a comparison, for gains between any two of them."""
-    arms = tuple(dict.fromkeys(one.case.arm for one in outcomes))
-    return Comparison(setting, arms, tuple(outcomes))
+def compared(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Comparison:
+    """The outcomes of a study's methods as a comparison, for gains between any two of them."""
+    methods = tuple(dict.fromkeys(one.trial.method for one in outcomes))
+    return Comparison(setting, methods, tuple(outcomes))
 
 
-def scored(setting: Setting, confusion: Counts) -> list[Resampled]:
+def scored(setting: ComparisonConfig, confusion: Counts) -> list[Resampled]:
     """IoUs from confusion matrices of single images, resampled: one for each that ``confusion`` gives.
 
     Args:
