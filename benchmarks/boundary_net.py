@@ -26,7 +26,7 @@ from saccade.grids import resize_grid, uniform_grid
 from saccade.samplers import BoundarySampler, BoundaryTarget
 from saccade.samplers.boundary import covering, sampling_grid, untangled
 from saccade.training import Config, load_run
-from saccade.training.lessons import SamplingTensorLoss
+from saccade.training.auxiliary_losses import SamplingTensorLoss
 from saccade.training.run_folder import Run
 from saccade.warp import Pyramid
 

@@ -96,8 +96,9 @@ class _Ending:
 @pytest.fixture
 def ending(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable], None]]:
     """Makes the command "ending" end by what a test hands in."""
-    monkeypatch.setattr(main, "COMMANDS", (Command("ending", "none", "ends"),))
-    monkeypatch.setattr(main, "load", lambda command: _Ending)
+    program = sys.modules["saccade.cli.main"]
+    monkeypatch.setattr(program, "COMMANDS", (Command("ending", "none", "ends"),))
+    monkeypatch.setattr(program, "load", lambda command: _Ending)
     yield lambda end: monkeypatch.setattr(_Ending, "end", staticmethod(end), raising=False)
 
 

@@ -76,7 +76,7 @@ def test_foveation_is_compared_with_the_best_field_alone(six_scenes):
         Outcome(setting.trial(Method(name), (8, 12), 0), six_scenes, evaluation_of(setting, share))
         for name, share in wrong.items()
     )
-    (table,) = foveation.measure(setting, outcomes)
+    (table,) = foveation.measure_of_fields(setting, outcomes)
     ((name, _, best, gain),) = table.rows
     assert (name, best) == ("mean, 8x12", "fixed1")
     assert gain.startswith("-")

@@ -568,7 +568,7 @@ def _override(options: dict[str, Any], override: str) -> None:
 
 
 def with_new_names(options: dict[str, Any]) -> dict[str, Any]:
-    """The same options, those of an earlier version by today's names: old runs and command lines still load."""
+    """The same options by today's names, so that runs and command lines of an earlier version still load."""
     for (section, old), new in OLD_NAMES.items():
         found = options.get(section)
         if isinstance(found, dict) and old in found:

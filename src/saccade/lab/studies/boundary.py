@@ -19,7 +19,7 @@ from saccade.metrics import iou, miou, recovery_counts, sampling_counts, samplin
 from saccade.metrics.boundary import squared_distance_to_marked
 from saccade.samplers import BoundaryTarget
 from saccade.samplers.boundary import sampling_grid
-from saccade.training.lessons import target_classes
+from saccade.training.auxiliary_losses import target_classes
 
 STEPS = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Values of lambda, from samples on the boundaries to samples spread evenly."""
