@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.cli import options
-from saccade.cli.console import Progress
+from saccade.cli.console import Progress, say
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -33,9 +33,8 @@ def run(args: argparse.Namespace) -> int:
     run = load_run(args.run_folder, args.checkpoint)
     from saccade.data import SampleCache, open_data
     from saccade.evaluation import evaluate
-    from saccade.evaluation.results import save_evaluation
+    from saccade.evaluation.results import Subject, keep_evaluation, own_file
     from saccade.report.html import score_lines
-    from saccade.runtime.files import writing
     from saccade.training.distributed import torch_device
     from saccade.training.run_folder import require_classes
 
@@ -47,6 +46,9 @@ def run(args: argparse.Namespace) -> int:
             args.data, how, splits=(args.split,), on_decoded=cache.keep, on_progress=progress.update
         )
     require_classes(run, data.classes, args.data)
+    subject = Subject.of(run.path, data, args.split, args.checkpoint)
+    for notice in data.notices:
+        say(f"note: {notice}", args)
     items = data.split(args.split)
     with Progress("evaluating", len(items), "images", quiet=args.quiet) as progress:
         found = evaluate(
@@ -56,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     scores = found.to_json()
     shown = json.dumps(scores, indent=1, allow_nan=False) if args.json else "\n".join(score_lines(scores))
     print(shown, flush=True)
-    with writing(run.path):
-        save_evaluation(found, run.path / f"evaluation_{args.split}.json")
+    file = keep_evaluation(run.path, found, subject)
+    if file != own_file(run.path, args.split):
+        say(f"note: kept as {file.name}, beside what is known of other data, options or weights", args)
     return 0

@@ -30,22 +30,25 @@ def run(args: argparse.Namespace) -> int:
 
     run = load_run(args.run_folder)
     source = args.data or Path(run.config.data.path or "")
+    evaluation = None
     if source.is_dir():
-        _fill(args, run, source)
+        evaluation = _fill(args, run, source)
     else:
-        say(f"note: no data folder at {source}, so no new examples; give it with --data", args)
-    print(write_report(run.path))
+        say(f"note: no data folder at {source}, so no new scores and examples; give it with --data", args)
+    print(write_report(run.path, evaluation))
     return 0
 
 
-def _fill(args: argparse.Namespace, run: Any, source: Path) -> None:
-    """Evaluates where that is missing, and draws the examples."""
+def _fill(args: argparse.Namespace, run: Any, source: Path) -> Any:
+    """Evaluates where there is nothing of these weights and these images, draws the examples, and returns the
+    evaluation."""
     import numpy as np
 
     from saccade.data import SampleCache, open_data
-    from saccade.evaluation import evaluate, load_evaluation, save_evaluation
+    from saccade.evaluation import evaluate
+    from saccade.evaluation.results import Subject, keep_evaluation, load_evaluation, stored_evaluation
     from saccade.report import draw_examples, save_examples
-    from saccade.report.run import FIGURES, evaluation_file
+    from saccade.report.run import FIGURES
     from saccade.training.loop import torch_device
     from saccade.training.run_folder import require_classes
 
@@ -53,15 +56,17 @@ def _fill(args: argparse.Namespace, run: Any, source: Path) -> None:
     data = open_data(source, run.config.data.evaluated(), splits=(args.split,), on_decoded=cache.keep)
     require_classes(run, data.classes, source)
     items = {item.stem: item for item in data.split(args.split)}
-    file = evaluation_file(run.path, args.split)
-    if not file.is_file():
+    subject = Subject.of(run.path, data, args.split)
+    evaluation = stored_evaluation(run.path, subject)
+    if evaluation is None:
         with Progress("evaluating", len(items), "images", quiet=args.quiet) as progress:
             samples = cache.iterate(data, items.values())
             found = evaluate(run.segmenter, samples, data.classes, device=device, progress=progress.update)
-        save_evaluation(found, file)
+        evaluation = load_evaluation(keep_evaluation(run.path, found, subject))
     with Progress("drawing", None, "examples", quiet=args.quiet):
         examples = draw_examples(
-            run.segmenter, load_evaluation(file), lambda stem: cache.get(data, items[stem]),
+            run.segmenter, evaluation, lambda stem: cache.get(data, items[stem]),
             own_colours=np.asarray(data.classes.colours, np.uint8), device=device,
         )  # fmt: skip
     save_examples(examples, run.path / FIGURES)
+    return evaluation

@@ -27,7 +27,7 @@ class Item:
     """One image of a data set and its labels.
 
     Attributes:
-        stem: name without folder and extension, unique in the data set.
+        stem: name without extension, with its folders below the one of all images; unique in the data set.
         image: path of the image.
         mask: path of the labels.
         others: further files that the labels come from, such as those of other annotators.
@@ -145,11 +145,15 @@ class ItemFacts:
         size: (H, W) of the upright image, cropped where that was asked for.
         counts: K numbers of pixels, one a class.
         ignored: the number of ignored pixels.
+        image: digest of the pixels that :meth:`DataFolder.read` gives, "" where none was made.
+        labels: digest of the class ids, likewise.
     """
 
     size: tuple[int, int]
     counts: tuple[int, ...]
     ignored: int
+    image: str = ""
+    labels: str = ""
 
 
 @dataclass(frozen=True)
@@ -195,6 +199,10 @@ class DataFolder:
         """(K,) pixels of each class, pooled over one split or all; ignored pixels count nowhere."""
         rows = [self.facts[item.stem].counts for item in self._items(split)]
         return np.sum(np.array(rows, np.int64).reshape(-1, len(self.classes)), axis=0)
+
+    def ignored_pixels(self, split: str) -> int:
+        """How many pixels of a split count nowhere."""
+        return sum(self.facts[item.stem].ignored for item in self._items(split))
 
     def read(self, item: Item) -> Decoded:
         """Pixels of an item, image and labels; raises FileProblem where one cannot be read.

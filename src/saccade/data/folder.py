@@ -8,7 +8,7 @@ from pathlib import Path
 
 from saccade.data.classes import read_classes
 from saccade.data.dataset import Format, Found, Item
-from saccade.data.splits import Splits, read_splits, wanted_splits
+from saccade.data.splits import Splits, composed, read_splits, wanted_splits
 from saccade.errors import Fault
 
 PARTS = ("images", "masks", "classes.json", "splits.json")
@@ -75,14 +75,18 @@ FilesByStem = dict[str, list[Path]]
 
 
 def list_files(folder: Path) -> tuple[FilesByStem, list[Fault]]:
-    """The files of a folder by stem, hidden ones left out."""
+    """The files of a folder and of those in it, by their path below it without suffix, hidden ones left out.
+
+    Names are in composed form (NFC): file systems of macOS give them decomposed.
+    """
     if not folder.is_dir():
         found = "a file" if folder.exists() else "no such folder"
         return {}, [Fault(folder, "a folder", found)]
     files: FilesByStem = {}
-    for path in sorted(folder.iterdir()):
-        if not path.name.startswith(".") and path.is_file():
-            files.setdefault(path.stem, []).append(path)
+    for path in sorted(folder.rglob("*")):
+        below = path.relative_to(folder)
+        if not any(part.startswith(".") for part in below.parts) and path.is_file():
+            files.setdefault(composed(below.with_suffix("").as_posix()), []).append(path)
     return files, []
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from PIL import Image
 from saccade.data.classes import ClassTable
 from saccade.data.dataset import Decoded, Format, Item, ItemFacts, decoded
 from saccade.errors import Fault, FileProblem
+from saccade.rasters import open_raster
 from saccade.runtime.threads import in_order
 
 OnDecoded = Callable[[Item, Decoded], None]
@@ -69,6 +72,8 @@ def _inspect(
     notices = () if image is None else _general(image.notices, item)
     if image is not None and values is not None and image.array.shape[:2] != values.shape:
         faults.append(_size_fault(item, image.array.shape, values.shape))
+    elif image is not None and values is not None:
+        faults += orientation_faults(item, values.shape[0] == values.shape[1])
     if values is None or classes is None:
         return Inspection(item, None, tuple(faults), notices)
     counts = value_counts(values)
@@ -79,7 +84,7 @@ def _inspect(
     if on_decoded is not None:
         on_decoded(item, found)
     known = _counts_of_ids(counts, classes) if found.labels.shape == values.shape else None
-    return Inspection(item, _facts(found.labels, known, classes), (), notices)
+    return Inspection(item, _facts(found, known, classes), (), notices)
 
 
 def value_counts(values: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -90,11 +95,24 @@ def value_counts(values: NDArray[np.integer]) -> NDArray[np.int64]:
     return np.bincount(values.ravel(), minlength=256)
 
 
-def _facts(labels: NDArray[np.uint8], known: NDArray[np.int64] | None, classes: ClassTable) -> ItemFacts:
+def _facts(pixels: Decoded, known: NDArray[np.int64] | None, classes: ClassTable) -> ItemFacts:
     """``known``: how many pixels have each id, where that was counted already."""
+    labels = pixels.labels
     counts = value_counts(labels) if known is None else known
-    size = (labels.shape[0], labels.shape[1])
-    return ItemFacts(size, tuple(counts[: len(classes)].tolist()), int(counts[classes.ignore_index]))
+    return ItemFacts(
+        size=(labels.shape[0], labels.shape[1]),
+        counts=tuple(counts[: len(classes)].tolist()),
+        ignored=int(counts[classes.ignore_index]),
+        image=pixel_digest(pixels.image),
+        labels=pixel_digest(labels),
+    )
+
+
+def pixel_digest(pixels: NDArray[np.uint8]) -> str:
+    """16 hexadecimal digits of an array's shape and values: a tenth of the time that decoding takes."""
+    digest = hashlib.blake2b(str(pixels.shape).encode(), digest_size=8)
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
 
 
 def _counts_of_ids(counts: NDArray[np.int64], classes: ClassTable) -> NDArray[np.int64]:
@@ -122,6 +140,37 @@ def _size_fault(item: Item, image: tuple[int, ...], mask: tuple[int, ...]) -> Fa
     return Fault(item.mask, f"the size of its image, {image[1]} x {image[0]} (width x height)", found)
 
 
+_TURNS = {
+    1: "upright", 2: "mirrored", 3: "turned by 180 degrees", 4: "upside down", 5: "transposed",
+    6: "turned by 90 degrees", 7: "transposed", 8: "turned by 270 degrees",
+}  # fmt: skip
+_CARRY_ORIENTATION = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
+
+
+def orientation_faults(item: Item, square: bool) -> list[Fault]:
+    """A fault where only one of image and mask would be turned by its EXIF orientation, and their sizes,
+    equal once they are upright, do not prove that this is how the mask was drawn.
+
+    ``square``: the upright image has as many rows as columns.
+    """
+    files = (item.image, item.mask)
+    if any(file.suffix.lower() not in _CARRY_ORIENTATION for file in files):
+        return []
+    image, mask = (_orientation(file) for file in files)
+    proven = not square and (image > 4) != (mask > 4)
+    if image == mask or proven:
+        return []
+    expected = f"the EXIF orientation of its image, {image} ({_TURNS.get(image, 'unknown')})"
+    found = f"{mask} ({_TURNS.get(mask, 'unknown')}); save both upright, or with the same orientation"
+    return [Fault(item.mask, expected, found)]
+
+
+def _orientation(file: Path) -> int:
+    """1 to 8; 1 where the file says nothing."""
+    with open_raster(file, place=False) as raster:
+        return raster.orientation
+
+
 def _range_faults(item: Item, counts: NDArray[np.int64], classes: ClassTable) -> list[Fault]:
     strange = [int(v) for v in np.flatnonzero(counts) if int(v) not in set(classes.allowed_values)]
     if not strange:
@@ -131,7 +180,19 @@ def _range_faults(item: Item, counts: NDArray[np.int64], classes: ClassTable) ->
     expected = "only the class indices " + _spelled(classes.indices)
     if classes.ignored_values:
         expected += f" and {_spelled(tuple(sorted(classes.ignored_values)))} (ignored)"
-    return [Fault(item.mask, expected, shown + more)]
+    return [Fault(item.mask, expected, shown + more + _hint(strange, counts, classes))]
+
+
+def _hint(strange: list[int], counts: NDArray[np.int64], classes: ClassTable) -> str:
+    """The usual mistake: a mask of two values, the second of them 255 instead of the class missing."""
+    missing = [index for index in classes.indices if index < len(counts) and not counts[index]]
+    if len(strange) != 1 or len(missing) != 1:
+        return ""
+    name = classes.names[classes.indices.index(missing[0])]
+    return (
+        f"; if {strange[0]} means {name}, give that class the index {strange[0]} in classes.json; "
+        f'if it counts nowhere, say "ignore_index": {strange[0]}'
+    )
 
 
 def _spelled(indices: tuple[int, ...]) -> str:

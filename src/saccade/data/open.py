@@ -119,7 +119,7 @@ def open_data(
         found.classes = found.classes.against_the_rest(options.target)
     pairs = [(item, name == "train") for item, name in _each(found)]
     inspections = inspect_items(pairs, found.classes, format, on_decoded, on_progress)
-    faults = [*found.faults, *shared_contents(found.splits)]
+    faults = [*found.faults, *shared_contents(found.splits), *_shared_stems([item for item, _ in pairs])]
     faults += [fault for inspection in inspections for fault in inspection.faults]
     if faults or found.classes is None:
         raise DataFaults(faults)
@@ -150,6 +150,16 @@ def _each(found: Found) -> list[tuple[Item, str]]:
     return list(pairs.items())
 
 
+def _shared_stems(items: Sequence[Item]) -> list[Fault]:
+    """A stem stands for one item: sizes, counts and results are kept by it."""
+    first: dict[str, Item] = {}
+    return [
+        Fault(item.image, f"a name that no other image has ({item.stem})", str(other.image))
+        for item in items
+        if (other := first.setdefault(item.stem, item)) is not item
+    ]
+
+
 def _unlabelled(data: DataFolder, splits: Sequence[str]) -> list[Fault]:
     """The splits in which every pixel is ignored: there is nothing to learn or to score."""
     return [
@@ -167,5 +177,41 @@ def _unseen_classes(data: DataFolder, classes: ClassTable) -> list[str]:
         if len(absent) == len(classes):
             lines.append(f"all pixels of {split} are ignored: it cannot be scored")
         elif absent:
-            lines.append(f"no pixel of {', '.join(absent)} in {split}")
+            alone = len(absent) == len(classes) - 1
+            cause = _ignored_instead(data, split, absent) if alone else ""
+            lines.append(f"no pixel of {', '.join(absent)} in {split}{cause}")
     return lines
+
+
+def require_something_to_learn(data: DataFolder) -> None:
+    """Refuses data of several classes of which training sees only one.
+
+    The split val is refused too where pixels of it are ignored: its other classes may be among these.
+
+    Raises:
+        DataFaults: with the likely cause.
+    """
+    faults = []
+    for split in ("train", "val"):
+        counts = data.class_counts(split)
+        absent = [name for name, count in zip(data.classes.names, counts, strict=True) if count == 0]
+        ignored = _ignored_instead(data, split, absent)
+        if len(data.classes) > 1 and len(absent) >= len(data.classes) - 1 and (split == "train" or ignored):
+            seen = next((name for name in data.classes.names if name not in absent), "no class")
+            expected = f"pixels of two classes or more in {split}"
+            faults.append(Fault(data.path, expected, f"only {seen}: nothing can be learned{ignored}"))
+    if faults:
+        raise DataFaults(faults)
+
+
+def _ignored_instead(data: DataFolder, split: str, absent: Sequence[str]) -> str:
+    """What stands where classes are absent: "; 255 covers 41 % and is ignored; did you mean class 1?"."""
+    ignored, scored = data.ignored_pixels(split), int(data.class_counts(split).sum())
+    if not ignored or not absent:
+        return ""
+    values = ", ".join(map(str, data.classes.ignored_values))
+    share = 100 * ignored / (ignored + scored)
+    shown = f"{share:.0f}" if share >= 1 else f"{share:.2g}"
+    table = dict(zip(data.classes.names, data.classes.indices, strict=True))
+    meant = " or ".join(f"class {table[name]} ({name})" for name in absent[:3])
+    return f"; {values} covers {shown} % and is ignored; did you mean {meant}?"

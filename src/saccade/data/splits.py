@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -38,12 +39,17 @@ def _read_split(name: str, stems: Any, path: Path) -> tuple[tuple[str, ...], lis
         return (), [Fault(path, f"{name} to be a list of stems", repr(stems)[:60])]
     if not stems:
         return (), [Fault(path, f"{name} to hold at least one stem", "an empty list")]
-    good = [stem for stem in stems if isinstance(stem, str) and stem]
+    good = [composed(stem) for stem in stems if isinstance(stem, str) and stem]
     bad = [stem for stem in stems if not (isinstance(stem, str) and stem)]
     faults = [Fault(path, f"{name} to hold stems (texts)", repr(stem)[:60]) for stem in bad]
     repeated = [stem for stem, count in Counter(good).items() if count > 1]
     faults += [Fault(path, f"each stem once in {name}", f"{stem!r} more than once") for stem in repeated]
     return tuple(dict.fromkeys(good)), faults
+
+
+def composed(name: str) -> str:
+    """The one spelling (NFC) of a name whose accents may be letters of their own."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _misspelt(name: str, value: dict[str, Any]) -> str | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saccade.data import DataFolder
+from saccade.data.record import DataRecord, digest_of, digest_of_file
 from saccade.errors import FileProblem, InvalidInput
 from saccade.metrics import (
     SizeBin,
@@ -25,6 +27,9 @@ from saccade.metrics import (
     trimap_accuracy,
 )
 from saccade.metrics.cost import Cost
+from saccade.runtime.files import write_file
+from saccade.training.config import Config
+from saccade.training.run_folder import CHECKPOINTS, open_config, version_of
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,80 @@ class ImageRecord:
 
 
 @dataclass(frozen=True)
+class Subject:
+    """What an evaluation is of. Two of equal subject answer the same question.
+
+    Attributes:
+        split: "train", "val" or "test".
+        data: digest of the split's images, labels, class table and ignored values, as they were read: cropped
+            and with a target.
+        options: how the data was read (crop, target, ...), for the reader.
+        checkpoint: "best" or "last".
+        weights: digest of the checkpoint's file.
+        sampler: its name.
+        size: (h, w) of the samples.
+        version: of Saccade.
+        path: where the data lay; not compared.
+    """
+
+    split: str
+    data: str
+    options: Mapping[str, Any]
+    checkpoint: str
+    weights: str
+    sampler: str
+    size: tuple[int, int]
+    version: str
+    path: str = field(default="", compare=False)
+
+    @classmethod
+    def of(cls, root: Path, data: DataFolder, split: str, checkpoint: str = "best") -> Subject:
+        """Of the run at ``root`` and a split of opened data.
+
+        Raises:
+            FileProblem: when ``root`` is no run folder, or its checkpoint is missing.
+            InvalidInput: when the data has no such split.
+        """
+        config = open_config(root)[0]
+        data.split(split)
+        options = asdict(data.options.evaluated())
+        del options["path"], options["format"]
+        return cls(
+            split=split,
+            data=DataRecord.of(data, [split]).digest,
+            options=options,
+            checkpoint=checkpoint,
+            weights=digest_of_file(root / CHECKPOINTS / f"{checkpoint}.ckpt"),
+            sampler=config.sampler.name,
+            size=config.sampler.size,
+            version=version_of("saccade") or "",
+            path=str(data.path.resolve()),
+        )
+
+    @property
+    def key(self) -> str:
+        """8 hexadecimal digits that stand for it in the names of files."""
+        parts = self.to_json()
+        del parts["path"]
+        return digest_of(parts)[:8]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "options": dict(self.options), "size": list(self.size)}
+
+    @classmethod
+    def from_json(cls, parts: Mapping[str, Any]) -> Subject:
+        """The inverse of :meth:`to_json`; raises KeyError, TypeError."""
+        rows, columns = parts["size"]
+        return cls(**{**parts, "size": (int(rows), int(columns)), "options": dict(parts["options"])})
+
+    def is_own(self, config: Config) -> bool:
+        """Whether this is the run's own question: its best weights on its own data, as it was trained."""
+        own = asdict(config.data.evaluated())
+        same_options = all(own[name] == value for name, value in self.options.items() if name in own)
+        return self.checkpoint == "best" and same_options and own["path"] == self.path
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Scores of a segmenter on a data set, at full resolution, from counts pooled over its images.
 
@@ -65,6 +144,7 @@ class Evaluation:
         records: one an image.
         cost: of one image.
         widths: of the trimap bands, in pixels.
+        subject: what it is of; None where nobody said, as in the files of version 0.1.
 
     Raises:
         InvalidInput: without images, or when the records are not of K classes.
@@ -74,6 +154,7 @@ class Evaluation:
     records: tuple[ImageRecord, ...]
     cost: Cost
     widths: tuple[int, ...]
+    subject: Subject | None = None
 
     def __post_init__(self) -> None:
         if not self.records:
@@ -158,17 +239,61 @@ def finite(number: float) -> float | None:
 KIND = "saccade evaluation 1"
 
 
+def own_file(root: Path, split: str) -> Path:
+    """Where a run keeps the counts of its best weights on a split of its own data."""
+    return root / f"evaluation_{split}.json"
+
+
+def stored_evaluation(root: Path, subject: Subject) -> Evaluation | None:
+    """What a run folder holds of exactly this question; None where there is nothing, or it is of another."""
+    for file in _files_of(root, subject):
+        try:
+            evaluation = load_evaluation(file)
+        except FileProblem:
+            continue
+        if evaluation.subject == subject:
+            return evaluation
+    return None
+
+
+def keep_evaluation(root: Path, evaluation: Evaluation, subject: Subject) -> Path:
+    """Writes an evaluation into a run folder, beside those of other questions, and returns its file.
+
+    The run's own question has the plain name, unless an answer to another one stands there.
+
+    Raises:
+        FileProblem: when it cannot be written.
+    """
+    plain, named = _files_of(root, subject)
+    own = subject.is_own(open_config(root)[0]) and (not plain.exists() or _subject_in(plain) == subject)
+    file = plain if own else named
+    save_evaluation(replace(evaluation, subject=subject), file)
+    return file
+
+
+def _files_of(root: Path, subject: Subject) -> tuple[Path, Path]:
+    return own_file(root, subject.split), root / f"evaluation_{subject.split}_{subject.key}.json"
+
+
+def _subject_in(file: Path) -> Subject | None:
+    try:
+        return load_evaluation(file).subject
+    except FileProblem:
+        return None
+
+
 def save_evaluation(evaluation: Evaluation, path: Path) -> None:
     """Write an evaluation, all its counts included, as JSON."""
     content = {
         "kind": KIND,
+        "of": None if evaluation.subject is None else evaluation.subject.to_json(),
         "scores": evaluation.to_json(),
         "classes": evaluation.classes,
         "widths": evaluation.widths,
         "cost": evaluation.cost.to_json(),
         "records": [_plain(record) for record in evaluation.records],
     }
-    path.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
+    write_file(path, json.dumps(content, allow_nan=False))
 
 
 def load_evaluation(path: Path) -> Evaluation:
@@ -186,6 +311,7 @@ def load_evaluation(path: Path) -> Evaluation:
             records=tuple(_record(record) for record in content["records"]),
             cost=Cost(**content["cost"]),
             widths=tuple(content["widths"]),
+            subject=Subject.from_json(content["of"]) if content.get("of") else None,
         )
     except OSError as error:
         raise FileProblem(path, "an evaluation", error.strerror, "run `saccade evaluate` first") from error

@@ -16,7 +16,7 @@ import torch
 from saccade.data import SampleCache
 from saccade.errors import FileProblem, SaccadeError, UsageError
 from saccade.evaluation.evaluate import evaluate
-from saccade.evaluation.results import Evaluation, load_evaluation, save_evaluation
+from saccade.evaluation.results import Evaluation, Subject, keep_evaluation, stored_evaluation
 from saccade.lab.costs import Costs, measure_costs
 from saccade.lab.methods import ComparisonConfig, Method, Outcome, Trial
 from saccade.lab.results import Comparison
@@ -67,7 +67,7 @@ def do_trial(setting: ComparisonConfig, trial: Trial, root: Path, tell: Tell, *,
             (root / FAILURE).unlink(missing_ok=True)
         if state_of(trial, root, setting.data).kind != FINISHED:
             _train(setting, trial, root, tell)
-        if stored_evaluation(setting, root) is None:
+        if trial_evaluation(setting, root) is None:
             _evaluate(setting, root, tell)
         tell(1.0, "done")
     except (Interrupted, KeyboardInterrupt):
@@ -81,34 +81,19 @@ def do_trial(setting: ComparisonConfig, trial: Trial, root: Path, tell: Tell, *,
 def outcome_of(setting: ComparisonConfig, trial: Trial, root: Path) -> Outcome:
     """What is there of a trial, without doing anything."""
     state = state_of(trial, root, setting.data)
-    found = stored_evaluation(setting, root) if state.kind == FINISHED else None
+    found = trial_evaluation(setting, root) if state.kind == FINISHED else None
     if found is not None:
         return Outcome(trial, root, found, seconds=training_seconds(root))
     reason = {FINISHED: "not evaluated yet"}.get(state.kind, f"{state.kind}: {state.reason}".rstrip(": "))
     return Outcome(trial, root, failure=state.reason if state.kind == "failed" else reason)
 
 
-def evaluation_file(root: Path, split: str) -> Path:
-    """Where ``saccade evaluate`` keeps the counts of a split too."""
-    return root / f"evaluation_{split}.json"
-
-
-def stored_evaluation(setting: ComparisonConfig, root: Path) -> Evaluation | None:
-    """The counts of a run on the images of the setting; None where there are none, or of others.
-
-    Masks are told apart by the pixels of each class in each image.
-    """
-    file = evaluation_file(root, setting.split)
-    if not file.is_file():
-        return None
+def trial_evaluation(setting: ComparisonConfig, root: Path) -> Evaluation | None:
+    """The counts of a run's best weights on the images of the setting; None where there are none."""
     try:
-        found = load_evaluation(file)
+        return stored_evaluation(root, Subject.of(root, setting.data, setting.split))
     except FileProblem:
         return None
-    there = [(record.stem, tuple(record.confusion.sum(1).tolist())) for record in found.records]
-    data = setting.data
-    here = [(item.stem, tuple(data.facts[item.stem].counts)) for item in data.split(setting.split)]
-    return found if there == here else None
 
 
 def _train(setting: ComparisonConfig, trial: Trial, root: Path, tell: Tell) -> None:
@@ -136,8 +121,7 @@ def _evaluate(setting: ComparisonConfig, root: Path, tell: Tell) -> None:
         device=torch_device(setting.device),
         progress=lambda done: tell(TRAINING + (1 - TRAINING) * done / images, f"image {done} of {images}"),
     )  # fmt: skip
-    with writing(root):
-        save_evaluation(found, evaluation_file(root, setting.split))
+    keep_evaluation(root, found, Subject.of(root, setting.data, setting.split))
 
 
 OnProgress = Callable[[Trial, float, str], None]
@@ -335,7 +319,7 @@ def plan(
         kind, root = states[trial.name].kind, run_root(out, trial)
         if kind == FAILED and not resume:
             failed.append(trial)
-        elif kind in (MISSING, PARTIAL, FAILED) or stored_evaluation(setting, root) is None:
+        elif kind in (MISSING, PARTIAL, FAILED) or trial_evaluation(setting, root) is None:
             todo.append(TrialJob(trial, root))
     return Plan(states, tuple(todo), tuple(failed))
 

@@ -11,7 +11,7 @@ from typing import Any
 from saccade.data import DataFolder
 from saccade.errors import FileProblem, SaccadeError
 from saccade.lab.methods import Trial
-from saccade.runtime.files import finished_file, writing
+from saccade.runtime.files import write_file, writing
 from saccade.training import run_folder as folder
 from saccade.training.config import Config, flat, to_dict
 from saccade.training.loop import resolve
@@ -56,8 +56,7 @@ def write_text(path: Path, text: str) -> Path:
     """A file of the comparison, complete or not at all."""
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with finished_file(path, overwrite=True) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_file(path, text)
     return path
 
 
@@ -94,15 +93,18 @@ def why_other(root: Path, asked: Config, data: DataFolder, saved: dict[str, Any]
     differing = [f"{key}={there} instead of {here}" for key, here, there in _differences(asked, of_run)]
     if differing:
         return "it has other options: " + ", ".join(differing)
-    return _why_other_images(of_run, data, saved)
+    return _why_other_images(root, of_run, data, saved)
 
 
-def _why_other_images(of_run: Config, data: DataFolder, saved: dict[str, Any]) -> str:
-    """Runs keep the names of their training images; older ones only where these lay."""
+def _why_other_images(root: Path, of_run: Config, data: DataFolder, saved: dict[str, Any]) -> str:
+    """Runs keep what they were trained on, by content; older ones the names or only where it lay."""
     known = saved.get("training_images")
     if known is None:
         there, here = Path(of_run.data.path or "").resolve(), data.path.resolve()
         return "" if there == here else f"it was trained on {there}, not on {here}"
+    if folder.DATA in saved:
+        differing = folder.why_other_data(saved, data, root)
+        return differing and f"it was trained on other images or masks than those of {data.path}: {differing}"
     if known != training_images(data):
         return f"it was trained on other images than those of {data.path}"
     return ""
@@ -176,7 +178,7 @@ def write_failure(root: Path, reason: str) -> None:
     """Keeps why a trial failed beside what it left; a FileProblem where nothing can be written."""
     with writing(root):
         root.mkdir(parents=True, exist_ok=True)
-        (root / FAILURE).write_text(json.dumps({"reason": reason}, indent=1) + "\n", encoding="utf-8")
+        write_file(root / FAILURE, json.dumps({"reason": reason}, indent=1) + "\n")
 
 
 def read_failure(root: Path) -> str | None:

@@ -188,6 +188,7 @@ class PhotoRaster(Raster):
             header = read_header(path)
             super().__init__(_info(path, kind, header))
         self._header = header
+        self.orientation = header.orientation
         self._pixels: np.ndarray | None = None
         self._lock = threading.Lock()
 

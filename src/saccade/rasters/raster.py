@@ -154,7 +154,12 @@ class Raster(ABC):
     """An image on disk, read window by window; close it, or use it in a ``with`` statement.
 
     Windows may be read from several threads at once.
+
+    Attributes:
+        orientation: 1 to 8 as in EXIF, of the pixels as they are stored; ``read`` gives them upright.
     """
+
+    orientation: int = 1
 
     def __init__(self, info: RasterInfo) -> None:
         self.info = info

@@ -15,17 +15,22 @@ from saccade.report.charts import COLOURS, Line, line_chart
 from saccade.report.examples import Example
 from saccade.report.html import details, facts, figure_html, number, page, table, text
 from saccade.report.run import PAGE, RunReport, read_run
+from saccade.runtime.files import write_file
 from saccade.training.config import flat
 
 
-def write_report(root: Path) -> Path:
+def write_report(root: Path, evaluation: Evaluation | None = None) -> Path:
     """Write report.html of a run folder, from what the folder holds.
+
+    Args:
+        root: the run folder.
+        evaluation: to be shown; default what the run keeps of its best weights on its own data.
 
     Raises:
         FileProblem: when it is no run folder, or a file of it is damaged.
     """
     path = root / PAGE
-    path.write_text(run_page(read_run(root)), encoding="utf-8")
+    write_file(path, run_page(read_run(root, evaluation)))
     return path
 
 

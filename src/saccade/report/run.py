@@ -19,6 +19,7 @@ from torch import nn
 
 from saccade.errors import FileProblem
 from saccade.evaluation import Evaluation, LabelledImage, load_evaluation, look
+from saccade.evaluation.results import own_file
 from saccade.figures import class_palette, ramp
 from saccade.report.charts import Line
 from saccade.report.examples import Example, Looked, choose, draw, load_examples
@@ -220,7 +221,7 @@ class RunReport:
     foveation: tuple[Figure, ...] = ()
 
 
-def read_run(root: Path) -> RunReport:
+def read_run(root: Path, evaluation: Evaluation | None = None) -> RunReport:
     """A run folder; what is not there yet is left out of the page.
 
     Raises:
@@ -233,14 +234,19 @@ def read_run(root: Path) -> RunReport:
     config = _mapping(config_file, yaml.safe_load, yaml.YAMLError)
     environment_file = root / "environment.json"
     known = environment_file.is_file()
-    evaluated = [split for split in SPLITS if evaluation_file(root, split).is_file()]
+    if evaluation is None:
+        evaluated = [split for split in SPLITS if own_file(root, split).is_file()]
+        split = evaluated[0] if evaluated else "test"
+        evaluation = load_evaluation(own_file(root, split)) if evaluated else None
+    else:
+        split = evaluation.subject.split if evaluation.subject else "test"
     return RunReport(
         name=root.resolve().name,
         config=config,
         environment=_mapping(environment_file, json.loads, ValueError) if known else {},
         history=read_history(root / "metrics.csv"),
-        evaluation=load_evaluation(evaluation_file(root, evaluated[0])) if evaluated else None,
-        split=evaluated[0] if evaluated else "test",
+        evaluation=evaluation,
+        split=split,
         examples=load_examples(root / FIGURES),
         foveation=training_figures(root, _bank(config)),
         own_colours=_colours(config),
@@ -252,11 +258,6 @@ def _bank(config: Mapping[str, Any]) -> Sequence[float]:
     section = config.get("foveation")
     bank = section.get("bank") if isinstance(section, Mapping) else None
     return bank if isinstance(bank, list) else ()
-
-
-def evaluation_file(root: Path, split: str) -> Path:
-    """Where ``saccade evaluate`` keeps the counts of a split."""
-    return root / f"evaluation_{split}.json"
 
 
 def _mapping(path: Path, parse: Any, refused: type[Exception]) -> dict[str, Any]:

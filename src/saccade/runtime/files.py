@@ -63,6 +63,25 @@ def finished_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_file(path: Path, content: bytes | str) -> None:
+    """Writes a file that is there whole or, after a crash or on a full disk, as it was before.
+
+    Raises:
+        FileProblem: when it cannot be written, with its own path.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with finished_file(path, overwrite=True) as temporary, temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what programs that died left of files in ``folder``, which no other program may be writing."""
+    for left in folder.glob(".*.part"):
+        left.unlink(missing_ok=True)
+
+
 def publish(temporary: Path, path: Path, overwrite: bool) -> None:
     """Rename the complete ``temporary``; without ``overwrite`` a file that came up meanwhile is kept."""
     if not overwrite:

@@ -262,7 +262,7 @@ class LossConfig:
         at_least("loss.edge_weight", self.edge_weight, 0)
         at_least("loss.focal_gamma", self.focal_gamma, 0)
         if isinstance(self.class_weights, str):
-            one_of("loss.class_weights", self.class_weights, ("rarity",))
+            one_of("loss.class_weights", self.class_weights, ("rarity", "a list as [1,2.5,1]"))
         else:
             all_at_least("loss.class_weights", self.class_weights, 0)
 

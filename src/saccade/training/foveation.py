@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import io
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from saccade.data import DataFolder
 from saccade.data.cache import Sample
 from saccade.errors import FileProblem, InvalidInput
 from saccade.losses import segmentation_loss
-from saccade.runtime.files import writing
+from saccade.runtime.files import write_file, writing
 from saccade.samplers import FoveationSampler
 from saccade.samplers.foveation import blend
 from saccade.samplers.foveation_choice import Choice, choose_blindly, choose_in_training, temperature_at
@@ -287,12 +287,13 @@ def assemble(data: DataFolder, root: Path, config: Config) -> None:
         "state_dict": {f"segmenter.{name}": value for name, value in segmenter.state_dict().items()},
         "epoch": max(run.epoch for run in runs) - 1,
         "training_images": training_images(data),
+        folder.DATA: folder.record_of(data).to_json(),
         "callbacks": {"keep": {"best": None, "since_best": 0}},
     }
     with writing(root):
         folder.prepare(root, made, False, "cpu")
-        torch.save(saved, root / folder.CHECKPOINTS / folder.BEST)
-        shutil.copyfile(root / folder.CHECKPOINTS / folder.BEST, root / folder.CHECKPOINTS / folder.LAST)
+        for name in (folder.BEST, folder.LAST):
+            folder.save_checkpoint(saved, root / folder.CHECKPOINTS / name)
 
 
 def _require_member(run: folder.Run, first: Config, field: int) -> None:
@@ -346,4 +347,6 @@ class FieldMapsCallback(L.Callback):
             for old in self.folder.glob("epoch_*.npy"):
                 old.unlink()
         name = f"epoch_{trainer.current_epoch + 1:04}.npy"
-        np.save(self.folder / name, found[0].numpy().astype(np.float16))
+        content = io.BytesIO()
+        np.save(content, found[0].numpy().astype(np.float16))
+        write_file(self.folder / name, content.getvalue())

@@ -6,6 +6,7 @@ import ctypes
 import os
 import pickle
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from typing import IO, Any
 import torch
 
 from saccade.data import DataFolder, DataOptions, SampleCache
+from saccade.data.open import require_something_to_learn
 from saccade.errors import InvalidInput, SaccadeError
 from saccade.runtime.files import exclusively, writing
 from saccade.samplers import rarity_weights
@@ -43,6 +45,7 @@ from saccade.training.run_folder import (
     require_same_options,
     training_images,
 )
+from saccade.training.sanity import sanity_check, tolerate_single_values
 from saccade.training.task import SegmentationTask
 from saccade.training.trainer import OnEpoch, build_trainer, quiet
 
@@ -96,11 +99,51 @@ def fit(
     batches = training_batches(
         samples["train"], config.training.batch_size, config.training.seed, rounds=config.visits, **share
     )
-    task = SegmentationTask(segmenter, config, names, len(batches), training_images(job.data))
+    record = folder.record_of(job.data).to_json()
+    identity = {"training_images": training_images(job.data), folder.DATA: record}
+    task = SegmentationTask(segmenter, config, names, len(batches), identity)
     start = job.root / folder.CHECKPOINTS / folder.LAST if job.goes_on else None
     way_out = "lower training.batch_size or sampler.size"
-    with prepared(job, place), quiet(), interruptible(job), together, no_group_left(), enough_memory(way_out):
+    tolerate_single_values(segmenter)
+    if place.rank == 0:
+        with quiet(), enough_memory(way_out):
+            _try_step(job, task, samples["train"], place)
+    with (
+        prepared(job, place), quiet(), interruptible(job), together, no_group_left(), enough_memory(way_out),
+        divergence_told(task),
+    ):  # fmt: skip
         trainer.fit(task, batches, validation_batches(samples["val"], **share), ckpt_path=start)
+
+
+def _try_step(job: Job, task: SegmentationTask, train: Samples, place: DistributedContext) -> None:
+    """One step on the side, with what the network will see: sizes of views, and how many at once."""
+    sampler = task.segmenter.sampler
+    sizes = {sampler.for_image(size).size for name in ("train", "val") for size in job.data.sizes(name)}
+    area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
+    largest = min(job.config.training.batch_size, len(train)) // place.count
+    alone = largest == 1 or len(sizes) > 1
+    counts = [min(2, largest), *([1] if alone and largest > 1 else [])]
+    device = torch.device(place.accelerator, *place.gpus[:1])
+    batch = [train[index] for index in range(min(2, largest))]
+    sanity_check(task, batch, list(dict.fromkeys((area[0], area[-1]))), counts, device)
+
+
+@contextmanager
+def divergence_told(task: SegmentationTask) -> Iterator[None]:
+    """Whatever is not finite first, weights, density or scores: told as what it is, where and how it came."""
+    try:
+        yield
+    except InvalidInput as error:
+        weights = all(bool(torch.isfinite(parameter).all()) for parameter in task.parameters())
+        if weights and error.what not in ("density", "scores", "grid"):
+            raise
+        rate = task.trainer.optimizers[0].param_groups[0]["lr"]
+        step = min(task.global_step - task.current_epoch * task.steps_an_epoch + 1, task.steps_an_epoch)
+        where = f"epoch {task.current_epoch + 1}, step {step}"
+        what = error.what if weights else "weights"
+        line = f"the training diverged: the {what} are no longer finite in {where}"
+        way_out = "lower optimizer.learning_rate"
+        raise SaccadeError(f"{line}, at a learning rate of {rate:.3g}; {way_out}") from error
 
 
 @contextmanager
@@ -331,6 +374,7 @@ def train(
     """
     root = Path(root)
     goes_on = folder.require_new(root, resume, overwrite)
+    require_something_to_learn(data)
     config = resolve(config, data)
     if goes_on:
         require_same_options(root, config)
@@ -341,9 +385,25 @@ def train(
     if config.sampler.name == "foveation" and config.foveation.estimator == "ensemble":
         assemble(data, root, config)
         return folder.load_run(root)
-    with writing(root):
+    with disk_told(root):
         _fit(Job(data, root, config, goes_on), _cache_for(config, cache), device, on_epoch)
     return folder.load_run(root)
+
+
+@contextmanager
+def disk_told(root: Path) -> Iterator[None]:
+    """Turns what the system refuses into one line about the file that it was refused for."""
+    try:
+        yield
+    except OSError as error:
+        with writing(Path(error.filename) if isinstance(error.filename, str | Path) else _fullest(root)):
+            raise
+
+
+def _fullest(root: Path) -> Path:
+    """Of the folders that a training writes into, the one with the least room."""
+    folders = [place for place in (root, Path(tempfile.gettempdir())) if place.is_dir()]
+    return min(folders, key=lambda place: shutil.disk_usage(place).free, default=root)
 
 
 def _fit(job: Job, cache: SampleCache, device: str, on_epoch: OnEpoch | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import platform
@@ -19,8 +20,10 @@ from torch import nn
 
 from saccade.data import DataFolder
 from saccade.data.classes import ClassTable, classes_from_dict
+from saccade.data.record import DataRecord
 from saccade.errors import FileProblem, InvalidInput, SaccadeError, UsageError
 from saccade.networks import build_network
+from saccade.runtime.files import finished_file, remove_unfinished, write_file, writing
 from saccade.samplers import (
     BoundarySampler,
     DeformationSampler,
@@ -133,6 +136,9 @@ BEFORE = Config(sampler=SamplerConfig(net=None))
 """What a run had that does not name an option, since there was none yet: it keeps all that there are."""
 
 CONFIG, ENVIRONMENT, METRICS, CHECKPOINTS = "config.yaml", "environment.json", "metrics.csv", "checkpoints"
+DATA = "data"
+"""Where a checkpoint keeps what was trained on, by content."""
+TRAINED_ON = ("train", "val")
 BEST, LAST = "best.ckpt", "last.ckpt"
 PAGE = "report.html"
 RESULTS = ("evaluation_*.json", "figures/examples/*.json")
@@ -232,10 +238,27 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         found = "a broken or foreign file"
-        raise FileProblem(file, "a checkpoint of a run", found, "train it again, or resume") from error
+        raise FileProblem(file, "a checkpoint of a run", found, _way_round(file)) from error
     if "state_dict" not in saved or "epoch" not in saved:
         raise FileProblem(file, "a checkpoint of a run", "another file of tensors")
     return saved
+
+
+def _way_round(file: Path) -> str:
+    """What can be done without a checkpoint that is broken: each holds all that a training goes on from."""
+    other = file.with_name(BEST if file.name == LAST else LAST)
+    if file.name not in (BEST, LAST) or not other.is_file():
+        return "train it anew with --overwrite"
+    if file.name == LAST:
+        return f"copy {BEST} over it and --resume from the best epoch, or train it anew with --overwrite"
+    return f"use the weights of {LAST} (--checkpoint last), or train it anew with --overwrite"
+
+
+def save_checkpoint(saved: dict[str, Any], file: Path) -> None:
+    """Writes a checkpoint, whole or not at all; raises FileProblem where the disk is full or refuses."""
+    content = io.BytesIO()
+    torch.save(saved, content)
+    write_file(file, content.getvalue())
 
 
 def save_environment(file: Path, device: str) -> None:
@@ -243,15 +266,16 @@ def save_environment(file: Path, device: str) -> None:
     facts = {
         "python": platform.python_version(),
         "system": platform.platform(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: version_of(name) for name in PACKAGES},
         "device": device,
         "threads": torch.get_num_threads(),
         "commit": _commit(),
     }
-    file.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_file(file, json.dumps(facts, indent=1) + "\n")
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """Of an installed package; None where there is none."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -273,12 +297,15 @@ def prepare(root: Path, config: Config, goes_on: bool, device: str) -> None:
     stale = [root / PAGE, *(file for pattern in RESULTS for file in root.glob(pattern))]
     if not goes_on:
         stale += [root / METRICS, root / CHECKPOINTS / BEST, root / CHECKPOINTS / LAST]
-    for file in stale:
-        file.unlink(missing_ok=True)
-    root.mkdir(parents=True, exist_ok=True)
+    with writing(root):
+        for file in stale:
+            file.unlink(missing_ok=True)
+        (root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        for place in (root, root / CHECKPOINTS):
+            remove_unfinished(place)
     if not goes_on:
-        save_config(config, root / CONFIG)
-    (root / CHECKPOINTS).mkdir(exist_ok=True)
+        with finished_file(root / CONFIG, overwrite=True) as temporary:
+            save_config(config, temporary)
     save_environment(root / ENVIRONMENT, device)
 
 
@@ -328,11 +355,7 @@ class MetricsTable(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Keeps the rows of the epochs that are done, where a run goes on."""
-        kept = [row for row in _rows(self.path) if int(row["epoch"]) < trainer.current_epoch]
-        with self.path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns)
-            writer.writeheader()
-            writer.writerows(kept)
+        self._write([row for row in _rows(self.path) if int(row["epoch"]) < trainer.current_epoch])
 
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self._start = time.monotonic()
@@ -350,8 +373,15 @@ class MetricsTable(L.Callback):
         row["epoch"], row["step"] = str(trainer.current_epoch), str(trainer.global_step)
         row["lr"] = f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}"
         row["seconds"] = f"{time.monotonic() - self._start:.2f}"
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, self.columns).writerow(row)
+        self._write([*_rows(self.path), row])
+
+    def _write(self, rows: list[dict[str, str]]) -> None:
+        """The whole table anew: a row that is half written would be read as an epoch."""
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, self.columns)
+        writer.writeheader()
+        writer.writerows(rows)
+        write_file(self.path, table.getvalue())
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -386,15 +416,35 @@ def require_same_options(root: Path, asked: Config) -> None:
 
 
 def require_same_images(root: Path, data: DataFolder, saved: dict[str, Any]) -> None:
-    """Refuses data that is not what the checkpoint was trained on.
+    """Refuses data that is not, by content, what the run was started with.
+
+    A run of version 0.1 kept only the names of its training images: more cannot be asked of its data.
 
     Raises:
-        FileProblem: for other classes, or other training images.
+        FileProblem: with what differs: classes, ignored values, images or masks of train or val.
     """
     require_same_classes(open_config(root)[1], data.classes, data.path)
-    if saved.get("training_images") != training_images(data) or "keep" not in saved.get("callbacks", ()):
-        expected = f"the training images of {root}"
-        raise FileProblem(data.path, expected, "others", "go on with its own data, or train a new run")
+    expected, way_out = f"the training images of {root}", "go on with its own data, or train a new run"
+    if DATA in saved:
+        expected = f"the data that {root} was started with (training images, masks, val, classes)"
+        if differing := why_other_data(saved, data, root):
+            raise FileProblem(data.path, expected, f"other data: {differing}", way_out)
+    elif saved.get("training_images") != training_images(data):
+        raise FileProblem(data.path, expected, "others", way_out)
+    if "keep" not in saved.get("callbacks", ()):
+        last = root / CHECKPOINTS / LAST
+        raise FileProblem(last, "a checkpoint of a training", "one of weights alone", way_out)
+
+
+def record_of(data: DataFolder) -> DataRecord:
+    """What a run keeps of its data, in its checkpoints."""
+    return DataRecord.of(data, TRAINED_ON)
+
+
+def why_other_data(saved: dict[str, Any], data: DataFolder, root: Path) -> str:
+    """What differs from the data of a checkpoint of the run at ``root``; "" where nothing does."""
+    record = DataRecord.from_json(saved[DATA], root / CHECKPOINTS / LAST)
+    return "; ".join(record.differences(record_of(data)))
 
 
 def training_images(data: DataFolder) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod, sqrt
 from statistics import median
 from typing import Any
@@ -119,7 +119,7 @@ class SegmentationTask(L.LightningModule):
         config: of the run; edge weights resolved to numbers.
         class_names: K names, for the names of the metrics.
         steps_an_epoch: batches in an epoch.
-        training_images: their names, kept in the checkpoints, so that a run goes on with the same images.
+        identity: of the data, kept in the checkpoints, so that a run goes on with the same images.
     """
 
     def __init__(
@@ -128,10 +128,10 @@ class SegmentationTask(L.LightningModule):
         config: Config,
         class_names: tuple[str, ...],
         steps_an_epoch: int,
-        training_images: Sequence[str] = (),
+        identity: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.training_images = list(training_images)
+        self.identity = dict(identity or {})
         self.segmenter, self.config, self.class_names = segmenter, config, class_names
         self.steps_an_epoch = steps_an_epoch
         self.auxiliary_loss = build_auxiliary_loss(config)
@@ -156,7 +156,7 @@ class SegmentationTask(L.LightningModule):
         return rate_factor(step - first, steps, self.steps_an_epoch, config.optimizer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["training_images"] = self.training_images
+        checkpoint.update(self.identity)
         checkpoint["shrink"] = median(self.shrinks) if self.shrinks else None
 
     def transfer_batch_to_device(
@@ -204,13 +204,20 @@ class SegmentationTask(L.LightningModule):
         loss = segmentation + taught
         if not torch.isfinite(loss):
             where = f"epoch {self.current_epoch + 1}, step {batch_index + 1}"
-            raise SaccadeError(f"the loss became {loss.item()} in {where}; lower optimizer.learning_rate")
+            line = f"the loss became {loss.item()} in {where}{self._rate_told()}"
+            raise SaccadeError(f"{line}; lower optimizer.learning_rate")
         parts = {"train_loss": loss, "train_segmentation_loss": segmentation, "train_sampler_loss": taught}
         self.log_dict(
             {name: part.detach() for name, part in parts.items()},
             on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True,
         )  # fmt: skip
         return loss
+
+    def _rate_told(self) -> str:
+        """The learning rate in words; nothing before the training begins."""
+        if self._trainer is None:
+            return ""
+        return f", at a learning rate of {self.trainer.optimizers[0].param_groups[0]['lr']:.3g}"
 
     def _shrink(self, size: tuple[int, int]) -> float:
         """Pixels along an axis that a sample stands for: what predictions should come near to."""
@@ -279,7 +286,8 @@ class SegmentationTask(L.LightningModule):
             self.confusion.update(self.segmenter.predict(one.pyramid, labels), one.labels)
 
     def on_validation_epoch_end(self) -> None:
-        counts = self.confusion.compute()
+        # torchmetrics gives a single class without its axes
+        counts = self.confusion.compute().reshape(len(self.class_names), len(self.class_names))
         self.confusion.reset()
         by_class = zip(self.class_names, iou(counts).tolist(), strict=True)
         scores = {"val_miou": float(miou(counts)), **{f"val_iou_{name}": value for name, value in by_class}}

@@ -14,13 +14,14 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from torch import nn
 
 from saccade.errors import InvalidInput
 from saccade.training.config import Config, OptimizerConfig
 from saccade.training.distributed import DistributedContext, SyncCallback, strategy
 from saccade.training.foveation import FieldMapsCallback
-from saccade.training.run_folder import BEST, CHECKPOINTS, LAST, METRICS, MetricsTable
+from saccade.training.run_folder import BEST, CHECKPOINTS, LAST, METRICS, MetricsTable, save_checkpoint
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], options: OptimizerConfig) -> torch.optim.Optimizer:
@@ -114,6 +115,16 @@ class ProgressCallback(L.Callback):
         self.on_epoch(trainer.current_epoch + 1, trainer.max_epochs or 0, found)
 
 
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are there whole or not at all, on the run folder's own disk.
+
+    Lightning's own writes through the folder for temporary files and copies where that is another disk.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        save_checkpoint(checkpoint, Path(path))
+
+
 _MOOT = (
     ".*does not have many workers.*",
     ".*The number of training batches.*",
@@ -158,7 +169,7 @@ def build_trainer(
             precision=options.precision,  # type: ignore[arg-type]
             max_epochs=config.all_epochs, check_val_every_n_epoch=options.validate_every, logger=False,
             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-            num_sanity_val_steps=0,
+            num_sanity_val_steps=0, plugins=[WholeCheckpoints()],
         )  # fmt: skip
 
 
