@@ -48,7 +48,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     from saccade.networks import require_network
     from saccade.training.distributed import lightning_device
-    from saccade.training.run_folder import require_new
+    from saccade.training.run_folder import knows_data, require_new
 
     goes_on = require_new(args.run_folder, args.resume, args.overwrite)
     config = _config(args, goes_on)
@@ -66,6 +66,9 @@ def run(args: argparse.Namespace) -> int:
         )
     for notice in data.notices:
         say(f"note: {notice}", args)
+    if goes_on and not knows_data(args.run_folder):
+        line = "kept no record of its images and masks; whether these are the same is not known"
+        say(f"note: {args.run_folder} {line}", args)
     return _describe(args, config, data) if args.dry_run else _train(args, config, data, cache)
 
 

@@ -214,6 +214,8 @@ class FoveationConfig:
         raise InvalidInput("foveation.members", "run folders, for an ensemble and nothing else", got, fix)
 
 
+MAX_SEED = 2**63 - 1
+"""What the generators of torch take."""
 SCHEDULES = ("cosine", "poly", "step", "constant")
 VARIANTS = ("joint", "single", "staged", "staged_joint")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -359,6 +361,8 @@ class ScheduleConfig:
             at_least(f"training.{name}", getattr(self, name), 1)
         for name in ("cache_gigabytes", "seed"):
             at_least(f"training.{name}", getattr(self, name), 0)
+        if self.seed > MAX_SEED:
+            raise InvalidInput("training.seed", f"at most {MAX_SEED}", self.seed)
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def fit(
         on_epoch: called after each epoch, in the first process.
     """
     config, names = job.config, job.data.classes.names
-    trainer = build_trainer(job.root, config, names, place, on_epoch)
+    trainer = build_trainer(job.root, config, names, place, on_epoch, folder.record_of(job.data))
     torch.manual_seed(config.training.seed)
     wanted = folder.without_pretrained(config) if job.goes_on or place.rank else config
     segmenter = build_segmenter(wanted, len(names))
@@ -99,9 +99,7 @@ def fit(
     batches = training_batches(
         samples["train"], config.training.batch_size, config.training.seed, rounds=config.visits, **share
     )
-    record = folder.record_of(job.data).to_json()
-    identity = {"training_images": training_images(job.data), folder.DATA: record}
-    task = SegmentationTask(segmenter, config, names, len(batches), identity)
+    task = SegmentationTask(segmenter, config, names, len(batches), training_images(job.data))
     start = job.root / folder.CHECKPOINTS / folder.LAST if job.goes_on else None
     way_out = "lower training.batch_size or sampler.size"
     tolerate_single_values(segmenter)

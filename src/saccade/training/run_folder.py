@@ -436,6 +436,11 @@ def require_same_images(root: Path, data: DataFolder, saved: dict[str, Any]) -> 
         raise FileProblem(last, "a checkpoint of a training", "one of weights alone", way_out)
 
 
+def knows_data(root: Path) -> bool:
+    """Whether the last checkpoint says what was trained on, which those of version 0.1 do not."""
+    return DATA in read_checkpoint(root / CHECKPOINTS / LAST)
+
+
 def record_of(data: DataFolder) -> DataRecord:
     """What a run keeps of its data, in its checkpoints."""
     return DataRecord.of(data, TRAINED_ON)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from math import prod, sqrt
 from statistics import median
 from typing import Any
@@ -119,7 +119,7 @@ class SegmentationTask(L.LightningModule):
         config: of the run; edge weights resolved to numbers.
         class_names: K names, for the names of the metrics.
         steps_an_epoch: batches in an epoch.
-        identity: of the data, kept in the checkpoints, so that a run goes on with the same images.
+        training_images: their names, kept in the checkpoints, so that a run goes on with the same images.
     """
 
     def __init__(
@@ -128,10 +128,10 @@ class SegmentationTask(L.LightningModule):
         config: Config,
         class_names: tuple[str, ...],
         steps_an_epoch: int,
-        identity: Mapping[str, Any] | None = None,
+        training_images: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        self.identity = dict(identity or {})
+        self.training_images = list(training_images)
         self.segmenter, self.config, self.class_names = segmenter, config, class_names
         self.steps_an_epoch = steps_an_epoch
         self.auxiliary_loss = build_auxiliary_loss(config)
@@ -156,7 +156,7 @@ class SegmentationTask(L.LightningModule):
         return rate_factor(step - first, steps, self.steps_an_epoch, config.optimizer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint.update(self.identity)
+        checkpoint["training_images"] = self.training_images
         checkpoint["shrink"] = median(self.shrinks) if self.shrinks else None
 
     def transfer_batch_to_device(

@@ -17,11 +17,12 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from torch import nn
 
+from saccade.data.record import DataRecord
 from saccade.errors import InvalidInput
 from saccade.training.config import Config, OptimizerConfig
 from saccade.training.distributed import DistributedContext, SyncCallback, strategy
 from saccade.training.foveation import FieldMapsCallback
-from saccade.training.run_folder import BEST, CHECKPOINTS, LAST, METRICS, MetricsTable, save_checkpoint
+from saccade.training.run_folder import BEST, CHECKPOINTS, DATA, LAST, METRICS, MetricsTable, save_checkpoint
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], options: OptimizerConfig) -> torch.optim.Optimizer:
@@ -61,18 +62,25 @@ class CheckpointCallback(L.Callback):
 
     Args:
         folder: for the checkpoints.
+        record: of the data, which they keep, so that a run goes on with the same.
     """
 
     state_key = "keep"
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, record: DataRecord | None = None) -> None:
+        self.folder, self.record = folder, record
         self.best: float | None = None
         self.since_best = 0
         self._validated = False
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "since_best": self.since_best}
+
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if self.record is not None:
+            checkpoint[DATA] = self.record.to_json()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best, self.since_best = state_dict["best"], state_dict["since_best"]
@@ -141,6 +149,7 @@ def build_trainer(
     names: tuple[str, ...],
     place: DistributedContext,
     on_epoch: OnEpoch | None,
+    record: DataRecord | None = None,
 ) -> L.Trainer:
     """A trainer that writes metrics and checkpoints into ``root`` and nothing else anywhere.
 
@@ -152,7 +161,7 @@ def build_trainer(
     options = config.training
     if options.precision == "16-mixed" and place.accelerator == "cpu":
         raise InvalidInput("training.precision", "32-true or bf16-mixed on a CPU", "'16-mixed'")
-    keep = CheckpointCallback(root / CHECKPOINTS)
+    keep = CheckpointCallback(root / CHECKPOINTS, record)
     table = [MetricsTable(root / METRICS, names)] if place.rank == 0 else []
     callbacks: list[L.Callback] = [SyncCallback(), *table, keep]
     if config.sampler.name == "foveation" and place.rank == 0:
