@@ -50,6 +50,13 @@ class Failing(nn.Module):
         return scores
 
 
+class Single(nn.Sequential):
+    """Instance norm behind a pooling: one value, whatever the batch."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(nn.Conv2d(3, classes, 1), nn.AdaptiveAvgPool2d(1), nn.InstanceNorm2d(classes))
+
+
 @pytest.fixture(autouse=True)
 def _networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks of a user's own module."""
@@ -60,7 +67,7 @@ def _networks(monkeypatch: pytest.MonkeyPatch) -> None:
         "more": lambda classes: nn.Conv2d(3, classes + 1, 1),
         "fewer": lambda classes: nn.Conv2d(3, classes - 1, 1),
         "grey": lambda classes: nn.Conv2d(1, classes, 1),
-        "single": lambda classes: nn.Sequential(nn.Conv2d(3, classes, 1), nn.InstanceNorm2d(classes), nn.AdaptiveAvgPool2d(1), nn.InstanceNorm2d(classes)),
+        "single": Single,
         "infinite": lambda classes: nn.Sequential(nn.Conv2d(3, classes, 1), nn.Threshold(1e9, float("nan"))),
     }.items():  # fmt: skip
         setattr(own, name, make)
