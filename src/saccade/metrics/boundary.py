@@ -11,8 +11,16 @@ import torch
 from torch import Tensor
 
 from saccade.errors import InvalidInput
+from saccade.metrics._kernels import (
+    along_rows,
+    along_runs,
+    count_bands,
+    count_near,
+    down_marks,
+    down_runs,
+    mark_boundary,
+)
 from saccade.metrics.confusion import label_pairs
-from saccade.runtime.kernels import kernel
 from saccade.runtime.threads import run_bands
 
 SMALLEST_BAND = 1 << 15
@@ -35,8 +43,8 @@ def squared_distance_to_other(labels: np.ndarray, reach: float) -> np.ndarray:
     limit = _limit(reach)
     column, out = np.empty(labels.shape, np.int32), np.empty(labels.shape, np.int32)
     rows, columns = labels.shape
-    run_bands(_down_runs, columns, labels, limit, column, smallest=_smallest(rows))
-    run_bands(_along_runs, rows, labels, column, limit, out, smallest=_smallest(columns))
+    run_bands(down_runs, columns, labels, limit, column, smallest=_smallest(rows))
+    run_bands(along_runs, rows, labels, column, limit, out, smallest=_smallest(columns))
     return out
 
 
@@ -56,8 +64,8 @@ def squared_distance_to_marked(marked: np.ndarray, reach: float) -> np.ndarray:
     limit = _limit(reach)
     column, out = np.empty(marked.shape, np.int32), np.empty(marked.shape, np.int32)
     rows, columns = marked.shape
-    run_bands(_down_marks, columns, marked, limit, column, smallest=_smallest(rows))
-    run_bands(_along_rows, rows, column, limit, out, smallest=_smallest(columns))
+    run_bands(down_marks, columns, marked, limit, column, smallest=_smallest(rows))
+    run_bands(along_rows, rows, column, limit, out, smallest=_smallest(columns))
     return out
 
 
@@ -70,96 +78,6 @@ def _limit(reach: float) -> int:
 
 def _smallest(other_side: int) -> int:
     return max(1, SMALLEST_BAND // max(1, other_side))
-
-
-@kernel
-def _down_runs(first, last, labels, limit, column):
-    """Columns [first, last): vertical distance to the nearest other label, at most ``limit``."""
-    rows = labels.shape[0]
-    for x in range(first, last):
-        column[0, x] = 1
-    for y in range(1, rows):
-        for x in range(first, last):
-            column[y, x] = min(column[y - 1, x] + 1, limit) if labels[y, x] == labels[y - 1, x] else 1
-    for x in range(first, last):
-        column[rows - 1, x] = 1
-    for y in range(rows - 2, -1, -1):
-        for x in range(first, last):
-            below = column[y + 1, x] + 1 if labels[y, x] == labels[y + 1, x] else 1
-            column[y, x] = min(column[y, x], below)
-
-
-@kernel
-def _down_marks(first, last, marked, limit, column):
-    """Columns [first, last): vertical distance to the nearest mark, at most ``limit``."""
-    rows = marked.shape[0]
-    for x in range(first, last):
-        column[0, x] = 0 if marked[0, x] else limit
-    for y in range(1, rows):
-        for x in range(first, last):
-            column[y, x] = 0 if marked[y, x] else min(column[y - 1, x] + 1, limit)
-    for y in range(rows - 2, -1, -1):
-        for x in range(first, last):
-            column[y, x] = min(column[y, x], column[y + 1, x] + 1)
-
-
-@kernel
-def _along_runs(first, last, labels, column, limit, out):
-    """Rows [first, last): the envelope over each run of equal label and the pixel beyond either end."""
-    width = labels.shape[1]
-    raised, found = np.empty(width + 2, np.int32), np.empty(width + 2, np.int32)
-    place, start = np.empty(width + 2, np.int32), np.empty(width + 2, np.float64)
-    for y in range(first, last):
-        begin = 0
-        while begin < width:
-            end = begin + 1
-            while end < width and labels[y, end] == labels[y, begin]:
-                end += 1
-            length = end - begin
-            raised[0] = raised[length + 1] = 0
-            raised[1 : length + 1] = column[y, begin:end]
-            _envelope(raised, length + 2, limit, place, start, found)
-            out[y, begin:end] = found[1 : length + 1]
-            begin = end
-
-
-@kernel
-def _along_rows(first, last, column, limit, out):
-    """Rows [first, last): the envelope over the whole row."""
-    width = column.shape[1]
-    place, start = np.empty(width, np.int32), np.empty(width, np.float64)
-    for y in range(first, last):
-        _envelope(column[y], width, limit, place, start, out[y])
-
-
-@kernel
-def _envelope(raised, length, limit, place, start, out):
-    """out[x] = min over v of (x - v)^2 + raised[v]^2, over those raised[v] < limit; at most limit^2."""
-    count = 0
-    for v in range(length):
-        if raised[v] >= limit:
-            continue
-        begin = -np.inf
-        while count > 0:
-            u = place[count - 1]
-            gap = np.float64(raised[v]) ** 2 - np.float64(raised[u]) ** 2
-            begin = (gap / (v - u) + (v + u)) / 2
-            if begin > start[count - 1]:
-                break
-            count -= 1
-            begin = -np.inf
-        place[count], start[count] = v, begin
-        count += 1
-    out[:length] = limit * limit
-    for k in range(count):
-        v = place[k]
-        first, last = max(v - limit + 1, 0), min(v + limit - 1, length - 1)
-        if k > 0:
-            first = max(first, math.ceil(start[k]))
-        if k + 1 < count:
-            last = min(last, math.floor(start[k + 1]))
-        for x in range(first, last + 1):
-            out[x] = min(out[x], (x - v) ** 2 + raised[v] ** 2)
 
 
 DIAGONAL_SHARE = 0.02
@@ -197,7 +115,7 @@ def boundary_counts(
     counts = np.zeros((2, num_classes), np.int64)
     for said, true in label_pairs(pred, target, num_classes, ignore_index):
         near_true, near_said = squared_distance_to_other(true, reach), squared_distance_to_other(said, reach)
-        _count(true, said, near_true, near_said, reach * reach, ignore_index, counts)
+        count_near(true, said, near_true, near_said, reach * reach, ignore_index, counts)
     return torch.from_numpy(counts)
 
 
@@ -215,23 +133,6 @@ def boundary_iou(counts: Tensor) -> Tensor:
 
 def _default_distance(target: Tensor) -> int:
     return max(1, round(DIAGONAL_SHARE * math.hypot(*target.shape[-2:])))
-
-
-@kernel
-def _count(true, said, near_true, near_said, reach, ignore_index, counts):
-    for y in range(true.shape[0]):
-        for x in range(true.shape[1]):
-            if true[y, x] == ignore_index:
-                continue
-            in_true, in_said = near_true[y, x] <= reach, near_said[y, x] <= reach
-            if in_true and in_said and true[y, x] == said[y, x]:
-                counts[0, true[y, x]] += 1
-                counts[1, true[y, x]] += 1
-                continue
-            if in_true:
-                counts[1, true[y, x]] += 1
-            if in_said:
-                counts[1, said[y, x]] += 1
 
 
 WIDTHS = (1, 2, 4, 8, 16, 32)
@@ -272,9 +173,9 @@ def trimap_counts(
     bands = np.zeros((2, len(widths)), np.int64)
     for said, true in label_pairs(pred, target, num_classes, ignore_index):
         marked = np.zeros(true.shape, np.bool_)
-        _mark_boundary(true, ignore_index, marked)
+        mark_boundary(true, ignore_index, marked)
         if marked.any():
-            _band_count(
+            count_bands(
                 true, said, squared_distance_to_marked(marked, widths[-1]), band_of, ignore_index, bands
             )
     return torch.from_numpy(bands.cumsum(1))
@@ -298,28 +199,3 @@ def checked_widths(widths: Sequence[int]) -> tuple[int, ...]:
     if not widths or not steps or any(w != int(w) or w < 1 for w in widths):
         raise InvalidInput("widths", "whole numbers of pixels, at least 1, ascending", tuple(widths))
     return tuple(widths)
-
-
-@kernel
-def _mark_boundary(labels, ignore_index, marked):
-    rows, columns = labels.shape
-    for y in range(rows):
-        for x in range(columns):
-            here = labels[y, x]
-            if here == ignore_index:
-                continue
-            if x + 1 < columns and labels[y, x + 1] != here and labels[y, x + 1] != ignore_index:
-                marked[y, x] = marked[y, x + 1] = True
-            if y + 1 < rows and labels[y + 1, x] != here and labels[y + 1, x] != ignore_index:
-                marked[y, x] = marked[y + 1, x] = True
-
-
-@kernel
-def _band_count(true, said, squared, band_of, ignore_index, bands):
-    """bands[0 or 1, b]: right or all pixels of the narrowest band b that they lie in."""
-    for y in range(true.shape[0]):
-        for x in range(true.shape[1]):
-            if squared[y, x] < len(band_of) and true[y, x] != ignore_index:
-                band = band_of[squared[y, x]]
-                bands[0, band] += true[y, x] == said[y, x]
-                bands[1, band] += 1

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from saccade.errors import InvalidInput
-from saccade.runtime.kernels import kernel
+from saccade.metrics._kernels import count_pairs
 
 Map = np.ndarray
 """(H, W) integer class ids."""
@@ -55,7 +55,7 @@ def confusion_matrix(pred: Tensor, target: Tensor, num_classes: int, ignore_inde
     """
     _check(pred, target, num_classes, ignore_index)
     if pred.device.type == target.device.type == "cpu":
-        counts, bad_target, bad_pred = _count_pairs(_flat(target), _flat(pred), num_classes, ignore_index)
+        counts, bad_target, bad_pred = count_pairs(_flat(target), _flat(pred), num_classes, ignore_index)
         _refuse_out_of_range(int(bad_target), "target", num_classes, ignore_index)
         _refuse_out_of_range(int(bad_pred), "pred", num_classes, ignore_index)
         return torch.from_numpy(counts)
@@ -85,33 +85,6 @@ def _check(pred: Tensor, target: Tensor, num_classes: int, ignore_index: int) ->
 
 def _flat(labels: Tensor) -> np.ndarray:
     return labels.detach().reshape(-1).numpy()
-
-
-@kernel
-def _count_pairs(
-    target: np.ndarray, pred: np.ndarray, num_classes: int, ignore_index: int
-) -> tuple[np.ndarray, np.int64, np.int64]:
-    """Counts, and the first id out of range in target and pred (0 where there is none).
-
-    Neighbouring pixels mostly repeat one pair, so runs are counted in a register and added once.
-    """
-    counts = np.zeros((num_classes, num_classes), np.int64)
-    last_true, last_said, run = np.int64(0), np.int64(0), np.int64(0)
-    for i in range(target.size):
-        true, said = np.int64(target[i]), np.int64(pred[i])
-        if true == last_true and said == last_said:
-            run += 1
-            continue
-        if true == ignore_index:
-            continue
-        if true < 0 or true >= num_classes:
-            return counts, true, np.int64(0)
-        if said < 0 or said >= num_classes:
-            return counts, np.int64(0), said
-        counts[last_true, last_said] += run
-        last_true, last_said, run = true, said, np.int64(1)
-    counts[last_true, last_said] += run
-    return counts, np.int64(0), np.int64(0)
 
 
 def _bincount(pred: Tensor, target: Tensor, num_classes: int, ignore_index: int) -> Tensor:

@@ -266,3 +266,19 @@ def take_ring(nodes, start, out, free, used):
         used -= 1
         free[used] = before
     return used
+
+
+@kernel
+def most_frequent(pixels, out):
+    """Of each 2 x 2 block the value that occurs most; of equally frequent ones the first in reading order."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            a, b = pixels[2 * i, 2 * j], pixels[2 * i, 2 * j + 1]
+            c, d = pixels[2 * i + 1, 2 * j], pixels[2 * i + 1, 2 * j + 1]
+            best = a
+            if a != b and a != c and a != d:
+                if b in (c, d):
+                    best = b
+                elif c == d:
+                    best = c
+            out[i, j] = best

@@ -16,9 +16,9 @@ import imagecodecs
 import numpy as np
 
 from saccade.errors import FileProblem
+from saccade.rasters._kernels import most_frequent
 from saccade.rasters.output import Kind, Output
 from saccade.runtime.files import lock
-from saccade.runtime.kernels import kernel
 
 
 def halve(pixels: np.ndarray, kind: Kind) -> np.ndarray:
@@ -27,26 +27,10 @@ def halve(pixels: np.ndarray, kind: Kind) -> np.ndarray:
         pixels = np.pad(pixels, [(0, side % 2) for side in pixels.shape], mode="edge")
     if kind == "labels":
         out = np.empty((pixels.shape[0] // 2, pixels.shape[1] // 2), pixels.dtype)
-        _most_frequent(np.ascontiguousarray(pixels), out)
+        most_frequent(np.ascontiguousarray(pixels), out)
         return out
     mean = pixels.reshape(pixels.shape[0] // 2, 2, -1, 2).mean((1, 3), dtype=np.float32)
     return (np.rint(mean) if pixels.dtype.kind in "ui" else mean).astype(pixels.dtype)
-
-
-@kernel
-def _most_frequent(pixels, out):
-    """Of each 2 x 2 block the value that occurs most; of equally frequent ones the first in reading order."""
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            a, b = pixels[2 * i, 2 * j], pixels[2 * i, 2 * j + 1]
-            c, d = pixels[2 * i + 1, 2 * j], pixels[2 * i + 1, 2 * j + 1]
-            best = a
-            if a != b and a != c and a != d:
-                if b in (c, d):
-                    best = b
-                elif c == d:
-                    best = c
-            out[i, j] = best
 
 
 class TileJournal:

@@ -1,10 +1,12 @@
-"""Kernels compiled by numba, kept on disk under a name that changes with everything they were made of.
+"""Kernels compiled by numba, kept on disk under a name that changes with every text they may be made of.
 
 Numba checks a kept kernel against the text of the kernel's own file alone. A kernel holds the code of the
 kernels that it calls, so after an edit of theirs (an upgrade) numba would go on running the old code, in
-silence. Here the name under which a kernel is kept begins with a digest of its file and of every file of the
-package that this one imports, and so on; another digest is another kernel, which is compiled. What earlier
-texts of a file left in the cache is removed.
+silence. Here the name under which a kernel is kept begins with one digest of all kernel files of its
+package; another digest is another kernel, which is compiled. What earlier texts left in the cache is removed.
+
+A kernel file is named ``_kernels.py`` or ``_*_kernels.py`` and imports nothing of its package but other
+kernel files and this one. A kernel of any other file is compiled in every process and never kept.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ import hashlib
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -22,9 +25,8 @@ from numba import njit
 
 DIGITS = 12
 """Hexadecimal digits of a digest."""
-
-_IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+)?import[ \t]+(\([^)]*\)|[^\n;#]+)", re.MULTILINE)
-_NAME = re.compile(r"([\w.]+)(?:\s+as\s+\w+)?")
+SUFFIX = "_kernels.py"
+"""How the name of a kernel file ends."""
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -41,11 +43,11 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 
 def _compiled(function: Callable[..., Any], **options: Any) -> Any:
-    path, name = inspect.getfile(function), function.__qualname__
-    try:
-        digest = digest_of(path)
-    except OSError:  # an archive: without the texts nothing tells an old kernel from a new one
+    path, name = os.path.abspath(inspect.getfile(function)), function.__qualname__
+    # Not an archive either: without the texts nothing tells an old kernel from a new one.
+    if not path.endswith(SUFFIX) or not os.path.isfile(path):
         return njit(nogil=True, **options)(function)
+    digest = digest_of(path)
     function.__qualname__ = f"{digest}.{name}"  # numba takes the name of the kept file from here
     made = njit(nogil=True, cache=True, **options)(function)
     made.__qualname__ = name
@@ -54,66 +56,48 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     return made
 
 
-def digest_of(path: str) -> str:
-    """Digest of a file of a package and of all files of the package that it imports, directly or not.
+_LOADED: dict[str, bytes] = {}
+"""Digests of the texts that modules of this process were made from."""
 
-    A file that is known by now stays as it was when first read, as do the kernels that were made from it;
-    only ``path`` itself is read again if it has changed since, because its kernels are being made now.
+
+def digest_of(path: str) -> str:
+    """Digest of all kernel files of the package of ``path``, a kernel file whose kernels are being made.
+
+    A file that this process has loaded counts as it was then, whatever became of it: the kernels in memory
+    are made of that text. Of the loaded ones ``path`` alone is read again, since it is being loaded now.
     """
-    path = os.path.abspath(path)
-    state = os.stat(path)
-    _KNOWN[path] = _read(path, state.st_mtime_ns, state.st_size)
-    whole = hashlib.sha256()
-    for other in sorted(files_of(path)):
-        whole.update(_known(other)[0])
+    whole = hashlib.sha256(_text_digest(__file__))
+    for file, module in kernel_files(_root(os.path.dirname(path))):
+        text = None if file == path else _LOADED.get(file)
+        if text is None:
+            text = _text_digest(file)
+            if file == path or module in sys.modules:
+                _LOADED[file] = text
+        whole.update(text)
     return whole.hexdigest()[:DIGITS]
 
 
-def files_of(path: str) -> set[str]:
-    """A file of a package and all files of the package that it imports, directly or not."""
-    found: set[str] = set()
-    waiting = [path]
-    while waiting:
-        other = waiting.pop()
-        if other not in found:
-            found.add(other)
-            waiting += _known(other)[1]
-    return found
+@functools.cache
+def kernel_files(root: str) -> tuple[tuple[str, str], ...]:
+    """The kernel files below the folder of a package, each with the name of its module, in a fixed order."""
+    files = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        package = os.path.relpath(folder, os.path.dirname(root)).replace(os.sep, ".")
+        kernels = sorted(name for name in names if name.endswith(SUFFIX))
+        files += [(os.path.join(folder, name), f"{package}.{name[:-3]}") for name in kernels]
+    return tuple(files)
 
 
-_KNOWN: dict[str, tuple[bytes, tuple[str, ...]]] = {}
-
-
-def _known(path: str) -> tuple[bytes, tuple[str, ...]]:
-    if path not in _KNOWN:
-        state = os.stat(path)
-        _KNOWN[path] = _read(path, state.st_mtime_ns, state.st_size)
-    return _KNOWN[path]
+def _text_digest(path: str) -> bytes:
+    state = os.stat(path)
+    return _read(path, state.st_mtime_ns, state.st_size)
 
 
 @functools.cache
-def _read(path: str, changed: int, size: int) -> tuple[bytes, tuple[str, ...]]:
-    """The digest of a file's own text, and the files of its package that it imports itself."""
+def _read(path: str, changed: int, size: int) -> bytes:
     with open(path, "rb") as file:
-        text = file.read()
-    imported = dict.fromkeys(_imported(path, text.decode("utf-8", "replace")))
-    return hashlib.sha256(text).digest(), tuple(imported)
-
-
-def _imported(path: str, text: str) -> Iterator[str]:
-    """The files that import statements name.
-
-    Found by their look: it takes a thirtieth of the time of a parser, which would be felt at each start. Of
-    ``from package import name`` both the package and a module of that name count.
-    """
-    root = _root(os.path.dirname(path))
-    for base, listed in _IMPORT.findall(text):
-        names = _NAME.findall(listed)
-        within = base if base.endswith(".") else f"{base}."
-        for module in [base, *(within + name for name in names)] if base else names:
-            found = _file(path, root, module)
-            if found is not None:
-                yield found
+        return hashlib.sha256(file.read()).digest()
 
 
 @functools.cache
@@ -121,30 +105,6 @@ def _root(folder: str) -> str:
     """The outermost package that holds a folder, itself maybe."""
     above = os.path.dirname(folder)
     return _root(above) if os.path.isfile(os.path.join(above, "__init__.py")) else folder
-
-
-def _file(path: str, root: str, module: str) -> str | None:
-    """The file of a module that ``path`` names, None where it is none of the package."""
-    name = module.lstrip(".")
-    dots = len(module) - len(name)
-    parts = name.split(".") if name else []
-    if dots:
-        folder = os.path.dirname(path)
-        for _ in range(dots - 1):
-            folder = os.path.dirname(folder)
-    elif parts[0] == os.path.basename(root):
-        folder = os.path.dirname(root)
-    else:
-        return None
-    return _existing(os.path.join(folder, *parts))
-
-
-@functools.cache
-def _existing(stem: str) -> str | None:
-    for candidate in (f"{stem}.py", os.path.join(stem, "__init__.py")):
-        if os.path.isfile(candidate):
-            return candidate
-    return None
 
 
 @functools.cache

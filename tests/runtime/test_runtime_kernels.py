@@ -24,12 +24,12 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 PACKAGE = {
     "__init__.py": "",
-    "numbers.py": "STEP = 1\n",
-    "deep/__init__.py": "from .called import called as door\n",
-    "deep/called.py": """
+    "_number_kernels.py": "STEP = 1\n",
+    "deep/__init__.py": "from ._kernels import called as door\n",
+    "deep/_kernels.py": """
 from saccade.runtime.kernels import inlined, kernel
-from .. import numbers
-from ..numbers import (
+from .. import _number_kernels as numbers
+from .._number_kernels import (
     STEP as BY,
 )
 
@@ -49,7 +49,7 @@ def stepped(x):
 def by_module(x):
     return x + numbers.STEP
 """,
-    "chosen.py": """
+    "_chosen_kernels.py": """
 from numba.extending import overload
 
 def chosen(x):
@@ -59,19 +59,19 @@ def chosen(x):
 def _chosen(x):
     return lambda x: x + 1000
 """,
-    "middle.py": """
+    "_middle_kernels.py": """
 from saccade.runtime.kernels import kernel
-from package.deep import called
+from package.deep._kernels import called
 
 @kernel
 def middle(x):
-    return called.called(x)
+    return called(x)
 """,
-    "top.py": """
-import package.middle as between
-from package.chosen import chosen
+    "_top_kernels.py": """
+import package._middle_kernels as between
+from package._chosen_kernels import chosen
 from package.deep import door
-from package.deep.called import small, stepped, by_module
+from package.deep._kernels import small, stepped, by_module
 from saccade.runtime.kernels import kernel
 
 middle = between.middle
@@ -99,7 +99,7 @@ def has_number(x):
     "apart.py": "from saccade.runtime.kernels import kernel\n\n@kernel\ndef apart(x):\n    return x + 5\n",
     "__main__.py": """
 import json
-from package import apart, top
+from package import apart, _top_kernels as top
 
 kernels = [top.calls, top.calls_by_door, top.has_inlined, top.has_overload, top.has_number, apart.apart]
 answers = {kernel.__qualname__: kernel(0) for kernel in kernels}
@@ -150,12 +150,12 @@ def test_a_kernel_is_compiled_anew_where_a_file_that_it_calls_has_changed(packag
         "apart": 5,
     }
     before = kept(package)
-    (package.parent / "kept" / "top.0123456789ab.txt").write_text("not a kernel")
+    (package.parent / "kept" / "_top_kernels.0123456789ab.txt").write_text("not a kernel")
 
-    edit(package / "deep" / "called.py", "x + 10\n", "x + 20\n")
-    edit(package / "deep" / "called.py", "x + 100\n", "x + 200\n")
-    edit(package / "chosen.py", "x + 1000", "x + 2000")
-    edit(package / "numbers.py", "STEP = 1", "STEP = 2")
+    edit(package / "deep" / "_kernels.py", "x + 10\n", "x + 20\n")
+    edit(package / "deep" / "_kernels.py", "x + 100\n", "x + 200\n")
+    edit(package / "_chosen_kernels.py", "x + 1000", "x + 2000")
+    edit(package / "_number_kernels.py", "STEP = 1", "STEP = 2")
     answers, hits = json.loads(run(package))
     assert answers == {
         "calls": 20,
@@ -165,48 +165,87 @@ def test_a_kernel_is_compiled_anew_where_a_file_that_it_calls_has_changed(packag
         "has_number": 4,
         "apart": 5,
     }
-    assert hits == dict.fromkeys(answers, 0) | {"apart": 1}
+    assert hits == dict.fromkeys(answers, 0)
 
     after = kept(package)
     assert len(after) == len(before), "kernels that nothing will ask for were left"
-    assert [name for name in after if name in before] == [n for n in before if n.startswith("apart.")]
-    assert (package.parent / "kept" / "top.0123456789ab.txt").exists()
+    assert not set(after) & set(before)
+    assert (package.parent / "kept" / "_top_kernels.0123456789ab.txt").exists()
 
     again, hits = json.loads(run(package))
     assert again == answers
-    assert hits == dict.fromkeys(answers, 1)
+    assert hits == dict.fromkeys(answers, 1) | {"apart": 0}
+
+
+def test_a_kernel_outside_of_kernel_files_runs_and_is_not_kept(package: Path) -> None:
+    """Its file may take code from anywhere, so nothing tells when what was kept of it is old."""
+    assert run(package, "from package.apart import apart; print(apart(0), apart.__qualname__)") == "5 apart\n"
+    assert kept(package) == []
+
+
+def test_a_file_of_numbers_that_was_loaded_before_an_edit_does_not_make_old_code_new(package: Path) -> None:
+    late = f"""
+import package._number_kernels, package._chosen_kernels, package._apart_kernels
+from pathlib import Path
+file = Path({str(package)!r}) / "_number_kernels.py"
+file.write_text(file.read_text().replace("STEP = 1", "STEP = 2"))
+from package.deep._kernels import stepped
+print(stepped(0))
+"""
+    (package / "_apart_kernels.py").write_text(PACKAGE["apart.py"])
+    assert run(package, late) == "1\n"
+    assert run(package, "from package.deep._kernels import stepped; print(stepped(0))") == "2\n"
+
+
+def test_a_file_that_is_loaded_after_an_edit_does_not_make_new_code_old(package: Path) -> None:
+    """The process knew the old text of a file that it had not loaded; then the edit is taken back."""
+    file = package / "deep" / "_kernels.py"
+    old, changed = file.read_text(), file.stat().st_mtime_ns
+    (package / "_apart_kernels.py").write_text(PACKAGE["apart.py"])
+    late = f"""
+import package._apart_kernels
+from pathlib import Path
+file = Path({str(file)!r})
+file.write_text(file.read_text().replace("x + 10\\n", "x + 20\\n"))
+from package._middle_kernels import middle
+print(middle(0))
+"""
+    assert run(package, late) == "20\n"
+    file.write_text(old)
+    os.utime(file, ns=(changed, changed))
+    assert run(package, "from package._middle_kernels import middle; print(middle(0))") == "10\n"
 
 
 def test_a_process_that_began_before_an_edit_does_not_keep_old_code_as_new(package: Path) -> None:
     """It has the old called kernel in memory and imports the caller only after the edit."""
     late = f"""
-import package.deep.called
+import package.deep._kernels
 from pathlib import Path
-file = Path({str(package)!r}) / "deep" / "called.py"
+file = Path({str(package)!r}) / "deep" / "_kernels.py"
 file.write_text(file.read_text().replace("x + 10\\n", "x + 20\\n"))
-from package.middle import middle
+from package._middle_kernels import middle
 print(middle(0))
 """
     assert run(package, late) == "10\n"
-    assert run(package, "from package.middle import middle; print(middle(0))") == "20\n"
+    assert run(package, "from package._middle_kernels import middle; print(middle(0))") == "20\n"
 
 
 def test_a_module_that_is_loaded_again_after_an_edit_is_made_of_the_new_text(package: Path) -> None:
     again = f"""
-import importlib, package.deep.called, package.middle
+import importlib, package.deep._kernels, package._middle_kernels
 from pathlib import Path
-print(package.middle.middle(0))
-file = Path({str(package)!r}) / "deep" / "called.py"
+print(package._middle_kernels.middle(0))
+file = Path({str(package)!r}) / "deep" / "_kernels.py"
 file.write_text(file.read_text().replace("x + 10\\n", "x + 20\\n"))
-importlib.reload(package.deep.called)
-print(importlib.reload(package.middle).middle(0))
+importlib.reload(package.deep._kernels)
+print(importlib.reload(package._middle_kernels).middle(0))
 """
     assert run(package, again) == "10\n20\n"
-    assert run(package, "from package.middle import middle; print(middle(0))") == "20\n"
+    assert run(package, "from package._middle_kernels import middle; print(middle(0))") == "20\n"
 
 
 def test_kernels_stay_functions_where_the_compiler_is_switched_off(package: Path) -> None:
-    code = "from package.top import calls; print(calls(0), calls.__qualname__, type(calls).__name__)"
+    code = "from package._top_kernels import calls; print(calls(0), calls.__qualname__, type(calls).__name__)"
     assert run(package, code, NUMBA_DISABLE_JIT="1") == "10 calls function\n"
     assert kept(package) == []
 
@@ -226,40 +265,41 @@ print(apart.apart(0), "package.zip" in apart.__file__)
 def test_a_kernel_is_found_by_its_name_and_travels_between_processes(package: Path) -> None:
     code = """
 import pickle
-from package.top import calls
+from package._top_kernels import calls
 calls(0)
 print(calls.__name__, calls.__qualname__, calls.__module__, pickle.loads(pickle.dumps(calls))(1))
 open("travels", "wb").write(pickle.dumps(calls))
 """
     place = f"import os; os.chdir({str(package.parent)!r})\n"
-    assert run(package, place + code) == "calls calls package.top 11\n"
+    assert run(package, place + code) == "calls calls package._top_kernels 11\n"
     assert run(package, place + "import pickle; print(pickle.load(open('travels', 'rb'))(2))") == "12\n"
 
 
-def parsed_imports(path: Path) -> Iterator[str]:
-    """Modules named by the import statements of a file, as the parser of the language sees them."""
-    package = ("saccade", *path.relative_to(SOURCE).parent.parts)
+def imported_modules(path: Path) -> Iterator[str]:
+    """Modules that the import statements of a file name."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) + 1 - node.level] if node.level else ()
-            module = ".".join([*base, *([node.module] if node.module else [])])
-            yield module
-            yield from (f"{module}.{alias.name}" for alias in node.names)
+            yield "." * node.level + (node.module or "")
 
 
-def file_of(module: str) -> Path | None:
-    stem = SOURCE.parent.joinpath(*module.split("."))
-    return next((f for f in (stem.with_suffix(".py"), stem / "__init__.py") if f in MODULES), None)
+FOREIGN = {"__future__", "math", "typing", "numpy", "numba", "llvmlite"}
 
 
-def test_the_reader_of_imports_finds_what_the_parser_finds() -> None:
-    for path in MODULES:
-        expected = {str(file) for module in parsed_imports(path) if (file := file_of(module))}
-        found = set(kernels._imported(str(path), path.read_text(encoding="utf-8")))
-        assert found >= expected, path
-        assert len(found - expected) <= 1, f"{path}: {found - expected}"
+def test_kernel_files_import_each_other_and_nothing_else_of_the_package() -> None:
+    files = [path for path in MODULES if path.name.endswith("_kernels.py")]
+    assert len(files) > 5
+    for path in files:
+        for module in imported_modules(path):
+            foreign = module.partition(".")[0] in FOREIGN
+            ours = module == "saccade.runtime.kernels" or module.endswith("_kernels")
+            assert foreign or (ours and module.startswith("saccade.")), f"{path} imports {module}"
+
+
+def test_all_kernels_live_in_kernel_files() -> None:
+    users = [path for path in MODULES if "saccade.runtime.kernels" in imported_modules(path)]
+    assert [path for path in users if not path.name.endswith("_kernels.py")] == []
 
 
 def test_only_one_file_calls_the_compiler() -> None:
@@ -273,9 +313,9 @@ def names_in(code: CodeType) -> set[str]:
 
 
 def test_the_digest_covers_every_file_that_a_kernel_takes_something_from() -> None:
-    rooms = "grids", "metrics.objects", "metrics.boundary", "rasters.journal", "warp"
-    for room in rooms:
+    for room in ("grids", "metrics", "rasters", "warp"):
         __import__(f"saccade.{room}")
+    covered = {file for file, _ in kernels.kernel_files(str(SOURCE))}
     seen = 0
     for module in [m for name, m in sys.modules.items() if name.startswith("saccade.")]:
         for made in [v for v in vars(module).values() if isinstance(v, Dispatcher)]:
@@ -289,6 +329,6 @@ def test_the_digest_covers_every_file_that_a_kernel_takes_something_from() -> No
                 if isinstance(value, Dispatcher | FunctionType | ModuleType):
                     source = value.py_func if isinstance(value, Dispatcher) else value
                     if getattr(source, "__module__", source.__name__).startswith("saccade."):
-                        assert inspect.getfile(source) in kernels.files_of(path)
+                        assert inspect.getfile(source) in covered
                         seen += inspect.getfile(source) != path
     assert seen > 20
