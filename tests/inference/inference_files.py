@@ -46,7 +46,7 @@ def make_geotiff(path: Path, pixels: np.ndarray, nodata: int | None = None) -> P
     transform = rasterio.Affine(0.5, 0, 500000, 0, -0.5, 5e6)
     with rasterio.open(path, "w", crs="EPSG:32632", transform=transform, nodata=nodata, **profile) as file:
         file.write(pixels.transpose(2, 0, 1))
-        file.build_thumbnails([2, 4], Resampling.average)
+        file.build_overviews([2, 4], Resampling.average)
     return path
 
 

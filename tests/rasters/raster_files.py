@@ -50,7 +50,7 @@ def by_pillow(path: Path) -> np.ndarray:
 
 def by_gdal(path: Path, level: int | None = None) -> np.ndarray:
     rasterio = pytest.importorskip("rasterio")
-    options = {} if level is None else {"thumbnail_level": level}
+    options = {} if level is None else {"overview_level": level}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         file = rasterio.open(path, **options)
@@ -138,7 +138,7 @@ def _geotiff(folder: Path) -> Sample:
     import rasterio
 
     with rasterio.open(path, "r+") as file:
-        file.build_thumbnails([2, 4], rasterio.enums.Resampling.average)
+        file.build_overviews([2, 4], rasterio.enums.Resampling.average)
     return Sample(path, (by_gdal(path), by_gdal(path, 0), by_gdal(path, 1)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Iterator
 from math import isnan
 from pathlib import Path
@@ -181,18 +182,16 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    if not args.path.exists():
+    from saccade.rasters.decoders import is_zarr
+    from saccade.rasters.open import split_image_number
+
+    if not os.path.lexists(split_image_number(args.path)[0]):
         raise FileProblem(args.path, "an image, or the folder of a data set", "no such file or folder")
-    if args.path.is_dir() and not _is_zarr(args.path):
+    if os.path.isdir(args.path) and not is_zarr(args.path):
         return _data(args)
     if args.overrides or args.data_format or args.crop:
         raise UsageError(f"{args.path} is an image, which has no options of a data set")
     return _image(args)
-
-
-def _is_zarr(path: Path) -> bool:
-    """Whether a folder is an image in the Zarr format."""
-    return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs"))
 
 
 def _image(args: argparse.Namespace) -> int:

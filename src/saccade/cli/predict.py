@@ -45,7 +45,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     from saccade.errors import UsageError
-    from saccade.inference.files import list_jobs, parse_extras, still_to_do
+    from saccade.inference.files import left_out, list_jobs, parse_extras, still_to_do
     from saccade.inference.jobs import require_predictor
     from saccade.training.distributed import torch_device
     from saccade.training.run_folder import load_run
@@ -62,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print("\n".join(f"{job.image} -> {path}" for job in jobs for path in job.outputs))
         return 0
+    for line in left_out(args.images):
+        say(f"note: {line}", args)
     if len(jobs) < len(found):
         say(f"{len(found) - len(jobs)} of {len(found)} images were labelled before", args)
     args.hint = "what is finished is kept: go on with --resume"

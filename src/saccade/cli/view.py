@@ -30,9 +30,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.path.is_dir() and (args.labels or args.out):
+    from saccade.rasters.decoders import is_zarr
+
+    is_folder = args.path.is_dir() and not is_zarr(args.path)
+    if is_folder and (args.labels or args.out):
         raise UsageError("--labels and --out are for images; a run and a comparison have pages of their own")
-    page = _folder_page(args.path) if args.path.is_dir() else _image_page(args)
+    page = _folder_page(args.path) if is_folder else _image_page(args)
     print(page)
     if args.open:
         webbrowser.open(page.resolve().as_uri())

@@ -106,6 +106,7 @@ class Extras:
                 names=self.values.names,
                 palette=self.values.palette,
                 skip={self.values.nothing},
+                origin=self.raster.info.origin,
                 overwrite=self.overwrite,
             )
 

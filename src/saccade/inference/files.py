@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
+import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
 from saccade.errors import FileProblem, SaccadeError, UsageError, nearest_name
 from saccade.rasters import Raster, image_size, open_raster
+from saccade.rasters.decoders import is_zarr
+from saccade.rasters.open import split_image_number
 from saccade.rasters.writer import LARGEST_PNG
 from saccade.runtime.files import writing
 from saccade.training.run_folder import Run
@@ -17,7 +23,8 @@ from saccade.training.run_folder import Run
 PHOTOS = (".png", ".jpg", ".jpeg", ".webp")
 IMAGE_SUFFIXES = (
     *PHOTOS, ".tif", ".tiff", ".btf", ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide",
-    ".jp2", ".vrt", ".img", ".ntf", ".bmp", ".zarr",
+    ".tf8", ".jpe", ".jfif", ".jif", ".gif", ".avif", ".jxl", ".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf",
+    ".heic", ".heif", ".dcm", ".zvi", ".czi", ".vrt", ".img", ".ntf", ".nitf", ".bmp", ".dib", ".zarr",
 )  # fmt: skip
 EXTRAS = ("scores", "density", "samples", "overlay", "polygons")
 PICTURES = ("samples", "overlay")
@@ -69,7 +76,7 @@ class Job:
     @property
     def is_done(self) -> bool:
         """Whether all of it is there."""
-        return all(path.exists() for path in self.outputs)
+        return all(os.path.exists(path) for path in self.outputs)
 
 
 def list_jobs(inputs: Sequence[Path], out: Path, extras: Sequence[str] = ()) -> list[Job]:
@@ -85,7 +92,7 @@ def list_jobs(inputs: Sequence[Path], out: Path, extras: Sequence[str] = ()) -> 
     if is_zarr(out):
         raise FileProblem(out, "a folder for the labels", "a Zarr image", "name the folder last")
     for given in inputs:
-        if given.is_dir() and given.resolve() == out.resolve():
+        if _kind(given) == "folder" and given.resolve() == out.resolve():
             raise UsageError(
                 f"the labels would lie among the images of {given}; choose another output folder"
             )
@@ -98,15 +105,22 @@ def list_jobs(inputs: Sequence[Path], out: Path, extras: Sequence[str] = ()) -> 
 def _require_own_names(jobs: Sequence[Job]) -> None:
     """Refuses two files of one name, and an output that would replace an image."""
     taken: dict[Path, Path] = {}
-    images = {job.image.resolve() for job in jobs}
+    images = {_real(job.image) for job in jobs}
     for job in jobs:
         for path in job.outputs:
             if path in taken:
                 both = f"{taken[path]} and {job.image}"
                 raise UsageError(f"{both} would both be written to {path}; predict them into two folders")
-            if path.resolve() in images:
+            if _real(path) in images:
                 raise UsageError(f"{path} would replace an image; choose another output folder")
             taken[path] = job.image
+
+
+def _real(path: Path) -> str:
+    try:
+        return os.path.realpath(split_image_number(path)[0])
+    except (OSError, ValueError):
+        return str(path)
 
 
 def output_suffix(image: Path) -> str:
@@ -141,7 +155,7 @@ def still_to_do(jobs: Sequence[Job], *, resume: bool, overwrite: bool) -> list[J
     """
     if resume:
         return [job for job in jobs if not job.is_done]
-    existing = [path for job in jobs for path in job.outputs if path.exists()]
+    existing = [path for job in jobs for path in job.outputs if os.path.exists(path)]
     if existing and not overwrite:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
         fix = "use --resume to do only the others, --overwrite, or another folder"
@@ -155,43 +169,109 @@ def make_folder(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
 
 
-def is_zarr(path: Path) -> bool:
-    """Whether a folder is one image."""
-    return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
-
-
 def _stem(path: Path) -> str:
+    """The name without its extension; "file.tif#2" gives "file_2"."""
+    path, number = split_image_number(path)
     suffix = next((s for s in _RASTER if path.name.lower().endswith(s)), path.suffix)
-    return path.name[: len(path.name) - len(suffix)] or path.stem
+    stem = path.name[: len(path.name) - len(suffix)] or path.stem
+    return stem if number is None else f"{stem}_{number}"
+
+
+def _kind(path: Path) -> Literal["zarr", "folder", "file", "missing"]:
+    """What lies there; links, pipes and what may not be looked at are files, whose fault is told in turn."""
+    path, _ = split_image_number(path)
+    try:
+        if path.is_dir():
+            return "zarr" if is_zarr(path) else "folder"
+        return "file" if os.path.lexists(path) else "missing"
+    except (OSError, ValueError):
+        return "file"
 
 
 def _images(given: Path) -> Iterable[Path]:
-    if given.suffix.lower() == ".txt" and given.is_file():
+    kind = _kind(given)
+    if kind == "file" and given.suffix.lower() == ".txt" and given.is_file():
         return _listed(given)
-    if given.is_dir() and not is_zarr(given):
-        found = sorted(p for p in given.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and _is_image(p))
+    if kind == "folder":
+        found = sorted(p for p in _entries(given) if _is_image(p))
         if not found:
-            raise FileProblem(given, f"images ({' '.join(IMAGE_SUFFIXES)}) in it", "none")
+            more = f"; {lines[0]}" if (lines := left_out([given])) else ""
+            raise FileProblem(given, f"images ({' '.join(IMAGE_SUFFIXES)}) in it", f"none{more}")
         return found
-    if not given.exists():
+    if kind == "missing":
         raise FileProblem(given, "an image or a folder of images", "no such file or folder")
     return [given]
 
 
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder, but for hidden names."""
+    try:
+        return [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        raise FileProblem(folder, "a folder that may be read", error.strerror or str(error)) from None
+
+
 def _is_image(path: Path) -> bool:
-    return not path.name.startswith(".") and (path.is_file() or is_zarr(path))
+    return path.suffix.lower() in IMAGE_SUFFIXES and _kind(path) in ("file", "zarr")
+
+
+_BESIDE = (".aux.xml", ".ovr", ".msk", ".tfw", ".tifw", ".jgw", ".jpgw", ".pgw", ".pngw", ".wld", ".prj")
+"""Files that belong to an image beside them."""
+
+
+def _belongs_to_image(path: Path) -> bool:
+    """World files and the like, and the folder of tiles of an MRXS slide."""
+    return path.name.lower().endswith(_BESIDE) or path.with_name(path.name + ".mrxs").exists()
+
+
+def left_out(inputs: Sequence[Path]) -> tuple[str, ...]:
+    """A line for each folder among ``inputs`` that holds something besides the images that are predicted."""
+    lines = []
+    for folder in inputs:
+        if _kind(folder) != "folder":
+            continue
+        others = [path for path in _entries(folder) if not _is_image(path)]
+        others = [path for path in others if not _belongs_to_image(path)]
+        counts = Counter(
+            "folder" if _kind(path) == "folder" else path.suffix.lower() or "no extension" for path in others
+        )
+        if counts:
+            kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
+            lines.append(f"{folder}: {counts.total()} left out that are no images by their names ({kinds})")
+    return tuple(lines)
 
 
 def _listed(given: Path) -> list[Path]:
     """One path a line, relative to the list; a path that does not exist is said when its turn comes."""
     try:
-        lines = [line.strip() for line in given.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileProblem(given, "a list of images, one path a line, in UTF-8", str(error)) from None
-    found = [given.parent / line for line in lines if line and not line.startswith("#")]
+        lines = _lines(given.read_bytes())
+    except OSError as error:
+        raise FileProblem(given, "a list of images, one path a line", error.strerror or str(error)) from None
+    found = [_path_of(line, given.parent) for line in lines if line and not line.startswith("#")]
     if not found:
         raise FileProblem(given, "a list of images, one path a line", "no path in it")
     return found
+
+
+def _lines(data: bytes) -> list[str]:
+    """The lines of a text in UTF-8 or UTF-16, with or without a mark; other bytes stay as in file names."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = data.decode("utf-16", errors="replace")
+    else:
+        text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", errors="surrogateescape")
+    return [line.strip() for line in text.replace("\r", "\n").split("\n")]
+
+
+def _path_of(line: str, folder: Path) -> Path:
+    """The path that a line names: as it stands, else without quotes, else in Latin-1 as Windows writes it."""
+    names = [line]
+    if len(line) > 2 and line[0] == line[-1] and line[0] in "\"'":
+        names.append(line[1:-1])
+    names += [name.encode(errors="surrogateescape").decode("cp1252", errors="replace") for name in names]
+    paths = [folder / name for name in names]
+    return next(
+        (path for path in paths if _kind(path) != "missing"), paths[1] if line != names[1] else paths[0]
+    )
 
 
 def parse_extras(text: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from saccade.inference.plan import ExecutionPlan, choose_execution
 from saccade.inference.regions import MemorySource, OwnPatches, RasterSource, TilePatches, own_patches
 from saccade.inference.writers import PngSink, RasterSink, Values
 from saccade.rasters import Raster, as_rgb, open_raster, thumbnail
+from saccade.rasters.open import split_image_number
 from saccade.segmenter import Segmenter, evaluating
 from saccade.warp import Pyramid
 from saccade.warp._stitch_kernels import UNLABELLED
@@ -128,7 +129,7 @@ def fingerprint(segmenter: Segmenter, image: Path, layout: Layout, look: Look, c
     for name, tensor in sorted(segmenter.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    status = image.stat()
+    status = split_image_number(image)[0].stat()
     about = [image.name, status.st_size, status.st_mtime_ns, str(layout.tiling), layout.view, look.skip]
     digest.update(json.dumps([*about, classes.as_dict()]).encode())
     return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -15,15 +15,15 @@ import numpy as np
 
 from saccade.errors import FileProblem
 from saccade.geometry import Window
-from saccade.rasters.decoders import listen, load, misnamed, reading
-from saccade.rasters.raster import Level, Meaning, PixelSize, Raster, RasterInfo
+from saccade.rasters.decoders import decoder_words, listen, load, misnamed, reading
+from saccade.rasters.georeference import GEO_TAGS, georeference, georeference_of_tags, placed_beside
+from saccade.rasters.raster import Level, Meaning, Raster, RasterInfo
 from saccade.rasters.tiff import TiffRaster
 
 _EXPECTED = "a georeferenced raster"
 _DRIVERS = {
     b"\0\0\0\x0cjP  ": "JP2OpenJPEG",
     b"\xff\x4f\xff\x51": "JP2OpenJPEG",
-    b"<VRTDataset": "VRT",
     b"EHFA_HEADER_TAG": "HFA",
     b"NITF": "NITF",
     b"BM": "BMP",
@@ -55,8 +55,8 @@ class GeoRaster(Raster):
         try:
             with reading(path, _EXPECTED), self._rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
                 yield
-        except (self._rasterio.errors.RasterioError, self._rasterio._err.CPLE_BaseError):
-            raise FileProblem(path, _EXPECTED, "a damaged or truncated file") from None
+        except (self._rasterio.errors.RasterioError, self._rasterio._err.CPLE_BaseError) as error:
+            raise FileProblem(path, _EXPECTED, gdal_words(error)) from None
 
     def _open(self, path: Path) -> list[Any]:
         """One handle a level: GDAL reads an overview only through its own."""
@@ -84,11 +84,19 @@ class GeoRaster(Raster):
             file.close()
 
 
-def gdal_driver(path: Path) -> str | None:
-    """The GDAL driver for a file that is no TIFF, by its first bytes; None where we know none.
+def gdal_words(error: BaseException) -> str:
+    """What GDAL's error says of the file; of a VRT, that a file it is made of is not there."""
+    missing = re.search(r"(\S+): No such file or directory", str(error))
+    return f"one made of {missing[1]}, which is not there" if missing else decoder_words(error)
+
+
+def gdal_driver(path: Path, kind: str = "other") -> str | None:
+    """The GDAL driver for a file that is no TIFF, by its kind or first bytes; None where we know none.
 
     GDAL itself would try some two hundred, and take a plain text file for a raster.
     """
+    if kind == "vrt":
+        return "VRT"
     with reading(path, _EXPECTED), path.open("rb") as file:
         start = file.read(16)
     return next((driver for magic, driver in _DRIVERS.items() if start.startswith(magic)), None)
@@ -103,8 +111,7 @@ def _info(path: Path, files: list[Any]) -> RasterInfo:
     full = (first.height, first.width)
     dtype = np.dtype(first.dtypes[0])
     meaning = _meaning(first)
-    pixel_size, notices = _pixel_size(first)
-    crs = _crs(first)
+    place = georeference(path, first)
     return RasterInfo(
         path,
         tuple(Level.of((f.height, f.width), full, f.block_shapes[0]) for f in files),
@@ -114,12 +121,12 @@ def _info(path: Path, files: list[Any]) -> RasterInfo:
         white=float(np.iinfo(dtype).max) if dtype.kind in "ui" else None,
         alpha=first.count > 1 and first.colorinterp[-1].name == "alpha",
         palette=_palette(first) if meaning == "palette" else None,
-        pixel_size=pixel_size,
-        crs=crs,
-        transform=tuple(first.transform)[:6] if crs or not first.transform.is_identity else None,
+        pixel_size=place.pixel_size,
+        crs=place.crs,
+        transform=place.transform,
         nodata=first.nodata,
         masked=any(flag.name != "all_valid" for flag in first.mask_flag_enums[0]),
-        notices=(*(misnamed(path, "tiff") if first.driver == "GTiff" else ()), *notices),
+        notices=(*(misnamed(path, "tiff") if first.driver == "GTiff" else ()), *place.notices),
     )
 
 
@@ -140,47 +147,6 @@ def _palette(file: Any) -> np.ndarray:
     for index, colour in colours.items():
         palette[index] = colour[:3]
     return palette
-
-
-def _crs(file: Any) -> str | None:
-    if not file.crs:
-        return None
-    code = file.crs.to_epsg()
-    return f"EPSG:{code}" if code else file.crs.to_wkt()
-
-
-def _pixel_size(file: Any) -> tuple[PixelSize | None, tuple[str, ...]]:
-    """Metres a pixel: from the map's unit, or for degrees at the image's centre."""
-    if not file.crs:
-        gcps, _ = file.gcps
-        return None, ("only ground control points: map coordinates are not kept",) if gcps else ()
-    a, b, _, d, e, f = tuple(file.transform)[:6]
-    x, y = math.hypot(a, d), math.hypot(b, e)
-    if file.crs.is_geographic:
-        latitude = math.radians(d * file.width / 2 + e * file.height / 2 + f)
-        y, x = y * _metres_north(latitude), x * _metres_east(latitude)
-        notices: tuple[str, ...] = ("pixels are in degrees: metres per pixel hold at the image's centre",)
-    else:
-        factor = file.crs.linear_units_factor[1]
-        y, x, notices = y * factor, x * factor, ()
-    valid = 0 < y < math.inf and 0 < x < math.inf
-    return (PixelSize(y, x, "metre") if valid else None), notices
-
-
-def _metres_north(latitude: float) -> float:
-    """Metres in one degree of latitude on the WGS 84 ellipsoid (series to the fourth harmonic)."""
-    return 111132.954 - 559.822 * math.cos(2 * latitude) + 1.175 * math.cos(4 * latitude)
-
-
-def _metres_east(latitude: float) -> float:
-    """Metres in one degree of longitude on the WGS 84 ellipsoid."""
-    eccentricity = 0.00669437999014
-    radius = 6378137.0 / math.sqrt(1 - eccentricity * math.sin(latitude) ** 2)
-    return math.radians(radius * math.cos(latitude))
-
-
-_GEO_TAGS = (33550, 33922, 34264, 34735)
-_WORLD_FILES = (".tfw", ".tifw", ".tiffw", ".wld")
 
 
 class GeoTiffRaster(Raster):
@@ -208,7 +174,11 @@ class GeoTiffRaster(Raster):
 def open_geotiff(path: Path) -> Raster:
     """A georeferenced TIFF; all by GDAL where tifffile sees other pixels in it (overviews in a file beside
     it, masks between the levels, a compression it does not know)."""
-    place = GeoRaster(path)
+    load("rasterio", "geo", path, "georeferenced rasters")
+    try:
+        place = GeoRaster(path)
+    except FileProblem:
+        return _placed_by_tags(path)
     try:
         pixels = TiffRaster(path)
     except FileProblem:
@@ -219,14 +189,33 @@ def open_geotiff(path: Path) -> Raster:
     return place
 
 
-def is_georeferenced(path: Path) -> bool:
-    """Whether the first page of a TIFF carries GeoTIFF tags, or a world file lies beside it."""
+def _placed_by_tags(path: Path) -> Raster:
+    """A TIFF that this GDAL does not open (JPEG XL, LERC, ... are left out of many builds)."""
     from tifffile import TiffFile
 
-    if any(path.with_suffix(suffix).exists() for suffix in _WORLD_FILES):
+    raster = TiffRaster(path)
+    if raster.orientation != 1:
+        return raster
+    with reading(path, _EXPECTED), TiffFile(path) as file:
+        place = georeference_of_tags(file.pages[0].tags, raster.size)  # type: ignore[union-attr]
+    raster.info = replace(
+        raster.info,
+        crs=place.crs,
+        transform=place.transform,
+        pixel_size=place.pixel_size or raster.info.pixel_size,
+        notices=(*raster.info.notices, *place.notices),
+    )
+    return raster
+
+
+def is_georeferenced(path: Path) -> bool:
+    """Whether the first page of a TIFF carries GeoTIFF tags, or a file beside it says where it lies."""
+    from tifffile import TiffFile
+
+    if placed_beside(path):
         return True
     with reading(path, "a TIFF image"), TiffFile(path) as file:
-        return any(code in file.pages[0].tags for code in _GEO_TAGS)  # type: ignore[union-attr]
+        return any(code in file.pages[0].tags for code in GEO_TAGS)  # type: ignore[union-attr]
 
 
 def _shape(raster: Raster) -> tuple[object, ...]:

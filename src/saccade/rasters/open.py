@@ -2,58 +2,95 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from saccade.errors import FileProblem
-from saccade.rasters.decoders import sniff
+from saccade.rasters.decoders import PHOTOS, Kind, load, sniff, unread_format
 from saccade.rasters.raster import Raster
 
 
 def open_raster(path: Path | str, *, place: bool = True) -> Raster:
     """Open an image of any format that Saccade reads; the content decides, not the name.
 
-    ``place`` False leaves out where on a map a TIFF lies, which then needs no rasterio.
+    ``file.tif#2`` is the second image of a TIFF of several, or of a stack (``store.zarr#2`` too);
+    ``store.zarr/name`` is an array of a Zarr group.
+    ``place`` False leaves out where on a map the image lies, which then needs no rasterio.
 
     Raises:
         FileProblem: missing, empty, damaged, of an unknown format, or of one whose library is not installed.
     """
-    path = Path(path)
+    path, number = split_image_number(Path(path))
     kind = sniff(path)
-    if kind in ("png", "jpeg", "webp"):
-        from saccade.rasters.photo import PhotoRaster
-
-        return PhotoRaster(path, kind)
     if kind == "tiff":
-        return _open_tiff(path, place)
+        return _open_tiff(path, place, number)
     if kind == "zarr":
         from saccade.rasters.ome_zarr import ZarrRaster
 
-        return ZarrRaster(path)
-    return _open_other(path)
+        return ZarrRaster(path, number)
+    if number is not None:
+        expected = "a TIFF or Zarr, whose images have numbers"
+        raise FileProblem(path, expected, f"a {kind} file", f"leave out #{number}")
+    if kind in PHOTOS:
+        return _open_photo(path, kind, place)
+    return _open_other(path, kind, place)
 
 
-def _open_tiff(path: Path, place: bool) -> Raster:
+def split_image_number(path: Path) -> tuple[Path, int | None]:
+    """The file of ``file.tif#2`` and 2; any other path, or a file that is really called so, and None."""
+    stem, mark, digits = path.name.rpartition("#")
+    if not (mark and stem and digits.isascii() and digits.isdigit()) or os.path.lexists(path):
+        return path, None
+    return path.with_name(stem), int(digits)
+
+
+def _open_photo(path: Path, kind: Kind, place: bool) -> Raster:
+    from saccade.rasters.photo import PhotoRaster
+
+    raster = PhotoRaster(path, kind)
+    if place:
+        from saccade.rasters.georeference import place_photo
+
+        place_photo(raster, kind, turned=raster.turned)
+    return raster
+
+
+def _open_tiff(path: Path, place: bool, number: int | None) -> Raster:
     from saccade.rasters.geotiff import is_georeferenced, open_geotiff
     from saccade.rasters.slide import SlideRaster, is_slide
     from saccade.rasters.tiff import TiffRaster
 
+    if number is not None:
+        return TiffRaster(path, number)
     if is_slide(path, tiff=True):
         return SlideRaster(path)
     return open_geotiff(path) if place and is_georeferenced(path) else TiffRaster(path)
 
 
-def _open_other(path: Path) -> Raster:
+_WITHOUT_GDAL: tuple[Kind, ...] = ("bmp", "jpeg2000")
+
+
+def _open_other(path: Path, kind: Kind, place: bool) -> Raster:
     from saccade.rasters.geotiff import GeoRaster, gdal_driver
     from saccade.rasters.slide import SlideRaster, is_slide
 
     if is_slide(path, tiff=False):
         return SlideRaster(path)
-    if driver := gdal_driver(path):
-        return GeoRaster(path, driver)
-    raise FileProblem(
-        path,
-        "an image",
-        "none of the formats known",
-        "known: PNG, JPEG, WebP, TIFF, OME-TIFF, Zarr; with saccade[slides] whole slides; with saccade[geo] "
-        "JPEG 2000, VRT and more",
+    if driver := gdal_driver(path, kind):
+        if kind != "bmp":
+            load("rasterio", "geo", path, "georeferenced rasters")
+        try:
+            return GeoRaster(path, driver)
+        except FileProblem as problem:
+            if kind not in _WITHOUT_GDAL:
+                raise
+            try:
+                return _open_photo(path, kind, place)
+            except FileProblem:
+                raise problem from None
+    what, fix = unread_format(path)
+    known = (
+        "known: PNG, JPEG, WebP, GIF, BMP, AVIF, JPEG XL, TIFF, Zarr; with saccade[slides] whole slides; "
+        "with saccade[geo] JPEG 2000, VRT and more"
     )
+    raise FileProblem(path, "an image", what or "none of the formats known", fix or known)

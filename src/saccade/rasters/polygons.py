@@ -210,6 +210,7 @@ def write_polygons(
     skip: Collection[int] = (),
     smallest: int = 1,
     map_coordinates: bool | None = None,
+    origin: tuple[int, int] = (0, 0),
     overwrite: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> int:
@@ -217,13 +218,15 @@ def write_polygons(
 
     Corners are pixel edges, so that neighbours share their border exactly. In pixels, (0, 0) is the image's
     top left corner, which is what QuPath imports (with class name and colour). In map coordinates the
-    raster's own CRS is kept and named in a "crs" member, which GDAL and QGIS read.
+    raster's own CRS is kept and named in a "crs" member, which GDAL and QGIS read. Map coordinates
+    of a raster without a CRS say so in a "crs" that is null: without the member GeoJSON means longitudes.
 
     Args:
         names, palette: of the class of each index; without them "class 3".
         skip: indices to leave out; the nodata value always is.
         smallest: regions, and holes, of fewer pixels are left out.
         map_coordinates: default: where the raster has a transform.
+        origin: (x, y) that is subtracted from pixels: ``info.origin`` of the slide that the labels are of.
 
     Returns:
         How many polygons there are.
@@ -234,21 +237,24 @@ def write_polygons(
     """
     if map_coordinates and labels.transform is None:
         raise InvalidInput("map_coordinates", "asked of a raster with a transform", "a raster without one")
-    transform = labels.transform if map_coordinates is None or map_coordinates else None
+    mapped = labels.transform if map_coordinates is None or map_coordinates else None
+    to_corners = mapped or (1, 0, -origin[0], 0, 1, -origin[1])
     count = 0
     with finished_file(Path(path), overwrite=overwrite) as temporary, temporary.open("w") as file:
-        file.write('{"type": "FeatureCollection",\n' + _crs_member(labels, transform) + '"features": [')
+        file.write('{"type": "FeatureCollection",\n' + _crs_member(labels, mapped) + '"features": [')
         for polygon in polygons(labels, skip=skip, progress=progress):
             if polygon.area >= smallest:
                 file.write(",\n" if count else "\n")
-                _write_feature(file, polygon, _properties(polygon.label, names, palette), transform, smallest)
+                _write_feature(
+                    file, polygon, _properties(polygon.label, names, palette), to_corners, smallest
+                )
                 count += 1
         file.write("\n]}\n")
     return count
 
 
 def _write_feature(
-    file: TextIO, polygon: Polygon, properties: dict[str, Any], transform: Transform | None, smallest: int
+    file: TextIO, polygon: Polygon, properties: dict[str, Any], transform: Transform, smallest: int
 ) -> None:
     holes = [hole for hole in polygon.holes if _area(hole) >= smallest]
     rings = [_ring(ring, transform) for ring in (polygon.outer, *holes)]
@@ -256,11 +262,9 @@ def _write_feature(
     json.dump({"type": "Feature", "geometry": geometry, "properties": properties}, file)
 
 
-def _ring(corners: np.ndarray, transform: Transform | None) -> list[list[float]]:
+def _ring(corners: np.ndarray, transform: Transform) -> list[list[float]]:
     """Closed, and counter-clockwise outside where y points up, as RFC 7946 asks."""
     closed = np.concatenate([corners, corners[:1]])
-    if transform is None:
-        return closed.tolist()
     a, b, c, d, e, f = transform
     x, y = closed[:, 0], closed[:, 1]
     mapped = np.stack([a * x + b * y + c, d * x + e * y + f], 1)
@@ -280,8 +284,10 @@ def _properties(
 
 
 def _crs_member(labels: Raster, transform: Transform | None) -> str:
-    if transform is None or labels.crs is None:
+    if transform is None:
         return ""
+    if labels.crs is None:
+        return '"crs": null,\n'
     code = labels.crs.split(":")[-1] if labels.crs.startswith("EPSG:") else None
     name = f"urn:ogc:def:crs:EPSG::{code}" if code else labels.crs
     return '"crs": ' + json.dumps({"type": "name", "properties": {"name": name}}) + ",\n"

@@ -131,6 +131,9 @@ class RasterInfo:
         masked: some pixels may be unmeasured; ``Raster.valid`` tells which.
         notices: what a user should know about how the file was taken, one line each.
         resident: bytes that stay in memory once anything was read (formats without windows).
+        origin: (x, y) in pixels of level 0 from which viewers of slides count (QuPath: the corner of what was
+            scanned).
+        background: the value that thumbnails and samples take where nothing was measured.
     """
 
     path: Path
@@ -148,6 +151,8 @@ class RasterInfo:
     masked: bool = False
     notices: tuple[str, ...] = ()
     resident: int = 0
+    origin: tuple[int, int] = (0, 0)
+    background: float = 0.0
 
 
 class Raster(ABC):

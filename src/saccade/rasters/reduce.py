@@ -94,8 +94,8 @@ def thumbnail(
 
     Each pixel is the mean over its share of the image, computed from the coarsest level that is not smaller
     than ``size``; an image without thumbnails is read once, block by block. Pixels without measurement
-    (nodata) count nowhere; where there is nothing else the result is the nodata value, or 0. Class indices
-    and palettes are not averaged: each pixel is the one at the centre of its share.
+    (nodata) count nowhere; where there is nothing else the result is the nodata value, or the ``background``.
+    Class indices and palettes are not averaged: each pixel is the one at the centre of its share.
 
     Args:
         progress: called with the share done, 0 to 1.
@@ -129,7 +129,7 @@ def thumbnail(
         sums[top : top + part.shape[0], left : left + part.shape[1]] += part
 
     map_windows(raster, level, list(blocks(raster.levels[level])), work, add, progress=progress)
-    return means(sums, raster.dtype, raster.nodata or 0.0)
+    return means(sums, raster.dtype, raster.nodata or raster.info.background)
 
 
 def thumbnail_level(raster: Raster, size: tuple[int, int]) -> int:
@@ -175,7 +175,8 @@ def reduced_pixels(raster: Raster, size: tuple[int, int]) -> NDArray[np.uint8]:
     """The whole of an 8-bit RGB raster averaged down to ``size``: (h, w, 3) uint8.
 
     Each pixel is the mean over its share of the coarsest level that is not smaller than ``size``, as
-    :func:`saccade.rasters.reduce`; that level is read once, band by band. Black where nothing was measured.
+    :func:`saccade.rasters.reduce`; that level is read once, band by band. Where nothing was measured it is
+    the raster's ``background``.
 
     Raises:
         FileProblem: the file is damaged.
@@ -197,6 +198,6 @@ def reduced_pixels(raster: Raster, size: tuple[int, int]) -> NDArray[np.uint8]:
         sums[0] = begun
         cell_sums(block, valid, masked, rows[first : last + 1] - top, columns, sums)
         finished = last - first - (0 if math.isclose(rows[last], window.bottom) else 1)
-        out[first : first + finished] = means(sums[:finished], np.dtype(np.uint8), 0.0)
+        out[first : first + finished] = means(sums[:finished], np.dtype(np.uint8), raster.info.background)
         begun = sums[finished] if finished < len(sums) else np.zeros_like(begun)
     return out

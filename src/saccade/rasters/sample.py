@@ -31,7 +31,7 @@ def sample_raster(
     Each sample is the mean over its own footprint, read from the coarsest level of the file that is at least
     as fine as a level of ``saccade.warp.Pyramid`` would be. A tile is decoded once, however many samples it
     serves, and tiles without a sample are not touched. Pixels without measurement count nowhere; a sample
-    that meets nothing else is 0.
+    that meets nothing else is the raster's ``background``.
 
     Args:
         grid: (B, h, w, 2), (x, y) in [-1, 1]; every one of the B grids reads this raster.
@@ -55,7 +55,7 @@ def sample_raster(
         share = None if progress is None else _share(progress, done, len(used))
         _add_level(raster, number, boxes[here], here, sums, share)
     batch, height, width, _ = grid.shape
-    out = means(sums, np.dtype(np.float32), 0.0).reshape(batch, height, width, -1)
+    out = means(sums, np.dtype(np.float32), raster.info.background).reshape(batch, height, width, -1)
     return torch.from_numpy(np.ascontiguousarray(out.transpose(0, 3, 1, 2)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from saccade.errors import FileProblem
 from saccade.geometry import Window
-from saccade.rasters.decoders import load, reading
+from saccade.rasters.decoders import decoder_words, load, reading
 from saccade.rasters.raster import Level, PixelSize, Raster, RasterInfo
 
 _EXPECTED = "a whole slide"
@@ -52,8 +53,8 @@ class SlideRaster(Raster):
         try:
             with reading(path, _EXPECTED):
                 yield
-        except self._error:
-            raise FileProblem(path, _EXPECTED, "a damaged or truncated file") from None
+        except self._error as error:
+            raise FileProblem(path, _EXPECTED, decoder_words(error)) from None
 
     def close(self) -> None:
         self._slide.close()
@@ -92,8 +93,44 @@ def _info(path: Path, slide: Any) -> RasterInfo:
         )
     )
     return RasterInfo(
-        path, levels, np.dtype(np.uint8), 3, "rgb", white=255, pixel_size=_pixel_size(slide.properties)
+        path,
+        levels,
+        np.dtype(np.uint8),
+        3,
+        "rgb",
+        white=255,
+        pixel_size=_pixel_size(slide.properties),
+        masked=_has_gaps(slide),
+        origin=_origin(slide.properties),
+        background=float(np.rint(_background(slide.properties).mean())),
     )
+
+
+_ALWAYS_WHOLE = {"aperio", "hamamatsu", "trestle", "generic-tiff"}
+_GLANCE = 1 << 22
+
+
+def _has_gaps(slide: Any) -> bool:
+    """Whether some pixels may be unscanned: where formats allow it, what the coarsest level shows decides if
+    it is small enough to be read for that."""
+    properties = slide.properties
+    if properties.get("openslide.vendor") in _ALWAYS_WHOLE:
+        return False
+    bounds = tuple(properties.get(f"openslide.bounds-{side}") for side in ("width", "height"))
+    if None not in bounds and bounds != tuple(map(str, slide.dimensions)):
+        return True
+    width, height = slide.level_dimensions[-1]
+    if width * height > _GLANCE:
+        return True
+    glance = slide.read_region((0, 0), slide.level_count - 1, (width, height))
+    return bool(np.asarray(glance)[..., 3].min() < 255)
+
+
+def _origin(properties: Any) -> tuple[int, int]:
+    try:
+        return int(properties["openslide.bounds-x"]), int(properties["openslide.bounds-y"])
+    except (KeyError, ValueError):
+        return 0, 0
 
 
 def _tile(properties: Any, level: int, size: tuple[int, int]) -> tuple[int, int]:
@@ -115,5 +152,6 @@ def _pixel_size(properties: Any) -> PixelSize | None:
 
 
 def _background(properties: Any) -> np.ndarray:
-    text = properties.get("openslide.background-color", "FFFFFF")
-    return np.frombuffer(bytes.fromhex(text), np.uint8)
+    text = str(properties.get("openslide.background-color", "")).lstrip("#")
+    colour = bytes.fromhex(text) if re.fullmatch("[0-9a-fA-F]{6}", text) else b"\xff\xff\xff"
+    return np.frombuffer(colour, np.uint8)

@@ -248,6 +248,8 @@ class PageReader:
             return None
         file = self.page.parent.filehandle
         with self.lock:
+            if file.closed:  # tifffile closes the other files of an OME set once it knows their pages
+                file.open()
             file.seek(offsets[index] + skip)
             data = file.read(count)
         if len(data) < count:
@@ -272,15 +274,16 @@ listen("tifffile")
 
 
 class TiffRaster(Raster):
-    """The first image of a TIFF file as it is shown (orientation applied), with its pyramid."""
+    """An image of a TIFF file as it is shown (orientation applied), with its pyramid: the first, or that of
+    ``number``, counted from 1 over the planes of every series."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, number: int | None = None) -> None:
         with reading(path, _EXPECTED):
             self._file = TiffFile(path)
             try:
-                series, notices = _image_series(self._file)
+                series, plane, notices = _image_series(self._file, number)
                 lock = threading.Lock()
-                self._levels, more = _level_readers(series, lock)
+                self._levels, more = _level_readers(series, lock, plane)
                 self.orientation = _orientation(self._levels[0][0].frame)
                 info = _info(path, self._levels, self.orientation, (*misnamed(path, "tiff"), *notices, *more))
             except BaseException:
@@ -296,23 +299,52 @@ class TiffRaster(Raster):
         return np.ascontiguousarray(orient(pixels.astype(self.dtype, copy=False), self.orientation))
 
     def close(self) -> None:
+        for level in self._levels:
+            for reader in level:
+                reader.page.parent.filehandle.close()
         self._file.close()
 
 
-def _image_series(file: TiffFile) -> tuple[TiffPageSeries, tuple[str, ...]]:
-    """The series of the image itself: the first; labels and thumbnails of slides follow it."""
+def _image_series(file: TiffFile, number: int | None) -> tuple[TiffPageSeries, int, tuple[str, ...]]:
+    """The series of an image and the plane of its stack: without a number the first of the first series,
+    for labels and thumbnails of slides follow it."""
     if not file.series:
         raise ValueError("no image")
-    return file.series[0], ()
+    counts = [_stack_depth(series) for series in file.series]
+    if number is None:
+        return file.series[0], 0, _choice_notice(file, counts[0])
+    plane = number - 1
+    for series, count in zip(file.series, counts, strict=True):
+        if 0 <= plane < count:
+            return series, plane, ()
+        plane -= count
+    path = file.filehandle.path
+    raise FileProblem(path, f"an image from #1 to #{sum(counts)}", f"#{number}")
+
+
+def _choice_notice(file: TiffFile, depth: int) -> tuple[str, ...]:
+    if depth > 1:
+        return (f"a stack of {depth} images: its first is taken",)
+    count = 1 + sum(not series.keyframe.is_reduced for series in file.series[1:])
+    return (f"{count} images in the file: its first is taken (FILE#2 is the second)",) if count > 1 else ()
+
+
+def _leading(level: TiffPageSeries) -> list[tuple[str, int]]:
+    return [(axis, n) for axis, n in zip(level.axes, level.shape, strict=True) if axis not in "YXS"]
+
+
+def _stack_depth(series: TiffPageSeries) -> int:
+    """How many images of all channels a series holds."""
+    return int(np.prod([n for axis, n in _leading(series) if axis != "C"], initial=1))
 
 
 def _level_readers(
-    series: TiffPageSeries, lock: threading.Lock
+    series: TiffPageSeries, lock: threading.Lock, plane: int
 ) -> tuple[list[list[PageReader]], tuple[str, ...]]:
     levels: list[list[PageReader]] = []
     notices: tuple[str, ...] = ()
     for level in series.levels:
-        pages, notice = _planes(level)
+        pages, notice = _planes(level, plane)
         readers = [PageReader(page, lock) for page in pages]
         if not levels:
             notices = notice
@@ -333,21 +365,33 @@ def _fits(full: list[PageReader], level: list[PageReader], before: tuple[int, in
     )
 
 
-def _planes(level: TiffPageSeries) -> tuple[list[TiffPage], tuple[str, ...]]:
-    """The pages that hold the channels of the first plane of a stack."""
-    leading = [(axis, n) for axis, n in zip(level.axes, level.shape, strict=True) if axis not in "YXS"]
+def _planes(level: TiffPageSeries, plane: int) -> tuple[list[TiffPage], tuple[str, ...]]:
+    """The pages that hold the channels of one plane of a stack."""
+    leading = _leading(level)
     count = int(np.prod([n for _, n in leading], initial=1))
-    stack = count // int(np.prod([n for axis, n in leading if axis == "C"], initial=1))
     pages: list[Any] = list(level.pages)
-    notices = (f"a stack of {stack} images: its first is taken",) if stack > 1 else ()
     if len(pages) < count:
-        return pages[:1], notices or (f"{count} channels in one block: the first is taken",)
-    indices = np.arange(count).reshape([n for _, n in leading] or [1])
-    chosen = indices[tuple(slice(None) if axis == "C" else 0 for axis, _ in leading)] if leading else indices
-    picked = [pages[i] for i in np.ravel(chosen)]
+        if plane:
+            path = pages[0].parent.filehandle.path
+            raise FileProblem(path, "planes in pages of their own", f"a stack in one block, for #{plane + 1}")
+        channels = count // _stack_depth(level)
+        notices = (f"{channels} channels in one block: the first is taken",) if channels > 1 else ()
+        return pages[:1], notices
+    indices = np.moveaxis(
+        np.arange(count).reshape([n for _, n in leading]),
+        [i for i, (axis, _) in enumerate(leading) if axis == "C"],
+        [-1 for axis, _ in leading if axis == "C"],
+    )
+    channels = count // _stack_depth(level)
+    picked = [pages[i] for i in indices.reshape(-1, channels)[plane]]
     if any(page is None for page in picked):
-        raise ValueError("a plane of the image is missing")
-    return picked, notices
+        raise FileProblem(
+            level.parent.filehandle.path if level.parent else "",
+            "all files of the OME-TIFF set that it is part of",
+            f"{sum(page is None for page in picked)} of {len(picked)} planes missing",
+            "put the files of the set into one folder",
+        )
+    return picked, ()
 
 
 def _info(path: Path, levels: list[list[PageReader]], tag: int, notices: tuple[str, ...]) -> RasterInfo:
