@@ -22,6 +22,7 @@ from training_runs import assert_same_weights, rows, weights_of
 from saccade.data import open_data
 from saccade.data.scenes import make_scenes
 from saccade.errors import FileProblem
+from saccade.runtime.files import write_file
 from saccade.training import Config, Run, train
 from saccade.training.loop import Interrupted
 from saccade.training.run_folder import open_config, read_checkpoint
@@ -90,6 +91,19 @@ def test_what_a_killed_program_left_is_gone_at_the_next_start(tiny_train: Train,
         path.write_bytes(b"half")
     tiny_train("run", resume=True)
     assert not parts(tmp_path / "run")
+
+
+def test_what_a_dead_program_left_goes_when_its_file_is_written_and_a_living_ones_stays(
+    tmp_path: Path,
+) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    dead, living = (tmp_path / f".table.json.{number}.part" for number in (ended.pid, os.getppid()))
+    for path in (dead, living):
+        path.write_bytes(b"half")
+    write_file(tmp_path / "table.json", "{}")
+    assert not dead.exists()
+    assert living.exists()
 
 
 @pytest.fixture

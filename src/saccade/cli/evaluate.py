@@ -9,6 +9,7 @@ from typing import Any
 
 from saccade.cli import options
 from saccade.cli.console import Progress, say
+from saccade.errors import FileProblem
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -58,7 +59,11 @@ def run(args: argparse.Namespace) -> int:
     scores = found.to_json()
     shown = json.dumps(scores, indent=1, allow_nan=False) if args.json else "\n".join(score_lines(scores))
     print(shown, flush=True)
-    file = keep_evaluation(run.path, found, subject)
+    try:
+        file = keep_evaluation(run.path, found, subject)
+    except FileProblem as problem:
+        fix = "the scores above are right; to keep them, evaluate a copy of the run"
+        raise FileProblem(problem.path, "a place to keep the scores", problem.got, fix) from problem
     if file != own_file(run.path, args.split):
         say(f"note: kept as {file.name}, beside what is known of other data, options or weights", args)
     return 0

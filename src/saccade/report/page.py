@@ -59,6 +59,8 @@ def _head(run: RunReport) -> str:
     line = " · ".join([*what, *([f"{size} samples an image"] if size else [])])
     options = run.config.get("data")
     data = options.get("path") if isinstance(options, Mapping) else options
+    if run.evaluation is not None and run.evaluation.subject is not None:
+        data = run.evaluation.subject.path
     return f'<h1>{text(run.name)}</h1><p class="soft">{text(line)}{f"<br>{text(data)}" if data else ""}</p>'
 
 

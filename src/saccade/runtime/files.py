@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import IO
 
@@ -70,10 +71,24 @@ def write_file(path: Path, content: bytes | str) -> None:
         FileProblem: when it cannot be written, with its own path.
     """
     data = content.encode() if isinstance(content, str) else content
+    for left in path.parent.glob(f".{escape(path.name)}.*.part"):
+        if not _is_running(left.name.split(".")[-2]):
+            left.unlink(missing_ok=True)
     with finished_file(path, overwrite=True) as temporary, temporary.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _is_running(number: str) -> bool:
+    """Whether there is a process of this number, as far as can be told."""
+    try:
+        os.kill(int(number), 0)
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def remove_unfinished(folder: Path) -> None:

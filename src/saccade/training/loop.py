@@ -116,7 +116,9 @@ def fit(
 def _try_step(job: Job, task: SegmentationTask, train: Samples, place: DistributedContext) -> None:
     """One step on the side, with what the network will see: sizes of views, and how many at once."""
     sampler = task.segmenter.sampler
-    sizes = {sampler.for_image(size).size for name in ("train", "val") for size in job.data.sizes(name)}
+    crop = job.config.data.cropping
+    seen = {crop.extent(size) for name in ("train", "val") for size in job.data.sizes(name)}
+    sizes = {sampler.for_image(size).size for size in seen}
     area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     largest = min(job.config.training.batch_size, len(train)) // place.count
     alone = largest == 1 or len(sizes) > 1
