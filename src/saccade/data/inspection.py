@@ -144,7 +144,7 @@ _TURNS = {
     1: "upright", 2: "mirrored", 3: "turned by 180 degrees", 4: "upside down", 5: "transposed",
     6: "turned by 90 degrees", 7: "transposed", 8: "turned by 270 degrees",
 }  # fmt: skip
-_CARRY_ORIENTATION = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
+_CARRY_ORIENTATION = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".avif", ".jxl")
 
 
 def orientation_faults(item: Item, square: bool) -> list[Fault]:
@@ -166,9 +166,9 @@ def orientation_faults(item: Item, square: bool) -> list[Fault]:
 
 
 def _orientation(file: Path) -> int:
-    """1 to 8; 1 where the file says nothing."""
+    """1 to 8; 1 where the file says nothing, or 0."""
     with open_raster(file, place=False) as raster:
-        return raster.orientation
+        return max(1, raster.orientation)
 
 
 def _range_faults(item: Item, counts: NDArray[np.int64], classes: ClassTable) -> list[Fault]:
