@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 
 from saccade.errors import InvalidInput, SaccadeError, UsageError
-from saccade.inference.estimate import WARM, resident_memory
+from saccade.inference.estimate import WARM
 from saccade.inference.files import Job
 from saccade.inference.predict import Done, PredictionConfig, predict_image
+from saccade.runtime.memory import resident_memory
 from saccade.segmenter import Segmenter
 from saccade.training.distributed import enough_memory
 

@@ -7,7 +7,6 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +18,7 @@ from saccade.errors import FileProblem
 from saccade.rasters._kernels import most_frequent
 from saccade.rasters.output import Kind, Output
 from saccade.runtime.files import lock
+from saccade.runtime.threads import run_bands
 
 
 def halve(pixels: np.ndarray, kind: Kind) -> np.ndarray:
@@ -139,8 +139,6 @@ def _places(start: int, lengths: Sequence[int]) -> list[tuple[int, int]]:
 
 
 EFFORT = 6
-PARTS = 16
-"""Pieces of a row of tiles that threads take in turn."""
 
 
 class TileStore:
@@ -158,9 +156,9 @@ class TileStore:
         about: dict[str, Any] = {"output": output.as_json(), "size": size, "effort": EFFORT}
         self.spool = TileJournal(folder, about, self.count[1] * output.channels, resume=resume)
 
-    def append(self, band: np.ndarray, pool: ThreadPoolExecutor) -> None:
+    def append(self, band: np.ndarray) -> None:
         """The next row of tiles from its pixels (rows, W, C)."""
-        self.spool.append(_spread(pool, lambda number: self._packed(band, number), self.spool.per_row))
+        self.spool.append(_spread(lambda number: self._packed(band, number), self.spool.per_row))
 
     def _packed(self, band: np.ndarray, number: int) -> bytes:
         channel, column = divmod(number, self.count[1])
@@ -214,20 +212,20 @@ class TileStore:
         for row in self.spool.rows:
             yield from (length for _, length in row[channel * self.count[1] : (channel + 1) * self.count[1]])
 
-    def halved(self, folder: Path, pool: ThreadPoolExecutor) -> TileStore:
+    def halved(self, folder: Path) -> TileStore:
         """The next coarser level, made tile by tile from four tiles of this one."""
         size = (self.size[0] + 1) // 2, (self.size[1] + 1) // 2
         coarse = TileStore(folder, self.output, size)
         for row in range(coarse.count[0]):
-            self._halve_row(row, coarse, pool)
+            self._halve_row(row, coarse)
         return coarse
 
-    def _halve_row(self, row: int, coarse: TileStore, pool: ThreadPoolExecutor) -> None:
+    def _halve_row(self, row: int, coarse: TileStore) -> None:
         def made(number: int) -> bytes:
             channel, column = divmod(number, coarse.count[1])
             return self._halved_tile(coarse, row, column, channel)
 
-        coarse.spool.append(_spread(pool, made, coarse.spool.per_row))
+        coarse.spool.append(_spread(made, coarse.spool.per_row))
 
     def _halved_tile(self, coarse: TileStore, row: int, column: int, channel: int) -> bytes:
         """A tile of the coarser level; four plain ones of one value need not be decoded."""
@@ -250,11 +248,12 @@ class TileStore:
         self.spool.close()
 
 
-def _spread(pool: ThreadPoolExecutor, make: Callable[[int], bytes], count: int) -> list[bytes]:
-    """What ``make`` gives of 0 .. ``count`` - 1, in a few parts: handing over single tiles costs time."""
-    step = max(1, count // PARTS)
+def _spread(make: Callable[[int], bytes], count: int) -> list[bytes]:
+    """What ``make`` gives of 0 .. ``count`` - 1, computed in threads."""
+    tiles = [b""] * count
 
-    def some(start: int) -> list[bytes]:
-        return [make(number) for number in range(start, min(start + step, count))]
+    def fill(first: int, last: int) -> None:
+        tiles[first:last] = map(make, range(first, last))
 
-    return [tile for part in pool.map(some, range(0, count, step)) for tile in part]
+    run_bands(fill, count)
+    return tiles
