@@ -53,6 +53,7 @@ class TileJournal:
             raise
 
     def _begin(self, about: dict[str, Any], resume: bool) -> None:
+        # The tiles themselves are held, not the folder: their file is open as long as anything is written.
         lock(self._tiles, self.folder, "an output that no other program writes")
         text = json.dumps(about, sort_keys=True)
         card = self.folder / "about.json"
@@ -61,6 +62,8 @@ class TileJournal:
                 fix = "use the same options, or leave --resume out to start again"
                 raise FileProblem(self.folder, "a run with the same options to resume", "other options", fix)
             self._recover()
+        # Emptied first: were the new description there before, a program that is killed now would leave tiles
+        # of other options under it.
         self.cut(len(self.rows))
         card.write_text(text)
 
@@ -69,6 +72,7 @@ class TileJournal:
         length = os.fstat(self._tiles.fileno()).st_size
         record = struct.Struct(f"<{self.per_row}QI")
         at, journal = 0, self._journal.read()
+        # Whole records only, up to the first that is torn: after it nothing tells where the next one begins.
         for start in range(0, len(journal) - record.size + 1, record.size):
             *lengths, check = record.unpack_from(journal, start)
             if check != zlib.crc32(journal[start : start + record.size - 4]) or at + sum(lengths) > length:
@@ -81,6 +85,8 @@ class TileJournal:
         start = self._end()
         lengths = [len(tile) for tile in tiles]
         entry = struct.pack(f"<{self.per_row}Q", *lengths)
+        # The tiles reach the disk before the entry that vouches for them: a program that is killed in between
+        # leaves bytes that no entry names, and the next row is written over them.
         self._tiles.seek(start)
         self._tiles.writelines(tiles)
         _flush(self._tiles)
@@ -107,6 +113,7 @@ class TileJournal:
     def read(self, row: int, number: int) -> bytes:
         """The bytes of one tile; any number of threads may read."""
         offset, length = self.rows[row][number]
+        # A position of its own in each call, since threads share the one of the file.
         if hasattr(os, "pread"):
             return os.pread(self._tiles.fileno(), length, offset)
         with (self.folder / "tiles").open("rb") as file:
@@ -168,6 +175,7 @@ class TileStore:
     def pack(self, pixels: np.ndarray) -> bytes:
         """A tile, filled up with zeros at the right and below, deflated."""
         whole = pixels.shape == (self.output.tile, self.output.tile)
+        # Most tiles of a label map are of one class, and compressing one takes longer than comparing it.
         if whole and self.dtype.kind == "u" and (pixels == pixels[0, 0]).all():
             return self._plain_tile(int(pixels[0, 0]))
         tile = np.zeros((self.output.tile, self.output.tile), self.dtype)

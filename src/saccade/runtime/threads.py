@@ -71,6 +71,7 @@ def run_bands(kernel: Callable[..., Any], n_rows: int, *args: Any, smallest: int
                 return
             kernel(*band, *args)
 
+    # The caller works too: where another keeps the threads of the pool busy, it does all bands itself.
     helpers = [_POOL.executor(workers - 1).submit(work) for _ in range(workers - 1)]
     try:
         work()

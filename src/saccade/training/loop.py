@@ -192,6 +192,7 @@ class WorkerRank:
             ChildProcessError: when it ended before.
         """
         assert self.process.stdout is not None
+        # An empty line is the end of the file: the process is gone.
         if not self.process.stdout.readline():
             raise ChildProcessError
 
@@ -314,7 +315,7 @@ def main() -> None:
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.dup(1)
-    os.dup2(2, 1)
+    os.dup2(2, 1)  # what libraries print must not be taken for the word that this process is ready
     threads, job, place, cache_bytes = pickle.load(sys.stdin.buffer)
     torch.set_num_threads(threads)
     from saccade.data import SampleCache

@@ -56,6 +56,7 @@ def halve_whole(below, at, down, strides, out, to, columns, channels, row, round
     if step == 1 and over == channels:
         for place in range(np.uint64(2 * columns * channels)):
             row[place] = row.dtype.type(below[upper + place]) + row.dtype.type(below[lower + place])
+        # The usual numbers are written out, so that they are constants in the inlined loop.
         if channels == 3:
             join_pairs(row, out, to, columns, 3, 3, rounding)
         elif channels == 1:
@@ -93,7 +94,8 @@ def halve(first, last, below, strides, out, full, level, rounding, wide):
         upper = cover(2 * row, level - 1, height)
         lower = cover(2 * row + 1, level - 1, height)
         top = strides[0] * image + strides[1] * 2 * row
-        down = strides[1] if lower else 0
+        down = strides[1] if lower else 0  # a row that is not there counts 0; another is read in its place
+        # Only where all four pixels cover alike is their mean the plain one.
         whole = width >> level if lower == upper else 0
         to = line * columns * channels
         halve_whole(below, top, down, strides, out, to, whole, channels, sums, rounding)
