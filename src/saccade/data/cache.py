@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from saccade.data.dataset import DataSet, Decoded, Item
 from saccade.errors import InvalidInput
 from saccade.geometry import Window
 from saccade.runtime.memory import available_memory
+from saccade.runtime.threads import in_order
 from saccade.warp import Pyramid
 
 
@@ -131,18 +132,9 @@ class SampleCache:
             yield self.get(data, item)
 
     def _ahead(self, data: DataSet, items: Iterable[Item], ahead: int) -> Iterator[Sample]:
-        waiting = iter(items)
-        with ThreadPoolExecutor(min(2, ahead)) as pool:
-            running: list[Future[Sample]] = []
-            try:
-                running += [pool.submit(self.get, data, item) for item in islice(waiting, ahead)]
-                while running:
-                    sample = running.pop(0).result()
-                    running += [pool.submit(self.get, data, item) for item in islice(waiting, 1)]
-                    yield sample
-            finally:
-                for future in running:
-                    future.cancel()
+        threads = min(2, ahead)
+        with closing(in_order(partial(self.get, data), items, threads=threads, ahead=ahead)) as samples:
+            yield from samples
 
     def _fits(self, nbytes: int) -> bool:
         return self._bytes + nbytes <= self.limit_bytes

@@ -63,9 +63,11 @@ def _sweep(x, y, springs, colour, step):
     rows, columns = x.shape
     for i in range(rows):
         above, under = max(i - 1, 0), min(i + 1, rows - 1)
+        # A node of one colour has neighbours of the other only, so a sweep reads nothing that it writes.
         for j in range((i + colour) % 2, columns, 2):
             before, after = max(j - 1, 0), min(j + 1, columns - 1)
             s = springs[i, j]
+            # Left and right ends keep their x, upper and lower ones their y: the corners keep both.
             if 0 < j < columns - 1:
                 mean = s[0] * x[i, before] + s[1] * x[i, after] + s[2] * x[above, j] + s[3] * x[under, j]
                 x[i, j] += step * (mean - x[i, j])
@@ -83,6 +85,7 @@ def relax(density, x, y, rounds, sweeps, step):
     rows, columns = x.shape
     across, down = np.empty((rows, columns - 1)), np.empty((rows - 1, columns))
     springs = np.empty((rows, columns, 4))
+    # Stiffness is held while the net relaxes: that problem is linear, and its answer never folds.
     for _ in range(rounds):
         stiffen(density, x, y, across, down)
         _springs(across, down, springs)
@@ -104,6 +107,7 @@ def sweep(values, eigenvalues, smoothness):
     """
     nodes, modes = values.shape
     upper = np.empty_like(values)
+    # Modes are innermost: nodes depend on each other, modes do not, and they lie side by side in memory.
     for i in range(nodes):
         for k in range(modes):
             diagonal = 1.0 + smoothness * (eigenvalues[k] + 2.0)

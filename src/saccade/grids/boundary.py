@@ -83,6 +83,7 @@ def _coordinate_compiled(target: np.ndarray, smoothness: float) -> np.ndarray:
     solution = np.empty_like(target, order="C")
     solution[:] = even
     if len(target) > 2:
+        # Cosines along the free axis make the system tridiagonal along the other, one for each frequency.
         change = fft.dct(target[1:-1] - even[1:-1], axis=1, norm="ortho", overwrite_x=True)
         sweep(change, _eigenvalues(np.arange(target.shape[1]) / target.shape[1]), smoothness)
         solution[1:-1] += fft.idct(change, axis=1, norm="ortho", overwrite_x=True)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -29,6 +28,7 @@ from saccade.geometry import require_size
 from saccade.grids._kernels import relax
 from saccade.grids.uniform import resize_grid, uniform_grid
 from saccade.grids.validate import require_density, require_finite_number
+from saccade.runtime.threads import run_bands
 
 SWEEPS = 5
 FINEST_ROUNDS = 8
@@ -106,15 +106,19 @@ def _solve(stiffness: Tensor, size: tuple[int, int]) -> Tensor:
     """
     stiffness = stiffness.detach().double().cpu()
     grid = uniform_grid(levels(size)[0][0], len(stiffness)).double()
-    with ThreadPoolExecutor(min(len(stiffness), torch.get_num_threads())) as pool:
-        for level, rounds in levels(size):
-            nodes = resize_grid(grid, level).permute(3, 0, 1, 2).contiguous()
-            densities = at_level(stiffness, level)[:, 0].contiguous().numpy()
-            settings = (rounds, SWEEPS, over_relaxation(*level))
-            images = zip(densities, *nodes.numpy(), strict=True)
-            list(pool.map(lambda image, settings=settings: relax(*image, *settings), images))
-            grid = nodes.permute(1, 2, 3, 0)
+    for level, rounds in levels(size):
+        nodes = resize_grid(grid, level).permute(3, 0, 1, 2).contiguous()
+        densities = at_level(stiffness, level)[:, 0].contiguous().numpy()
+        settings = (rounds, SWEEPS, over_relaxation(*level))
+        images = list(zip(densities, *nodes.numpy(), strict=True))
+        run_bands(_relax_images, len(images), images, settings)
+        grid = nodes.permute(1, 2, 3, 0)
     return grid
+
+
+def _relax_images(first: int, last: int, images: list[tuple[Any, ...]], settings: tuple[Any, ...]) -> None:
+    for image in images[first:last]:
+        relax(*image, *settings)
 
 
 def spring_stiffness(stiffness: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from math import sqrt
-from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -123,8 +122,6 @@ def _uncounted(segmenter: Segmenter, view: tuple[int, int]) -> int:
     return read + (elastic_flops(view) if springs else 0)
 
 
-STATUS = Path("/proc/self/status")
-USUAL_BASE = 700 << 20
 WARM = 160 << 20
 """What threads and decoders take once all have run, and compiling the kernels at their first use."""
 
@@ -159,14 +156,6 @@ class Workload:
     in_memory: bool
     png: bool
     extras: tuple[str, ...] = ()
-
-
-def resident_memory() -> int:
-    """Bytes of RAM that this program holds now; a usual value where the system does not say."""
-    try:
-        return int(STATUS.read_text().split("VmRSS:")[1].split()[0]) * 1024
-    except (OSError, IndexError, ValueError):
-        return USUAL_BASE
 
 
 def peak_bytes(about: Workload, base: int) -> int:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from saccade.errors import InvalidInput, SaccadeError, UsageError
-from saccade.inference.estimate import WARM, resident_memory
+from saccade.inference.estimate import WARM
 from saccade.inference.files import Job
 from saccade.inference.predict import Done, PredictionConfig, predict_image
+from saccade.runtime.memory import resident_memory
+from saccade.runtime.processes import Killed, run_jobs
 from saccade.segmenter import Segmenter
 from saccade.training.distributed import enough_memory
 
@@ -107,8 +107,7 @@ def predict_in_processes(
     """Predicts the jobs in several processes, each with its share of threads and of the memory that this
     one leaves; outcomes come in the order of the jobs.
 
-    A process that the system kills ends its image with a fault; images that were not begun follow in new
-    processes.
+    A process that the system kills ends its image with a fault; another takes its place.
 
     Raises:
         InvalidInput: before the first job, when the memory suffices for no image at all.
@@ -117,55 +116,32 @@ def predict_in_processes(
     _require_memory(look.memory, processes)
     share = None if look.memory is None else max(0, look.memory - resident_memory()) // processes
     settings = replace(settings, look=replace(look, memory=share))
-    waiting = list(jobs)
-    while waiting:
-        done = 0
-        with _pool(worker, processes) as pool:
-            futures = [pool.submit(_predict_here, job, settings) for job in waiting]
-            try:
-                for job, future in zip(waiting, futures, strict=True):
-                    yield _outcome(job, future)
-                    done += 1
-                    if _is_broken(future):
-                        break
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        waiting = waiting[done:]
+    ready: dict[int, Outcome] = {}
+    following = 0
+    with closing(run_jobs(jobs, processes, _begin, worker, settings)) as ended:
+        for number, result in ended:
+            ready[number] = _lost(jobs[number], result) if isinstance(result, Killed) else result
+            while following in ready:
+                yield ready.pop(following)
+                following += 1
 
 
-def _pool(worker: Worker, processes: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(worker,))
+def _lost(job: Job, killed: Killed) -> Outcome:
+    line = f"{job.image}: the process that worked on it was killed ({killed.how})"
+    way_out = "memory may have run out: use fewer --jobs, and --resume"
+    return Outcome(job, fault=SaccadeError(f"{line}; {way_out}"))
 
 
-def _outcome(job: Job, future: Future[Outcome]) -> Outcome:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        line = f"{job.image}: the process that worked on it, or one beside it, was killed"
-        way_out = "memory may have run out: use fewer --jobs, and --resume"
-        return Outcome(job, fault=SaccadeError(f"{line}; {way_out}"))
-
-
-def _is_broken(future: Future[Outcome]) -> bool:
-    return isinstance(future.exception(), BrokenProcessPool)
-
-
-_SEGMENTERS: list[Segmenter] = []
-
-
-def _begin(worker: Worker) -> None:
+def _begin(number: int, worker: Worker, settings: PredictionConfig) -> Callable[[Job, object], Outcome]:
     """Runs once in each process, which is its own master: its threads are nobody else's."""
     from saccade.training.distributed import torch_device
     from saccade.training.run_folder import load_run
 
     torch.set_num_threads(worker.threads)
-    segmenter = load_run(worker.run_folder, worker.checkpoint).segmenter
-    _SEGMENTERS[:] = [segmenter.to(torch_device(worker.device))]
+    segmenter = load_run(worker.run_folder, worker.checkpoint).segmenter.to(torch_device(worker.device))
+    return lambda job, _: _sendable(predict_one(segmenter, job, settings))
 
 
-def _predict_here(job: Job, settings: PredictionConfig) -> Outcome:
+def _sendable(outcome: Outcome) -> Outcome:
     """The fault travels as its message: errors that are made of several arguments cannot be sent."""
-    outcome = predict_one(_SEGMENTERS[0], job, settings)
     return outcome if outcome.fault is None else replace(outcome, fault=SaccadeError(str(outcome.fault)))

@@ -16,7 +16,6 @@ from saccade.inference.estimate import (
     measure_patch,
     measure_view,
     peak_bytes,
-    resident_memory,
     seconds,
     tiles_read,
 )
@@ -25,6 +24,7 @@ from saccade.inference.options import Layout, Look, lay_out
 from saccade.inference.regions import RasterSource, chooses_patches, own_patches
 from saccade.metrics.cost import unwarping_flops
 from saccade.rasters import Raster
+from saccade.runtime.memory import resident_memory
 from saccade.segmenter import Segmenter
 
 IN_MEMORY = 1 << 26

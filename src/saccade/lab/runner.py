@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
-import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
-from multiprocessing.connection import Connection, wait
+from contextlib import closing
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +34,7 @@ from saccade.lab.state import (
     write_failure,
 )
 from saccade.runtime.files import writing
+from saccade.runtime.processes import Killed, run_jobs
 from saccade.training import load_run, train
 from saccade.training.distributed import torch_device
 from saccade.training.loop import Interrupted
@@ -125,8 +124,6 @@ def _evaluate(setting: ComparisonConfig, root: Path, tell: Tell) -> None:
 
 
 OnProgress = Callable[[Trial, float, str], None]
-PATIENCE = 20.0
-"""Seconds that processes have to end after Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +161,18 @@ def run_all(
         for job in queue:
             _do(setting, job, on_progress)
         return
-    _Pool(setting, list(queue), on_progress, jobs).run()
+
+    def on_news(number: int, share: float, line: str) -> None:
+        on_progress(queue[number].trial, share, line)
+
+    plain = {part.name: getattr(setting, part.name) for part in fields(setting) if part.name != "cache"}
+    threads = max(1, torch.get_num_threads() // jobs)
+    shared = plain, setting.cache.limit_bytes // jobs, threads
+    with closing(run_jobs(queue, jobs, _begin, *shared, on_news=on_news)) as ended:
+        for number, result in ended:
+            if isinstance(result, Killed):
+                reason = f"its process ended early ({result.how}); if memory is short, lower --jobs"
+                write_failure(queue[number].root, reason)
 
 
 def _do(setting: ComparisonConfig, job: TrialJob, on_progress: OnProgress) -> None:
@@ -174,96 +182,22 @@ def _do(setting: ComparisonConfig, job: TrialJob, on_progress: OnProgress) -> No
     do_trial(setting, job.trial, job.root, tell, anew=job.anew)
 
 
-@dataclass
-class _Pool:
-    """Processes that each do one job at a time."""
-
-    setting: ComparisonConfig
-    waiting: list[TrialJob]
-    on_progress: OnProgress
-    jobs: int
-    workers: dict[Connection, _Worker] = field(default_factory=dict)
-
-    def run(self) -> None:
-        try:
-            for number in range(self.jobs):
-                self._start(number)
-            while self.workers:
-                for ready in wait(list(self.workers)):
-                    self._hear(self.workers[ready])  # type: ignore[index]
-        finally:
-            self._end()
-
-    def _start(self, number: int) -> None:
-        ours, theirs = multiprocessing.Pipe()
-        told = (theirs, *_share(self.setting, number, self.jobs))
-        process = multiprocessing.get_context("spawn").Process(target=_work, args=told, daemon=True)
-        process.start()
-        theirs.close()
-        worker = _Worker(number, process, ours)
-        self.workers[ours] = worker
-        self._next(worker)
-
-    def _next(self, worker: _Worker) -> None:
-        worker.job = self.waiting.pop(0) if self.waiting else None
-        worker.line.send(worker.job)
-        if worker.job is None:
-            del self.workers[worker.line]
-
-    def _hear(self, worker: _Worker) -> None:
-        assert worker.job is not None
-        try:
-            said = worker.line.recv()
-        except (EOFError, OSError):
-            self._bury(worker)
-            return
-        if said is None:
-            self._next(worker)
-        else:
-            self.on_progress(worker.job.trial, *said)
-
-    def _bury(self, worker: _Worker) -> None:
-        """A process that was killed, often for its memory, costs one run; another takes its place."""
-        worker.process.join()
-        del self.workers[worker.line]
-        code = worker.process.exitcode or 0
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        assert worker.job is not None
-        write_failure(worker.job.root, f"its process ended early ({how}); if memory is short, lower --jobs")
-        if self.waiting:
-            self._start(worker.number)
-
-    def _end(self) -> None:
-        for worker in self.workers.values():
-            worker.process.join(PATIENCE)
-            worker.process.terminate()
-
-
-@dataclass
-class _Worker:
-    number: int
-    process: Any
-    line: Connection
-    job: TrialJob | None = None
-
-
-def _share(setting: ComparisonConfig, number: int, jobs: int) -> tuple[dict[str, Any], int, int]:
-    """The setting of one process without its cache, the bytes of its cache, and its threads."""
-    plain = {part.name: getattr(setting, part.name) for part in fields(setting) if part.name != "cache"}
-    if setting.device in ("auto", "cuda") and torch.cuda.is_available():
-        plain["device"] = f"cuda:{number % torch.cuda.device_count()}"
-    return plain, setting.cache.limit_bytes // jobs, max(1, torch.get_num_threads() // jobs)
-
-
-def _work(line: Connection, plain: dict[str, Any], cache_bytes: int, threads: int) -> None:
+def _begin(
+    number: int, plain: dict[str, Any], cache_bytes: int, threads: int
+) -> Callable[[TrialJob, Tell], None]:
+    """In each process: the setting with a cache of its own and one of the GPUs."""
     torch.set_num_threads(threads)
+    if plain["device"] in ("auto", "cuda") and torch.cuda.is_available():
+        plain["device"] = f"cuda:{number % torch.cuda.device_count()}"
     setting = ComparisonConfig(**plain, cache=SampleCache(cache_bytes))
-    try:
-        while (job := line.recv()) is not None:
-            _do(setting, job, lambda _, share, note: line.send((share, note)))
-            line.send(None)
-    except (SaccadeError, KeyboardInterrupt, EOFError, BrokenPipeError):
-        return
+
+    def work(job: TrialJob, tell: Tell) -> None:
+        try:
+            do_trial(setting, job.trial, job.root, tell, anew=job.anew)
+        except Interrupted:
+            raise KeyboardInterrupt from None
+
+    return work
 
 
 @dataclass(frozen=True)

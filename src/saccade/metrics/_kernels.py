@@ -66,13 +66,14 @@ def runs(true, said, ignore_index):
                 right, parents, size = _doubled(right), _doubled(parents), 2 * size
             kinds[count], begins[count], ends[count] = kind, begin, x
             right[count], parents[count] = hits, count
+            # Ends are exclusive, so one that equals begin touches by a corner.
             while above < above_last and ends[above] < begin:
                 above += 1
             touching = above
             while touching < above_last and begins[touching] <= x:
                 if kinds[touching] == kind:
                     a, b = _root(parents, touching), _root(parents, count)
-                    parents[max(a, b)] = min(a, b)
+                    parents[max(a, b)] = min(a, b)  # so that a root comes before its runs, as gather needs
                 touching += 1
             count += 1
         above_first, above_last = row_first, count
@@ -147,7 +148,7 @@ def along_runs(first, last, labels, column, limit, out):
             while end < width and labels[y, end] == labels[y, begin]:
                 end += 1
             length = end - begin
-            raised[0] = raised[length + 1] = 0
+            raised[0] = raised[length + 1] = 0  # of another label, or beyond the border
             raised[1 : length + 1] = column[y, begin:end]
             _envelope(raised, length + 2, limit, place, start, found)
             out[y, begin:end] = found[1 : length + 1]
@@ -168,9 +169,10 @@ def _envelope(raised, length, limit, place, start, out):
     """out[x] = min over v of (x - v)^2 + raised[v]^2, over those raised[v] < limit; at most limit^2."""
     count = 0
     for v in range(length):
-        if raised[v] >= limit:
+        if raised[v] >= limit:  # no parabola that starts so high comes below the limit
             continue
         begin = -np.inf
+        # Parabolas that v overtakes before they became the lowest are lowest nowhere.
         while count > 0:
             u = place[count - 1]
             gap = np.float64(raised[v]) ** 2 - np.float64(raised[u]) ** 2

@@ -1,4 +1,8 @@
-"""Boundary IoU and trimap accuracy, from exact distances to the contours of all classes in one pass."""
+"""Boundary IoU and trimap accuracy, from exact distances to the contours of all classes in one pass.
+
+The distances are whole numbers, exact at any reach; those of the package edt are float32, exact up to 4096
+pixels only, though three to five times as fast.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +18,7 @@ from saccade.errors import FileProblem
 from saccade.rasters._kernels import most_frequent
 from saccade.rasters.output import Kind, Output
 from saccade.runtime.files import lock
+from saccade.runtime.threads import run_bands
 
 
 def halve(pixels: np.ndarray, kind: Kind) -> np.ndarray:
@@ -53,6 +53,7 @@ class TileJournal:
             raise
 
     def _begin(self, about: dict[str, Any], resume: bool) -> None:
+        # The tiles themselves are held, not the folder: their file is open as long as anything is written.
         lock(self._tiles, self.folder, "an output that no other program writes")
         text = json.dumps(about, sort_keys=True)
         card = self.folder / "about.json"
@@ -61,6 +62,8 @@ class TileJournal:
                 fix = "use the same options, or leave --resume out to start again"
                 raise FileProblem(self.folder, "a run with the same options to resume", "other options", fix)
             self._recover()
+        # Emptied first: were the new description there before, a program that is killed now would leave tiles
+        # of other options under it.
         self.cut(len(self.rows))
         card.write_text(text)
 
@@ -69,6 +72,7 @@ class TileJournal:
         length = os.fstat(self._tiles.fileno()).st_size
         record = struct.Struct(f"<{self.per_row}QI")
         at, journal = 0, self._journal.read()
+        # Whole records only, up to the first that is torn: after it nothing tells where the next one begins.
         for start in range(0, len(journal) - record.size + 1, record.size):
             *lengths, check = record.unpack_from(journal, start)
             if check != zlib.crc32(journal[start : start + record.size - 4]) or at + sum(lengths) > length:
@@ -81,6 +85,8 @@ class TileJournal:
         start = self._end()
         lengths = [len(tile) for tile in tiles]
         entry = struct.pack(f"<{self.per_row}Q", *lengths)
+        # The tiles reach the disk before the entry that vouches for them: a program that is killed in between
+        # leaves bytes that no entry names, and the next row is written over them.
         self._tiles.seek(start)
         self._tiles.writelines(tiles)
         _flush(self._tiles)
@@ -107,6 +113,7 @@ class TileJournal:
     def read(self, row: int, number: int) -> bytes:
         """The bytes of one tile; any number of threads may read."""
         offset, length = self.rows[row][number]
+        # A position of its own in each call, since threads share the one of the file.
         if hasattr(os, "pread"):
             return os.pread(self._tiles.fileno(), length, offset)
         with (self.folder / "tiles").open("rb") as file:
@@ -139,8 +146,6 @@ def _places(start: int, lengths: Sequence[int]) -> list[tuple[int, int]]:
 
 
 EFFORT = 6
-PARTS = 16
-"""Pieces of a row of tiles that threads take in turn."""
 
 
 class TileStore:
@@ -158,9 +163,9 @@ class TileStore:
         about: dict[str, Any] = {"output": output.as_json(), "size": size, "effort": EFFORT}
         self.spool = TileJournal(folder, about, self.count[1] * output.channels, resume=resume)
 
-    def append(self, band: np.ndarray, pool: ThreadPoolExecutor) -> None:
+    def append(self, band: np.ndarray) -> None:
         """The next row of tiles from its pixels (rows, W, C)."""
-        self.spool.append(_spread(pool, lambda number: self._packed(band, number), self.spool.per_row))
+        self.spool.append(_spread(lambda number: self._packed(band, number), self.spool.per_row))
 
     def _packed(self, band: np.ndarray, number: int) -> bytes:
         channel, column = divmod(number, self.count[1])
@@ -170,6 +175,7 @@ class TileStore:
     def pack(self, pixels: np.ndarray) -> bytes:
         """A tile, filled up with zeros at the right and below, deflated."""
         whole = pixels.shape == (self.output.tile, self.output.tile)
+        # Most tiles of a label map are of one class, and compressing one takes longer than comparing it.
         if whole and self.dtype.kind == "u" and (pixels == pixels[0, 0]).all():
             return self._plain_tile(int(pixels[0, 0]))
         tile = np.zeros((self.output.tile, self.output.tile), self.dtype)
@@ -214,20 +220,20 @@ class TileStore:
         for row in self.spool.rows:
             yield from (length for _, length in row[channel * self.count[1] : (channel + 1) * self.count[1]])
 
-    def halved(self, folder: Path, pool: ThreadPoolExecutor) -> TileStore:
+    def halved(self, folder: Path) -> TileStore:
         """The next coarser level, made tile by tile from four tiles of this one."""
         size = (self.size[0] + 1) // 2, (self.size[1] + 1) // 2
         coarse = TileStore(folder, self.output, size)
         for row in range(coarse.count[0]):
-            self._halve_row(row, coarse, pool)
+            self._halve_row(row, coarse)
         return coarse
 
-    def _halve_row(self, row: int, coarse: TileStore, pool: ThreadPoolExecutor) -> None:
+    def _halve_row(self, row: int, coarse: TileStore) -> None:
         def made(number: int) -> bytes:
             channel, column = divmod(number, coarse.count[1])
             return self._halved_tile(coarse, row, column, channel)
 
-        coarse.spool.append(_spread(pool, made, coarse.spool.per_row))
+        coarse.spool.append(_spread(made, coarse.spool.per_row))
 
     def _halved_tile(self, coarse: TileStore, row: int, column: int, channel: int) -> bytes:
         """A tile of the coarser level; four plain ones of one value need not be decoded."""
@@ -250,11 +256,12 @@ class TileStore:
         self.spool.close()
 
 
-def _spread(pool: ThreadPoolExecutor, make: Callable[[int], bytes], count: int) -> list[bytes]:
-    """What ``make`` gives of 0 .. ``count`` - 1, in a few parts: handing over single tiles costs time."""
-    step = max(1, count // PARTS)
+def _spread(make: Callable[[int], bytes], count: int) -> list[bytes]:
+    """What ``make`` gives of 0 .. ``count`` - 1, computed in threads."""
+    tiles = [b""] * count
 
-    def some(start: int) -> list[bytes]:
-        return [make(number) for number in range(start, min(start + step, count))]
+    def fill(first: int, last: int) -> None:
+        tiles[first:last] = map(make, range(first, last))
 
-    return [tile for part in pool.map(some, range(0, count, step)) for tile in part]
+    run_bands(fill, count)
+    return tiles

@@ -43,6 +43,9 @@ class Polygon:
 class Tracer:
     """Takes the rows of a label map from the top and gives the polygons that are complete.
 
+    rasterio.features.shapes takes 0.6 of the time, but the whole label map in memory and 25 MiB beside it at
+    8192 x 8192; this holds two rows and the open outlines.
+
     Args:
         width: W.
         skip: labels to leave out.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +15,7 @@ from saccade.errors import InvalidInput
 from saccade.geometry import Window, require_size, tile_windows
 from saccade.rasters._kernels import cell_sums, means
 from saccade.rasters.raster import Level, Raster
+from saccade.runtime.threads import in_order
 
 T = TypeVar("T")
 BLOCK_PIXELS = 1 << 20
@@ -52,28 +52,14 @@ def map_windows(
     def read(window: Window) -> T:
         return work(window, raster.read(window, level))
 
-    workers = max(1, torch.get_num_threads())
-    with ThreadPoolExecutor(workers, thread_name_prefix="saccade-read") as pool:
-        ahead: deque[tuple[Window, Future[T]]] = deque()
-        try:
-            for number, window in enumerate(windows):
-                ahead.append((window, pool.submit(read, window)))
-                if len(ahead) > workers:
-                    _use_next(ahead, use)
-                if progress is not None:
-                    progress(number / len(windows))
-            while ahead:
-                _use_next(ahead, use)
-        finally:
-            for _, future in ahead:
-                future.cancel()
+    threads = max(1, torch.get_num_threads())
+    with closing(in_order(read, windows, threads=threads, ahead=threads)) as results:
+        for number, (window, result) in enumerate(zip(windows, results, strict=True)):
+            use(window, result)
+            if progress is not None:
+                progress(number / len(windows))
     if progress is not None:
         progress(1.0)
-
-
-def _use_next(ahead: deque[tuple[Window, Future[T]]], use: Callable[[Window, T], None]) -> None:
-    window, future = ahead.popleft()
-    use(window, future.result())
 
 
 def validity(raster: Raster, window: Window, level: int, block: np.ndarray) -> tuple[np.ndarray, bool]:

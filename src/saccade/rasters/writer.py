@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from saccade.errors import FileProblem, InvalidInput
@@ -130,7 +128,6 @@ class RasterWriter:
         self._dtype = np.dtype(output.dtype)
         with writing(self.path):
             self._store = TileStore(self.folder, output, output.size, resume=resume)
-        self._pool = ThreadPoolExecutor(max(1, torch.get_num_threads()), thread_name_prefix="saccade-write")
         self._waiting: list[np.ndarray] = []
 
     @property
@@ -165,7 +162,7 @@ class RasterWriter:
                 return
             rows = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
             with writing(self.path):
-                self._store.append(rows[:wanted], self._pool)
+                self._store.append(rows[:wanted])
             self._waiting = [rows[wanted:].copy()] if len(rows) > wanted else []
 
     def _checked(self, band: np.ndarray) -> np.ndarray:
@@ -194,7 +191,7 @@ class RasterWriter:
         try:
             with writing(self.path):
                 while max(levels[-1].size) > self.output.tile and self._write is not write_png:
-                    levels.append(levels[-1].halved(self.folder / f"level{len(levels)}", self._pool))
+                    levels.append(levels[-1].halved(self.folder / f"level{len(levels)}"))
                     if progress is not None:
                         progress(1 - 0.25 ** len(levels))
                 _remove(complete)
@@ -209,7 +206,6 @@ class RasterWriter:
 
     def close(self) -> None:
         """Stop; what was written so far stays for ``resume``."""
-        self._pool.shutdown(wait=True)
         self._store.close()
 
     def discard(self) -> None:

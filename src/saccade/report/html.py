@@ -1,4 +1,7 @@
-"""Pieces of HTML, escaped and self-contained, and the look of a page, light and dark."""
+"""Pieces of HTML, escaped and self-contained, and the look of a page, light and dark.
+
+Functions rather than templates: a page is mostly charts and tables that are computed.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Outputs that appear whole or not at all, never unasked in another's place, by one program at a time.
 
 The system frees its locks when a program dies, however it dies. Where there are none (Windows, some network
-disks) nothing is refused.
+disks) nothing is refused. Hence not the package filelock: there it fails (ENOLCK, ENOTSUP), or falls back
+to a file that a killed program leaves behind, and refuses (ENOSYS).
 """
 
 from __future__ import annotations

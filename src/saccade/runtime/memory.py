@@ -1,11 +1,13 @@
-"""How much memory this process may take, and the most that a call takes."""
+"""How much memory this process holds and may take, and the most that a call takes."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
 import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,48 @@ import torch
 STATUS = Path("/proc/self/status")
 RESET = Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
+USUAL = 700 << 20
+"""What the program holds once torch is loaded, where the system does not say."""
+
+
+def resident_memory() -> int:
+    """Bytes of RAM that this program holds now; a usual value where the system does not say."""
+    held = _field(STATUS, "VmRSS")
+    if held is None and (psutil := _psutil()) is not None:
+        held = int(psutil.Process().memory_info().rss)
+    return USUAL if held is None else held
+
+
+def peak_resident_memory() -> int | None:
+    """The most bytes of RAM that this program has held; None where the system does not say."""
+    peak = _field(STATUS, "VmHWM")
+    if peak is not None:
+        return peak
+    try:
+        import resource
+    except ImportError:  # Windows
+        psutil = _psutil()
+        return None if psutil is None else getattr(psutil.Process().memory_info(), "peak_wset", None)
+    told = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return told if sys.platform == "darwin" else told * 1024
+
+
+def available_memory() -> int:
+    """Bytes that can be taken without swapping: what the system has left, or what the container allows."""
+    left = _field(MEMINFO, "MemAvailable")
+    if left is None and (psutil := _psutil()) is not None:
+        left = int(psutil.virtual_memory().available)
+    known = [value for value in (left, _from_cgroup()) if value is not None]
+    return min(known) if known else _half_of_physical()
 
 
 def peak_memory(call: Callable[[], Any], device: torch.device) -> int | None:
     """Bytes that ``call`` adds at its peak: allocated ones on CUDA, resident ones of the process on a CPU.
 
     On a CPU the free memory that the process keeps is handed back first, so that a second measurement finds
-    as much as the first. None where the system does not tell (only Linux does).
+    as much as the first. None where the system does not tell: only Linux forgets an earlier, higher peak.
     """
     gc.collect()
     if device.type == "cuda":
@@ -30,51 +67,42 @@ def peak_memory(call: Callable[[], Any], device: torch.device) -> int | None:
         call()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
-    return _resident_peak(call)
-
-
-def _resident_peak(call: Callable[[], Any]) -> int | None:
     try:
         ctypes.CDLL(None).malloc_trim(0)
         RESET.write_text(RESET_PEAK)
-        before = _resident("VmRSS")
-        call()
-        return max(0, _resident("VmHWM") - before)
     except (OSError, AttributeError, TypeError):
+        call()
         return None
+    held = resident_memory()
+    call()
+    peak = peak_resident_memory()
+    return None if peak is None else max(0, peak - held)
 
 
-def _resident(field: str) -> int:
-    for line in STATUS.read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) * 1024
-    raise OSError(f"{STATUS} has no {field}")
+def _psutil() -> Any:
+    """The package that asks any system, where somebody has installed it."""
+    with suppress(ImportError):
+        import psutil
+
+        return psutil
+    return None
 
 
-_CGROUP = Path("/sys/fs/cgroup")
-
-
-def available_memory() -> int:
-    """Bytes that can be taken without swapping: what the system has left, or what the container allows."""
-    left = [_from_meminfo(), _from_cgroup()]
-    known = [value for value in left if value is not None]
-    return min(known) if known else _half_of_physical()
-
-
-def _from_meminfo() -> int | None:
+def _field(file: Path, name: str) -> int | None:
+    """Bytes of a line "name: kibibytes kB" of a file under /proc; None where there is none."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = file.read_text().splitlines()
     except OSError:
         return None
-    amounts = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    amounts = [int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")]
     return amounts[0] if amounts else None
 
 
 def _from_cgroup() -> int | None:
     try:
-        limit = int((_CGROUP / "memory.max").read_text())
-        used = int((_CGROUP / "memory.current").read_text())
-        statistics = (_CGROUP / "memory.stat").read_text().splitlines()
+        limit = int((CGROUP / "memory.max").read_text())
+        used = int((CGROUP / "memory.current").read_text())
+        statistics = (CGROUP / "memory.stat").read_text().splitlines()
     except (OSError, ValueError):
         return None
     reclaimable = sum(int(line.split()[1]) for line in statistics if line.startswith("inactive_file "))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice, pairwise
 from typing import Any, TypeVar
 
 import torch
@@ -59,7 +60,7 @@ def run_bands(kernel: Callable[..., Any], n_rows: int, *args: Any, smallest: int
         return
     bands = min(workers * BANDS_PER_WORKER, max(workers, n_rows // max(1, smallest)))
     edges = [n_rows * band // bands for band in range(bands + 1)]
-    waiting = iter(list(itertools.pairwise(edges)))
+    waiting = iter(list(pairwise(edges)))
     taking = threading.Lock()
 
     def work() -> None:
@@ -70,6 +71,7 @@ def run_bands(kernel: Callable[..., Any], n_rows: int, *args: Any, smallest: int
                 return
             kernel(*band, *args)
 
+    # The caller works too: where another keeps the threads of the pool busy, it does all bands itself.
     helpers = [_POOL.executor(workers - 1).submit(work) for _ in range(workers - 1)]
     try:
         work()
@@ -90,15 +92,33 @@ def workers() -> int:
     return min(MOST_WORKERS, cores)
 
 
-def in_order(function: Callable[[Given], Made], values: Iterable[Given]) -> Generator[Made, None, None]:
+def in_order(
+    function: Callable[[Given], Made],
+    values: Iterable[Given],
+    *,
+    threads: int | None = None,
+    ahead: int | None = None,
+) -> Generator[Made, None, None]:
     """``function`` of each value, in order, computed in threads.
 
     When the function fails, the user presses Ctrl-C, or the generator is closed, nothing new is started; the
     ``with`` statement of an executor would first finish everything that was queued. Close it with
     ``contextlib.closing``, since the caller may fail too.
+
+    Args:
+        function: of a value.
+        values: taken when there is room for them.
+        threads: how many; default :func:`workers`.
+        ahead: the most results that are being made or wait to be taken, beside the one just taken; default
+            all of them.
     """
-    pool = ThreadPoolExecutor(workers())
+    waiting = iter(values)
+    pool = ThreadPoolExecutor(threads or workers(), thread_name_prefix="saccade-order")
     try:
-        yield from pool.map(function, values)
+        running = deque(pool.submit(function, value) for value in islice(waiting, ahead))
+        while running:
+            made = running.popleft().result()
+            running.extend(pool.submit(function, value) for value in islice(waiting, 1))
+            yield made
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
 import shlex
@@ -25,6 +24,7 @@ from saccade.data import DataFolder, DataOptions, SampleCache
 from saccade.data.open import require_something_to_learn
 from saccade.errors import InvalidInput, SaccadeError
 from saccade.runtime.files import exclusively, writing
+from saccade.runtime.processes import die_with_parent
 from saccade.samplers import rarity_weights
 from saccade.training import run_folder as folder
 from saccade.training.auxiliary_losses import target_classes
@@ -194,6 +194,7 @@ class WorkerRank:
             ChildProcessError: when it ended before.
         """
         assert self.process.stdout is not None
+        # An empty line is the end of the file: the process is gone.
         if not self.process.stdout.readline():
             raise ChildProcessError
 
@@ -264,7 +265,11 @@ def _fewer_threads(place: DistributedContext) -> Iterator[int]:
 
 
 def _start(rank: int, told: Any) -> WorkerRank:
-    """A process of its own session, which Ctrl-C on the terminal does not reach."""
+    """A process of its own session, which Ctrl-C on the terminal does not reach.
+
+    Not by torch.multiprocessing or Lightning's launchers: the ones import the caller's script again, which
+    fails without a ``__main__`` guard, the others run its command line again, which a notebook has not.
+    """
     said = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
     process = subprocess.Popen(
@@ -309,10 +314,10 @@ def _end(started: list[WorkerRank]) -> None:
 
 def main() -> None:
     """What every process but the first runs."""
-    _die_with_parent()
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.dup(1)
-    os.dup2(2, 1)
+    os.dup2(2, 1)  # what libraries print must not be taken for the word that this process is ready
     threads, job, place, cache_bytes = pickle.load(sys.stdin.buffer)
     torch.set_num_threads(threads)
     from saccade.data import SampleCache
@@ -329,12 +334,6 @@ def _tell_ready(answers: int) -> Iterator[None]:
     """Tells the first process, through the file ``answers``, that this one is about to meet the others."""
     os.write(answers, _READY)
     yield
-
-
-def _die_with_parent() -> None:
-    """Where the system can (Linux): a first process that is killed leaves no other behind."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 __all__ = ["Interrupted", "lightning_device", "resolve", "torch_device", "train"]

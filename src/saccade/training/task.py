@@ -10,7 +10,6 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from saccade.data.cache import Sample
 from saccade.errors import SaccadeError
@@ -26,38 +25,6 @@ from saccade.training.foveation import FoveationStep, StepInfo
 from saccade.training.loading import PARTS, random_crops
 from saccade.training.trainer import build_optimizer, rate_factor
 from saccade.warp import sample as sample_at
-
-
-class _Counts(Metric):
-    """A state of int64 counts that are added over batches and processes."""
-
-    full_state_update = False
-    counts: Tensor
-
-    def __init__(self, num_classes: int, ignore_index: int, shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.num_classes, self.ignore_index = num_classes, ignore_index
-        self.add_state("counts", torch.zeros(shape, dtype=torch.int64), "sum")
-
-
-class ConfusionMatrix(_Counts):
-    """Pooled :func:`saccade.metrics.confusion_matrix`.
-
-    Args:
-        num_classes: K.
-        ignore_index: target value that counts nowhere.
-    """
-
-    def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
-        super().__init__(num_classes, ignore_index, (num_classes, num_classes))
-
-    def update(self, pred: Tensor, target: Tensor) -> None:
-        """Add label maps of one shape, as :func:`saccade.metrics.confusion_matrix` takes them."""
-        self.counts += confusion_matrix(pred, target, self.num_classes, self.ignore_index).to(self.device)
-
-    def compute(self) -> Tensor:
-        """(K, K) int64, rows true, columns predicted."""
-        return self.counts
 
 
 def bucket_by_shape(
@@ -137,7 +104,7 @@ class SegmentationTask(L.LightningModule):
         self.auxiliary_loss = build_auxiliary_loss(config)
         self.foveation = FoveationStep(config) if config.sampler.name == "foveation" else None
         self.thumbnails = Thumbnails()
-        self.confusion = ConfusionMatrix(len(class_names))
+        self.confusion = torch.zeros(len(class_names), len(class_names), dtype=torch.int64)
         self.shrinks: list[float] = []
 
     def configure_optimizers(self) -> Any:
@@ -283,12 +250,12 @@ class SegmentationTask(L.LightningModule):
     def validation_step(self, batch: list[Sample], batch_index: int) -> None:
         for one in batch:
             labels = [one.labels] if self.segmenter.sampler.sees_labels else None
-            self.confusion.update(self.segmenter.predict(one.pyramid, labels), one.labels)
+            pred = self.segmenter.predict(one.pyramid, labels)
+            self.confusion += confusion_matrix(pred, one.labels, len(self.class_names))
 
     def on_validation_epoch_end(self) -> None:
-        # torchmetrics gives a single class without its axes
-        counts = self.confusion.compute().reshape(len(self.class_names), len(self.class_names))
-        self.confusion.reset()
+        counts = self.trainer.strategy.reduce(self.confusion.to(self.device), reduce_op="sum").cpu()
+        self.confusion = torch.zeros_like(self.confusion)  # not in place: counts may be this very tensor
         by_class = zip(self.class_names, iou(counts).tolist(), strict=True)
         scores = {"val_miou": float(miou(counts)), **{f"val_iou_{name}": value for name, value in by_class}}
         self.log_dict(scores, batch_size=1, sync_dist=True)

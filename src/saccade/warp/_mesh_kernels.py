@@ -15,7 +15,6 @@ import math
 import numpy as np
 
 from saccade.runtime.kernels import inlined, kernel
-from saccade.warp._pyramid_kernels import LANES, draw_line
 
 HUGE = 1e38
 """Infinite scores count as this: a class ruled out by -inf must not turn its neighbours into NaN."""
@@ -369,10 +368,6 @@ def draw(planes, values, columns, top, left, spans, frames, nodes):
 @inlined
 def draw_span(flat, at, count, base, place, x0, steep):
     """flat[at + k] = base + ((place + k) - x0) steep for k < count."""
-    for done in range(0, count, LANES):
-        some = min(count - done, LANES)
-        if at + done + LANES <= len(flat):
-            draw_line(flat, at + done, some, base, place + done, x0, steep)  # type: ignore[call-arg]
-        else:
-            for k in range(done, done + some):
-                flat[at + k] = base + ((place + k) - x0) * steep
+    first = np.uint64(at)
+    for k in range(np.uint64(count)):
+        flat[first + k] = base + ((place + np.int64(k)) - x0) * steep

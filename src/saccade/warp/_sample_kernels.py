@@ -11,7 +11,6 @@ import math
 import numpy as np
 
 from saccade.runtime.kernels import inlined, kernel
-from saccade.warp._pyramid_kernels import LANES, sum_rows
 
 LONGEST = 32.0
 """The longer side of a footprint spans at most this many pixels of the level it is averaged on."""
@@ -225,12 +224,14 @@ def columns_of(values, start, steps, down, rows, columns, channels, sums):
     """sums[j * channels + c]: column j, channel c of a box of pixels, rows weighted by ``down``."""
     lines, over, step = steps
     many = columns * channels
-    padded = (many + LANES - 1) // LANES * LANES
-    if step == 1 and over == channels and start + (rows - 1) * lines + padded <= len(values):
-        for at in range(0, many, LANES):
-            sum_rows(values, start + at, lines, down, rows, sums, at)  # type: ignore[call-arg]
-        return
     sums[:many] = 0
+    if step == 1 and over == channels:
+        # Unsigned places: a signed one might be negative, count from the end, and keep the loop from vectors.
+        for i in range(rows):
+            weight, place = down[i], np.uint64(start + i * lines)
+            for k in range(np.uint64(many)):
+                sums[k] += weight * values[place + k]
+        return
     for i in range(rows):
         at = 0
         for j in range(columns):
@@ -261,7 +262,7 @@ def averaged(first, last, base, strides, images, rest, levels, grid, out):
     channels, rows, columns = out.shape[1:]
     across, down = np.ones(TAPS, out.dtype), np.ones(TAPS, out.dtype)
     many = high = 1
-    sums = np.empty(TAPS * channels + LANES, out.dtype)
+    sums = np.empty(TAPS * channels, out.dtype)
     for line in range(first, last):
         image, row = line // rows, line % rows
         source = image % images
@@ -297,7 +298,7 @@ def averaged_to_grid(first, last, base, strides, images, rest, levels, grid, gra
     across, down = np.ones(TAPS, gradient.dtype), np.ones(TAPS, gradient.dtype)
     many = high = 1
     one = np.ones(1, gradient.dtype)
-    room = TAPS * channels + LANES
+    room = TAPS * channels
     sums = np.empty(room, gradient.dtype)
     first_row, last_row = np.empty(room, gradient.dtype), np.empty(room, gradient.dtype)
     for line in range(first, last):

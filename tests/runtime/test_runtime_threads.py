@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -35,3 +36,19 @@ def test_nothing_new_is_started_after_the_caller_fails() -> None:
 def test_an_error_of_the_function_reaches_the_caller() -> None:
     with pytest.raises(ZeroDivisionError):
         list(in_order(lambda value: 1 // value, [1, 0, 1]))
+
+
+@pytest.mark.parametrize(("threads", "ahead"), [(1, 1), (2, 2), (3, 5)])
+def test_no_more_values_are_taken_than_may_be_made_ahead(threads: int, ahead: int) -> None:
+    taken: list[int] = []
+
+    def values() -> Iterator[int]:
+        for value in range(12):
+            taken.append(value)
+            yield value
+
+    with closing(in_order(str, values(), threads=threads, ahead=ahead)) as results:
+        for done, result in enumerate(results):
+            assert result == str(done)
+            assert len(taken) <= done + 1 + ahead
+    assert len(taken) == 12
