@@ -35,7 +35,7 @@ def load(module: str, extra: str, path: Path, kind: str) -> ModuleType:
 
 
 _CAUGHT = threading.local()
-_DAMAGE = "a damaged or truncated file"
+DAMAGE = "a damaged or truncated file"
 
 
 class _Listener(logging.Filter):
@@ -100,7 +100,7 @@ def decoder_words(error: BaseException) -> str:
     first = (str(error).strip().splitlines() or [""])[0][:160]
     if isinstance(error, NotImplementedError | ImportError) or _UNSUPPORTED.search(first):
         return f"what its decoder does not support ({first or type(error).__name__})"
-    return _DAMAGE
+    return DAMAGE
 
 
 _SYSTEM = {

@@ -263,9 +263,16 @@ def _geo_transform(about: dict[str, Any]) -> Transform | None:
 def _coordinate_transform(group: Any, names: dict[str, str]) -> Transform | None:
     steps = {}
     for axis in ("x", "y"):
-        if names.get(axis) not in group or group[names[axis]].ndim != 1 or len(group[names[axis]]) < 2:
+        if axis not in names or names[axis] not in group:
             return None
-        values = np.asarray(group[names[axis]][:], np.float64)
+        coordinates = group[names[axis]]
+        if (
+            getattr(coordinates, "ndim", 0) != 1
+            or coordinates.shape[0] < 2
+            or coordinates.dtype.kind not in "iuf"
+        ):
+            return None
+        values = np.asarray(coordinates[:], np.float64)
         step = (values[-1] - values[0]) / (len(values) - 1)
         even = values[0] + step * np.arange(len(values))
         if step == 0 or not np.allclose(values, even, rtol=0, atol=abs(step) * 1e-2):
