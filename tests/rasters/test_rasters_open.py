@@ -69,7 +69,8 @@ def ome_set(folder, axis: str, count: int) -> np.ndarray:
     channels = "".join(f'<Channel ID="Channel:0:{n}" SamplesPerPixel="1"/>' for n in range(sizes["C"]))
     for n, plane in enumerate(planes):
         text = (
-            '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
+            '<?xml version="1.0" encoding="UTF-8"?>'
+            '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
             f' UUID="urn:uuid:{n}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8"'
             f' SizeX="50" SizeY="40" SizeC="{sizes["C"]}" SizeZ="{sizes["Z"]}" SizeT="{sizes["T"]}">'
             f"{channels}{blocks}</Pixels></Image></OME>"

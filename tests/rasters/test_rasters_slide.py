@@ -43,7 +43,8 @@ def make_scn(path: Path, whole=(352, 512), at=(64, 96), size=(144, 224)) -> np.n
         vh=whole[0] * step, x=0, y=0, power=0.6,
     )  # fmt: skip
     about = (
-        '<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01" uuid="urn:uuid:1">'
+        '<?xml version="1.0"?>'
+        '<scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01" uuid="urn:uuid:1">'
         f'<collection name="c" uuid="urn:uuid:2" sizeX="{whole[1] * step}" sizeY="{whole[0] * step}">'
         f"<barcode>x</barcode>{low}{main}</collection></scn>"
     )
