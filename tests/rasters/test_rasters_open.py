@@ -71,8 +71,8 @@ def ome_set(folder, axis: str, count: int) -> np.ndarray:
         text = (
             '<?xml version="1.0" encoding="UTF-8"?>'
             '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
-            f' UUID="urn:uuid:{n}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8"'
-            f' SizeX="50" SizeY="40" SizeC="{sizes["C"]}" SizeZ="{sizes["Z"]}" SizeT="{sizes["T"]}">'
+            f' UUID="urn:uuid:{n}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT"'
+            f' Type="uint8" SizeX="50" SizeY="40" SizeC="{sizes["C"]}" SizeZ="{sizes["Z"]}" SizeT="{sizes["T"]}">'
             f"{channels}{blocks}</Pixels></Image></OME>"
         )
         tifffile.imwrite(folder / f"{n}.ome.tif", plane, description=text, metadata=None, rowsperstrip=8)
@@ -103,6 +103,15 @@ def test_threads_may_read_a_set_of_files_and_closing_closes_them(tmp_path):
             np.testing.assert_array_equal(pixels, planes.transpose(1, 2, 0))
     after = len(os.listdir("/proc/self/fd")) if before else 0
     assert after <= before
+
+
+def test_a_file_that_points_to_its_companion_says_so(tmp_path):
+    text = '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+    text += '<BinaryOnly MetadataFile="a.ome"/></OME>'
+    tifffile.imwrite(tmp_path / "a.ome.tif", FIRST[..., 0], description=text, metadata=None)
+    with open_raster(tmp_path / "a.ome.tif") as raster:
+        np.testing.assert_array_equal(raster.read(), FIRST[..., :1])
+        assert "OME-TIFF set with a companion" in raster.notices[0]
 
 
 def test_a_set_with_a_missing_file_is_named(tmp_path):

@@ -107,7 +107,7 @@ def test_a_jpeg_of_more_than_eight_bits_is_scaled_by_its_bits(bits, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "make", ["progressive", "cmyk", "grey", "trailing", "other suffix", "4:2:0", "4:2:2"]
+    "make", ["progressive", "cmyk", "grey", "trailing", "other suffix", "extra bytes", "4:2:0", "4:2:2"]
 )
 def test_jpegs_read_as_pillow_reads_them(make, tmp_path):
     image = Image.fromarray(scene((41, 63)))
@@ -117,6 +117,8 @@ def test_jpegs_read_as_pillow_reads_them(make, tmp_path):
     image.save(path, format="JPEG", **options.get(make, {}))
     if make == "trailing":
         path.write_bytes(path.read_bytes() + b"junk" * 999)
+    if make == "extra bytes":
+        path.write_bytes(path.read_bytes().replace(b"\xff\xdb", b"\0\0\xff\xdb", 1))
     expected = np.asarray(Image.open(path))
     np.testing.assert_array_equal(read(path), expected.reshape(41, 63, -1))
 
@@ -166,6 +168,7 @@ def test_jpeg_xl_gives_its_samples(channels, dtype, tmp_path):
         (b"\x1f\x8b\x08", "gzip"),
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
         (b"8BPS\0\1", "Photoshop"),
+        (b"<!DOCTYPE html><html>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
         (bytes(128) + b"DICM", "DICOM"),
     ],

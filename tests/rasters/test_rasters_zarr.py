@@ -92,6 +92,20 @@ def test_a_data_set_of_xarray_is_its_one_image_in_its_place(version, tmp_path):
             assert raster.transform == (10, 0, 500000, 0, -10, 5300000)
 
 
+def test_rows_may_run_northwards_and_geozarr_names_its_system(tmp_path):
+    pytest.importorskip("rasterio")
+    path = tmp_path / "a.zarr"
+    zarr.open_group(str(path), mode="w").attrs["proj:code"] = "EPSG:32632"
+    write(path / "image", PIXELS[..., 0], ("y", "x"))
+    write(path / "x", 500005.0 + 10 * np.arange(50), ("x",))
+    write(path / "y", 5299605.0 + 10 * np.arange(40), ("y",))
+    with open_raster(path) as raster:
+        assert raster.transform == (10, 0, 500000, 0, 10, 5299600) and raster.crs == "EPSG:32632"
+    zarr.open_group(str(path)).attrs["spatial:transform"] = [10, 0, 500000, 0, -10, 5300000]
+    with open_raster(path) as raster:
+        assert raster.transform == (10, 0, 500000, 0, -10, 5300000)
+
+
 def test_uneven_coordinates_are_no_transform(tmp_path):
     path = tmp_path / "a.zarr"
     zarr.open_group(str(path), mode="w")
