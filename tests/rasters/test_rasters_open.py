@@ -72,7 +72,8 @@ def ome_set(folder, axis: str, count: int) -> np.ndarray:
             '<?xml version="1.0" encoding="UTF-8"?>'
             '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
             f' UUID="urn:uuid:{n}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT"'
-            f' Type="uint8" SizeX="50" SizeY="40" SizeC="{sizes["C"]}" SizeZ="{sizes["Z"]}" SizeT="{sizes["T"]}">'
+            f' Type="uint8" SizeX="50" SizeY="40"'
+            f' SizeC="{sizes["C"]}" SizeZ="{sizes["Z"]}" SizeT="{sizes["T"]}">'
             f"{channels}{blocks}</Pixels></Image></OME>"
         )
         tifffile.imwrite(folder / f"{n}.ome.tif", plane, description=text, metadata=None, rowsperstrip=8)
