@@ -227,8 +227,8 @@ def _in_system(name: str, slide: Raster, path: Path) -> Interpretation:
     return Interpretation(system_name(name), lambda ring: to_pixels(to_map(_dense(ring, to_map, to_pixels))))
 
 
-_LONGEST_EDGE = 32.0
-_MOST_PIECES = 64
+_LONGEST_EDGE = 8.0
+_MOST_PIECES = 256
 
 
 def _dense(ring: Corners, to_map: Mapping, to_pixels: Mapping) -> Corners:

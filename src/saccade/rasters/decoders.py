@@ -35,7 +35,7 @@ def load(module: str, extra: str, path: Path, kind: str) -> ModuleType:
 
 
 _CAUGHT = threading.local()
-_DAMAGE = "a damaged or truncated file"
+DAMAGE = "a damaged or truncated file"
 
 
 class _Listener(logging.Filter):
@@ -100,7 +100,7 @@ def decoder_words(error: BaseException) -> str:
     first = (str(error).strip().splitlines() or [""])[0][:160]
     if isinstance(error, NotImplementedError | ImportError) or _UNSUPPORTED.search(first):
         return f"what its decoder does not support ({first or type(error).__name__})"
-    return _DAMAGE
+    return DAMAGE
 
 
 _SYSTEM = {
@@ -213,6 +213,8 @@ _NAMED: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"v/1\x01", "an OpenEXR image", "convert it to TIFF"),
     (0, b"version https://git-lfs", "a Git LFS pointer in place of the file", "fetch it: git lfs pull"),
     (0, b"<svg", "an SVG drawing", "save it as PNG"),
+    (0, b"<!doctype html", "a web page, maybe an error in place of the image", "fetch it again"),
+    (0, b"<html", "a web page, maybe an error in place of the image", "fetch it again"),
     (0, b"ZISRAW", "a CZI image", "convert it to OME-TIFF: bfconvert IN OUT.ome.tif"),
     (128, b"DICM", "a DICOM file", "install saccade[slides] for slides, else convert it to TIFF"),
 )
@@ -223,7 +225,12 @@ def unread_format(path: Path) -> tuple[str, str]:
     with reading(path, "an image"), path.open("rb") as file:
         start = file.read(256)
     return next(
-        ((what, fix) for at, magic, what, fix in _NAMED if start[at : at + len(magic)] == magic), ("", "")
+        (
+            (what, fix)
+            for at, magic, what, fix in _NAMED
+            if start[at : at + len(magic)].lower() == magic.lower()
+        ),
+        ("", ""),
     )
 
 

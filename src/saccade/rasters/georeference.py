@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import os
 import re
@@ -39,7 +40,7 @@ def georeference(path: Path, file: Any) -> Georeference:
 
     A transform of the plane onto itself is what GDAL gives where a file has none.
     """
-    crs = file.crs or None
+    crs = file.crs or _system_beside(path)
     transform: Transform | None = tuple(file.transform)[:6]
     if transform == _IDENTITY:
         transform = read_world_file(world) if (world := world_file(path)) else None
@@ -53,6 +54,19 @@ def georeference(path: Path, file: Any) -> Georeference:
             notices.append(f"only rational polynomial coefficients (RPC): {_LOST}")
     size, about = metres_per_pixel(crs, transform, (file.height, file.width))
     return Georeference(crs_text(crs), transform, size, (*notices, *about))
+
+
+def _system_beside(path: Path) -> Any:
+    """The reference system in ``.aux.xml``, which GDAL's drivers of some formats pass over."""
+    from rasterio.crs import CRS
+    from rasterio.errors import RasterioError
+
+    try:
+        text = path.with_name(path.name + ".aux.xml").read_text(encoding="utf-8", errors="replace")
+        found = re.search(r"<SRS[^>]*>(.*?)</SRS>", text, re.DOTALL)
+        return CRS.from_user_input(html.unescape(found[1])) if found else None
+    except (OSError, RasterioError, ValueError):
+        return None
 
 
 def crs_text(crs: Any) -> str | None:
@@ -139,6 +153,8 @@ def system_name(crs: str | None) -> str:
     """What a reference system is called in a message: "EPSG:32632", or the name in its WKT."""
     if crs is None:
         return ""
+    if crs.endswith("CRS84"):
+        return "WGS 84 (CRS84)"
     code = re.fullmatch(r"urn:ogc:def:crs:(\w+):[^:]*:(\w+)", crs)
     quoted = re.search(r'"([^"]+)"', crs)
     return f"{code[1]}:{code[2]}" if code else quoted[1] if quoted else crs

@@ -15,7 +15,7 @@ import numpy as np
 
 from saccade.errors import FileProblem
 from saccade.geometry import Window
-from saccade.rasters.decoders import decoder_words, listen, load, misnamed, reading
+from saccade.rasters.decoders import DAMAGE, decoder_words, listen, load, misnamed, reading
 from saccade.rasters.georeference import GEO_TAGS, georeference, georeference_of_tags, placed_beside
 from saccade.rasters.raster import Level, Meaning, Raster, RasterInfo
 from saccade.rasters.tiff import TiffRaster
@@ -52,11 +52,11 @@ class GeoRaster(Raster):
     @contextmanager
     def _reading(self, path: Path) -> Iterator[None]:
         """GDAL's own errors are outside of Python's families, and its words go to stderr but for ``Env``."""
-        try:
-            with reading(path, _EXPECTED), self._rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+        with reading(path, _EXPECTED), self._rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+            try:
                 yield
-        except (self._rasterio.errors.RasterioError, self._rasterio._err.CPLE_BaseError) as error:
-            raise FileProblem(path, _EXPECTED, gdal_words(error)) from None
+            except (self._rasterio.errors.RasterioError, self._rasterio._err.CPLE_BaseError) as error:
+                raise FileProblem(path, _EXPECTED, gdal_words(error)) from None
 
     def _open(self, path: Path) -> list[Any]:
         """One handle a level: GDAL reads an overview only through its own."""
@@ -86,8 +86,14 @@ class GeoRaster(Raster):
 
 def gdal_words(error: BaseException) -> str:
     """What GDAL's error says of the file; of a VRT, that a file it is made of is not there."""
-    missing = re.search(r"(\S+): No such file or directory", str(error))
-    return f"one made of {missing[1]}, which is not there" if missing else decoder_words(error)
+    causes, cause = [error], error.__cause__ or error.__context__
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    if missing := re.search(r"(\S+): No such file or directory", " ".join(map(str, causes))):
+        return f"one made of {missing[1]}, which is not there"
+    words = map(decoder_words, causes)
+    return next((text for text in words if text != DAMAGE), DAMAGE)
 
 
 def gdal_driver(path: Path, kind: str = "other") -> str | None:

@@ -238,8 +238,9 @@ def _place(array: Any, axes: tuple[str, ...], folder: Path) -> Georeference:
     about = dict(group[mapping].attrs) if mapping in group else {}
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
     named = dict(zip(axes, map(str, names), strict=False))
-    transform = _geo_transform(about) or _coordinate_transform(group, named)
-    wkt = about.get("crs_wkt") or about.get("spatial_ref")
+    said = dict(group.attrs) | dict(array.attrs)
+    transform = _geozarr_transform(said) or _geo_transform(about) or _coordinate_transform(group, named)
+    wkt = said.get("proj:wkt2") or said.get("proj:code") or about.get("crs_wkt") or about.get("spatial_ref")
     if not wkt:
         return Georeference(transform=transform)
     try:
@@ -249,6 +250,15 @@ def _place(array: Any, axes: tuple[str, ...], folder: Path) -> Georeference:
     crs = CRS.from_user_input(str(wkt))
     sides = dict(zip(axes, array.shape, strict=True))
     return Georeference(crs_text(crs), transform, *metres_per_pixel(crs, transform, (sides["y"], sides["x"])))
+
+
+def _geozarr_transform(about: dict[str, Any]) -> Transform | None:
+    """In the order of ``RasterInfo``, six numbers."""
+    values = about.get("spatial:transform") or ()
+    if len(values) < 6:
+        return None
+    a, b, c, d, e, f = map(float, values[:6])
+    return (a, b, c, d, e, f)
 
 
 def _geo_transform(about: dict[str, Any]) -> Transform | None:
@@ -263,9 +273,16 @@ def _geo_transform(about: dict[str, Any]) -> Transform | None:
 def _coordinate_transform(group: Any, names: dict[str, str]) -> Transform | None:
     steps = {}
     for axis in ("x", "y"):
-        if names.get(axis) not in group or group[names[axis]].ndim != 1 or len(group[names[axis]]) < 2:
+        if axis not in names or names[axis] not in group:
             return None
-        values = np.asarray(group[names[axis]][:], np.float64)
+        coordinates = group[names[axis]]
+        if (
+            getattr(coordinates, "ndim", 0) != 1
+            or coordinates.shape[0] < 2
+            or coordinates.dtype.kind not in "iuf"
+        ):
+            return None
+        values = np.asarray(coordinates[:], np.float64)
         step = (values[-1] - values[0]) / (len(values) - 1)
         even = values[0] + step * np.arange(len(values))
         if step == 0 or not np.allclose(values, even, rtol=0, atol=abs(step) * 1e-2):

@@ -30,7 +30,7 @@ def open_raster(path: Path | str, *, place: bool = True) -> Raster:
         return ZarrRaster(path, number)
     if number is not None:
         expected = "a TIFF or Zarr, whose images have numbers"
-        raise FileProblem(path, expected, f"a {kind} file", f"leave out #{number}")
+        raise FileProblem(path, expected, "a file of one image", f"leave out #{number}")
     if kind in PHOTOS:
         return _open_photo(path, kind, place)
     return _open_other(path, kind, place)

@@ -323,6 +323,8 @@ def _image_series(file: TiffFile, number: int | None) -> tuple[TiffPageSeries, i
 
 
 def _choice_notice(file: TiffFile, depth: int) -> tuple[str, ...]:
+    if "<BinaryOnly" in (file.pages.first.description or "")[:2000]:
+        return ("one file of an OME-TIFF set with a companion: only its own images are read",)
     if depth > 1:
         return (f"a stack of {depth} images: its first is taken",)
     count = 1 + sum(not series.keyframe.is_reduced for series in file.series[1:])

@@ -56,7 +56,7 @@ def finished_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         FileProblem: ``path`` exists (now, or at the end) and ``overwrite`` is not set, or writing failed.
     """
     refuse_existing(path, overwrite)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = _temporary(path)
     try:
         with writing(path):
             yield temporary
@@ -96,6 +96,16 @@ def remove_unfinished(folder: Path) -> None:
     """Removes what programs that died left of files in ``folder``, which no other program may be writing."""
     for left in folder.glob(".*.part"):
         left.unlink(missing_ok=True)
+
+
+_LONGEST_NAME = 255
+
+
+def _temporary(path: Path) -> Path:
+    """A hidden name beside ``path``, no longer than file systems take."""
+    ending = f".{os.getpid()}.part"
+    kept = os.fsencode(path.name)[: _LONGEST_NAME - 1 - len(ending)].decode(errors="ignore")
+    return path.with_name(f".{kept}{ending}")
 
 
 def publish(temporary: Path, path: Path, overwrite: bool) -> None:
