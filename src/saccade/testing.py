@@ -77,6 +77,12 @@ def make_fake(
 
     Raises:
         InvalidInput: for a name that there is not.
+
+    Examples:
+        >>> from saccade.data import open_data
+        >>> from saccade.testing import make_fake
+        >>> open_data(make_fake("inria", "tiny"), splits=["train"]).classes.names
+        ('not building', 'building')
     """
     if name not in _MAKERS:
         raise InvalidInput("name", "one of " + ", ".join(_MAKERS), repr(name), nearest_name(name, _MAKERS))
