@@ -43,7 +43,7 @@ class Foveation:
 
     Examples:
         >>> import saccade
-        >>> sampler = saccade.FoveationSampler((16, 16), [16, 32], shrink=8, estimator="fixed", field=1).eval()
+        >>> sampler = saccade.FoveationSampler((16, 16), [16, 32], shrink=8, estimator="fixed", field=1)
         >>> sampler.look(None, (64, 64)).weights[0].tolist()
         [0.0, 1.0]
     """
