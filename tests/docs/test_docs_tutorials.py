@@ -1,4 +1,4 @@
-"""The tutorials run as they stand, from an empty folder: commands by the command line, Python in one namespace."""
+"""The tutorials run as they stand, from an empty folder."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def _open_other(path: Path, kind: Kind, place: bool) -> Raster:
                 raise problem from None
     what, fix = unread_format(path)
     known = (
-        "known: PNG, JPEG, WebP, GIF, BMP, AVIF, JPEG XL, TIFF, Zarr; with saccade[slides] whole slides; "
-        "with saccade[geo] JPEG 2000, VRT and more"
+        "known: PNG, JPEG, WebP, GIF, BMP, AVIF, JPEG XL, TIFF, Zarr; with openslide-python and "
+        "openslide-bin whole slides; with rasterio JPEG 2000, VRT and more"
     )
     raise FileProblem(path, "an image", what or "none of the formats known", fix or known)
