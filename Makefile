@@ -21,8 +21,9 @@ format:
 types:
 	$(PYTHON) -m mypy
 
-docs:  ## the site in build/site; a dead link or a page outside the navigation is an error
+docs:  ## the site in build/site; a dead link, a page outside the navigation or a file from another host is an error
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
+	! grep -rE '<(script|link|img)[^>]+(src|href)="?(https?:)?//' build/site --include='*.html'
 
 serve:
 	$(PYTHON) -m mkdocs serve
