@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +93,7 @@ def make_fake(
     return root
 
 
-def _save(path: Path, image: Image.Image | NDArray) -> None:
+def _save(path: Path, image: Image.Image | NDArray[Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
     picture.save(path, quality=95)
@@ -233,7 +234,7 @@ def _slides(order: _Order) -> None:
         )
 
 
-def _box(name: str, left: int, top: int, right: int, bottom: int) -> dict:
+def _box(name: str, left: int, top: int, right: int, bottom: int) -> dict[str, Any]:
     ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
     geometry = {"type": "Polygon", "coordinates": [ring]}
     return {"type": "Feature", "geometry": geometry, "properties": {"classification": {"name": name}}}

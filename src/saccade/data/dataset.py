@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -282,7 +282,7 @@ def decoded(
     return Decoded(_cut(image, window), _cut(labels, window), tuple(notices), reader)
 
 
-def _cut(pixels: NDArray, window: Window | None) -> NDArray:
+def _cut(pixels: NDArray[Any], window: Window | None) -> NDArray[Any]:
     """A copy, so that the whole is not kept in memory."""
     return pixels if window is None else np.ascontiguousarray(pixels[window.slices])
 

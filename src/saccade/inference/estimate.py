@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import sqrt
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -62,7 +63,7 @@ def cost_of_view(segmenter: Segmenter, view: tuple[int, int]) -> ViewCost:
     return known[key]
 
 
-_KNOWN: WeakKeyDictionary[nn.Module, dict[tuple, ViewCost]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], ViewCost]] = WeakKeyDictionary()
 
 
 def measure_view(segmenter: Segmenter, view: tuple[int, int], *, memory_alone: bool = False) -> ViewCost:

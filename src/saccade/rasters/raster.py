@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from saccade.errors import FileProblem, InvalidInput
 from saccade.geometry import Window
 
 # tag: (flip stored rows, flip stored columns, then swap axes)
+T = TypeVar("T")
 _STEPS = {
     1: (False, False, False),
     2: (False, True, False),
@@ -35,7 +36,7 @@ def orient(array: np.ndarray, tag: int) -> np.ndarray:
     return array.swapaxes(0, 1) if swap else array
 
 
-def oriented_pair(pair: tuple, tag: int) -> tuple:
+def oriented_pair(pair: tuple[T, T], tag: int) -> tuple[T, T]:
     """A (rows, columns) pair of the stored image, as shown."""
     return (pair[1], pair[0]) if _STEPS.get(tag, _STEPS[1])[2] else pair
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from saccade.errors import FileProblem
 
@@ -104,7 +104,7 @@ except ImportError:  # no such locks outside of POSIX
 LOCK = ".lock"
 
 
-def lock(file: IO, path: Path, expected: str) -> None:
+def lock(file: IO[Any], path: Path, expected: str) -> None:
     """Holds an open file until it is closed.
 
     Args:

@@ -389,7 +389,7 @@ class Config:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     training: ScheduleConfig = field(default_factory=ScheduleConfig)
     data: DataOptions = field(default_factory=DataOptions)
-    classes: dict | None = None
+    classes: dict | None = None  # type: ignore[type-arg]  # options are checked against plain types
 
     def __post_init__(self) -> None:
         if self.staged and self.sampler.name not in FIRST_STAGE:
