@@ -14,7 +14,16 @@ from pathlib import Path
 
 
 class SaccadeError(Exception):
-    """Base of the family; ``exit_code`` is what the command line exits with."""
+    """Base of the family; ``exit_code`` is what the command line exits with.
+
+    Examples:
+        >>> import saccade
+        >>> try:
+        ...     saccade.uniform_grid((0, 4))
+        ... except saccade.SaccadeError as error:
+        ...     print(error.exit_code, type(error).__name__)
+        1 InvalidInput
+    """
 
     exit_code = 1
 
@@ -27,6 +36,11 @@ class InvalidInput(SaccadeError, ValueError):
         expected: what is allowed, with shape, range and units.
         got: what was given.
         fix: the way out, as an instruction; optional where ``expected`` already says it.
+
+    Examples:
+        >>> import saccade
+        >>> print(saccade.InvalidInput("grid", "(B, h, w, 2)", "(4, 4)", "add a batch axis"))
+        expected grid to be (B, h, w, 2), but got (4, 4); add a batch axis
     """
 
     def __init__(self, what: str, expected: str, got: object, fix: str = "") -> None:
@@ -35,13 +49,25 @@ class InvalidInput(SaccadeError, ValueError):
 
 
 class UsageError(SaccadeError):
-    """A command called wrongly: unknown option, missing argument. Exits with 2."""
+    """A command called wrongly: unknown option, missing argument. Exits with 2.
+
+    Examples:
+        >>> import saccade
+        >>> saccade.UsageError("unknown command 'trian'").exit_code
+        2
+    """
 
     exit_code = 2
 
 
 class FileProblem(SaccadeError):
-    """A file that is missing, unreadable, or not what it should be."""
+    """A file that is missing, unreadable, or not what it should be.
+
+    Examples:
+        >>> import saccade
+        >>> print(saccade.FileProblem("leaf.jpg", "a JPEG image", "an empty file"))
+        leaf.jpg: expected a JPEG image, but got an empty file
+    """
 
     def __init__(self, path: Path | str, expected: str, got: object, fix: str = "") -> None:
         self.path, self.expected, self.got, self.fix = Path(path), expected, got, fix
@@ -61,7 +87,16 @@ class Fault:
 
 
 class DataFaults(SaccadeError):
-    """All faults of a data set at once, found before any work starts."""
+    """All faults of a data set at once, found before any work starts.
+
+    Examples:
+        >>> import saccade
+        >>> from pathlib import Path
+        >>> from saccade.errors import Fault
+        >>> print(saccade.DataFaults([Fault(Path("masks/a.png"), "class indices 0 to 2", "3")]))
+        the data set has 1 fault:
+          masks/a.png: expected class indices 0 to 2, found 3
+    """
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)

@@ -48,6 +48,12 @@ class Window:
 
     Raises:
         InvalidInput: a side is not a whole number, is negative, or the window holds no pixel.
+
+    Examples:
+        >>> from saccade.rasters import Window
+        >>> window = Window(2, 6, 0, 5)
+        >>> window.size, window.intersection(Window(4, 9, 3, 9))
+        ((4, 5), Window(top=4, bottom=6, left=3, right=5))
     """
 
     top: int
@@ -97,7 +103,13 @@ class Window:
 
 
 def tile_windows(size: tuple[int, int], tile: tuple[int, int]) -> Iterator[Window]:
-    """Windows of at most ``tile`` (rows, columns) that cover ``size`` (H, W) once, row by row."""
+    """Windows of at most ``tile`` (rows, columns) that cover ``size`` (H, W) once, row by row.
+
+    Examples:
+        >>> from saccade.rasters import tile_windows
+        >>> [window.size for window in tile_windows((5, 8), (4, 4))]
+        [(4, 4), (4, 4), (1, 4), (1, 4)]
+    """
     for top in range(0, size[0], tile[0]):
         for left in range(0, size[1], tile[1]):
             yield Window(top, min(top + tile[0], size[0]), left, min(left + tile[1], size[1]))

@@ -48,6 +48,15 @@ class Segmenter(nn.Module):
             are resized to it.
         antialias: each sample is the mean over its footprint; False takes single pixels, as published.
         mean, std: of the three channels in [0, 1], what images are normalised with; default ImageNet's.
+
+    Examples:
+        >>> import saccade, torch
+        >>> from saccade.networks import build_network
+        >>> network = build_network("small:4", classes=3)
+        >>> segmenter = saccade.Segmenter(saccade.UniformSampler((8, 16)), network)
+        >>> labels = segmenter.predict(torch.rand(3, 64, 128))
+        >>> labels.shape, labels.dtype
+        (torch.Size([64, 128]), torch.uint8)
     """
 
     mean: Tensor

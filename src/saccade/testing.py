@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +78,12 @@ def make_fake(
 
     Raises:
         InvalidInput: for a name that there is not.
+
+    Examples:
+        >>> from saccade.data import open_data
+        >>> from saccade.testing import make_fake
+        >>> open_data(make_fake("inria", "tiny"), splits=["train"]).classes.names
+        ('not building', 'building')
     """
     if name not in _MAKERS:
         raise InvalidInput("name", "one of " + ", ".join(_MAKERS), repr(name), nearest_name(name, _MAKERS))
@@ -86,7 +93,7 @@ def make_fake(
     return root
 
 
-def _save(path: Path, image: Image.Image | NDArray) -> None:
+def _save(path: Path, image: Image.Image | NDArray[Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
     picture.save(path, quality=95)
@@ -227,7 +234,7 @@ def _slides(order: _Order) -> None:
         )
 
 
-def _box(name: str, left: int, top: int, right: int, bottom: int) -> dict:
+def _box(name: str, left: int, top: int, right: int, bottom: int) -> dict[str, Any]:
     ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
     geometry = {"type": "Polygon", "coordinates": [ring]}
     return {"type": "Feature", "geometry": geometry, "properties": {"classification": {"name": name}}}

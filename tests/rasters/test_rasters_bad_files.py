@@ -91,22 +91,29 @@ def test_complex_numbers_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "module", "extra"),
-    [("slide", "openslide", "slides"), ("cog", "rasterio", "geo"), ("zarr 3", "zarr", "zarr")],
+    ("name", "module", "extra", "packages"),
+    [
+        ("slide", "openslide", "slides", "openslide-python openslide-bin"),
+        ("cog", "rasterio", "geo", "rasterio"),
+        ("zarr 3", "zarr", "zarr", "zarr"),
+    ],
 )
-def test_a_missing_library_is_named_with_what_to_install(name, module, extra, made, monkeypatch):
+@pytest.mark.parametrize("kind", [ImportError, OSError])
+def test_a_missing_library_is_named_with_what_to_install(
+    name, module, extra, packages, kind, made, monkeypatch
+):
     path = made(name).path
     real = builtins.__import__
 
     def without(wanted, *arguments):
         if wanted.split(".")[0] == module:
-            raise ImportError(f"No module named {wanted!r}")
+            raise kind(f"cannot load {wanted!r}")
         return real(wanted, *arguments)
 
     import importlib
 
     monkeypatch.setattr(importlib, "import_module", lambda wanted: without(wanted))
-    assert f"pip install 'saccade[{extra}]'" in _problem(open_raster, path)
+    assert f"pip install {packages} (the extra {extra!r} of saccade)" in _problem(open_raster, path)
 
 
 def test_a_slide_with_missing_levels_reads_what_it_has(tmp_path):

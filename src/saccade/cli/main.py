@@ -120,6 +120,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program and returns 0 done, 1 failed or 2 wrong usage.
 
     A command may set ``args.hint``: what a user can do after Ctrl-C, such as how to resume.
+
+    Examples:
+        >>> from saccade.cli import main
+        >>> main(["info", "nowhere"])  # what went wrong is told on stderr
+        1
     """
     args: Namespace | None = None
     try:

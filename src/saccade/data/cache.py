@@ -31,6 +31,14 @@ class Sample:
         labels: (1, H, W) uint8 ids 0..K-1, ignored pixels 255.
         read_instances: as :attr:`saccade.data.Decoded.read_instances`.
         varied: a part of the image that was chosen by chance: what is computed of it holds only once.
+
+    Examples:
+        >>> from saccade.data import SampleCache, open_data
+        >>> from saccade.testing import make_fake
+        >>> data = open_data(make_fake("folder", "leaves", size=(16, 24)))
+        >>> sample = SampleCache().get(data, data.split("train")[0])
+        >>> sample.pyramid.size, sample.labels.shape
+        ((16, 24), torch.Size([1, 16, 24]))
     """
 
     stem: str
@@ -89,6 +97,14 @@ class SampleCache:
 
     Raises:
         InvalidInput: when ``limit_bytes`` is negative.
+
+    Examples:
+        >>> from saccade.data import SampleCache, open_data
+        >>> from saccade.testing import make_fake
+        >>> cache = SampleCache(limit_bytes=1 << 20)
+        >>> data = open_data(make_fake("folder", "leaves", count=(3, 1, 1)), on_decoded=cache.keep)
+        >>> [sample.size for sample in cache.iterate(data, data.split("train"))]
+        [(16, 24), (16, 24), (16, 24)]
     """
 
     def __init__(self, limit_bytes: int | None = None) -> None:

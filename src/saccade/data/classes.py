@@ -39,6 +39,15 @@ class ClassTable:
 
     Raises:
         InvalidInput: when the lengths differ, K is 0 or above 255, or names or indices repeat.
+
+    Examples:
+        >>> import numpy as np
+        >>> from saccade.data import ClassTable
+        >>> table = ClassTable(("sea", "boat"), (0, 7), ((0, 0, 90), (255, 255, 255)), file_ignore_index=255)
+        >>> table.encode(np.array([[0, 7, 255]])).tolist()
+        [[0, 1, 255]]
+        >>> table.decode(np.array([[0, 1]])).tolist()
+        [[0, 7]]
     """
 
     names: tuple[str, ...]

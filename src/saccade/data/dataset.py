@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,12 @@ class Item:
         image: path of the image.
         mask: path of the labels.
         others: further files that the labels come from, such as those of other annotators.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from saccade.data import Item
+        >>> Item("leaf_1", Path("images/leaf_1.jpg"), Path("masks/leaf_1.png")).stem
+        'leaf_1'
     """
 
     stem: str
@@ -49,6 +55,14 @@ class Decoded:
         notices: what was done to the image on the way ("alpha channel dropped"); empty where nothing was.
         read_instances: reads (H, W) integer ids of single objects, 0 where there is none; None where the data
             set has no such maps. Read only when asked for: training needs none.
+
+    Examples:
+        >>> from saccade.data import open_data
+        >>> from saccade.testing import make_fake
+        >>> data = open_data(make_fake("folder", "leaves", size=(16, 24)))
+        >>> decoded = data.read(data.split("train")[0])
+        >>> decoded.image.shape, decoded.labels.dtype
+        ((16, 24, 3), dtype('uint8'))
     """
 
     image: NDArray[np.uint8]
@@ -58,7 +72,16 @@ class Decoded:
 
 
 class DataSet(Protocol):
-    """Classes, items by split, and pixels of an item. One data set a file in this room."""
+    """Classes, items by split, and pixels of an item. One data set a file in this room.
+
+    Examples:
+        >>> from saccade.data import DataSet, open_data
+        >>> from saccade.testing import make_fake
+        >>> def images(data: DataSet) -> int:
+        ...     return len(data.split("train"))
+        >>> images(open_data(make_fake("folder", "leaves", count=(3, 1, 1))))
+        3
+    """
 
     @property
     def classes(self) -> ClassTable: ...
@@ -167,6 +190,15 @@ class DataFolder:
         facts: by stem, the size and the pixels of each class.
         notices: what a user should know, one line each with a count ("alpha channel dropped: 3 images").
         format: how its files are read.
+
+    Examples:
+        >>> from saccade.data import open_data
+        >>> from saccade.testing import make_fake
+        >>> data = open_data(make_fake("folder", "leaves", size=(16, 24), count=(3, 2, 1)))
+        >>> {name: len(items) for name, items in data.splits.items()}
+        {'train': 3, 'val': 2, 'test': 1}
+        >>> dict(data.sizes("val"))
+        {(16, 24): 2}
     """
 
     path: Path
@@ -250,7 +282,7 @@ def decoded(
     return Decoded(_cut(image, window), _cut(labels, window), tuple(notices), reader)
 
 
-def _cut(pixels: NDArray, window: Window | None) -> NDArray:
+def _cut(pixels: NDArray[Any], window: Window | None) -> NDArray[Any]:
     """A copy, so that the whole is not kept in memory."""
     return pixels if window is None else np.ascontiguousarray(pixels[window.slices])
 

@@ -109,6 +109,13 @@ def open_data(
         FileProblem: where ``path`` is not a folder, or no data set that is known.
         InvalidInput: for an option that there is not, or a value that is not allowed.
         DataFaults: with every fault that was found: file, what was expected, what was found.
+
+    Examples:
+        >>> from saccade.data import open_data
+        >>> from saccade.testing import make_fake
+        >>> data = open_data(make_fake("folder", "leaves"), crop="square")
+        >>> data.size(data.split("test")[0])
+        (16, 16)
     """
     root = Path(path)
     options = replace((options or DataOptions()).changed(changes), path=str(root))

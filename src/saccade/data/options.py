@@ -83,6 +83,12 @@ class DataOptions:
         max_pixels: whole slides are read so far reduced that none has more pixels.
         mpp: microns a pixel that whole slides are read at; default as fine as ``max_pixels`` allows.
         grade5: of Gleason 2019: ignore (as published: counts nowhere), or class (scored as the others).
+
+    Examples:
+        >>> from saccade.data import DataOptions
+        >>> options = DataOptions(crop="12x16")
+        >>> options.cropping.extent((20, 30))
+        (12, 16)
     """
 
     path: str | None = None

@@ -274,6 +274,13 @@ def make_scenes(
     Raises:
         InvalidInput: when a size is too small or no scene is wanted.
         FileProblem: when ``out`` is a file or a folder that is not empty.
+
+    Examples:
+        >>> from saccade.data import open_data
+        >>> from saccade.data.scenes import make_scenes
+        >>> data = open_data(make_scenes("scenes", count=(2, 1, 1), size=(32, 48)))
+        >>> data.classes.names
+        ('water', 'land', 'forest', 'boat')
     """
     if len(size) != 2 or min(size) < SMALLEST:
         raise InvalidInput("size", f"(H, W), each {SMALLEST} or more", size)

@@ -144,6 +144,16 @@ def attraction_grid(
         InvalidInput: for a density of the wrong rank, channels or type, empty, negative or not finite; for a
             size or a radius that is not of whole numbers of at least 1; for a radius over 16 times the
             longest side of the density.
+
+    Examples:
+        >>> import saccade, torch
+        >>> density = torch.ones(1, 1, 8, 16)
+        >>> density[..., 4, 12] = 40
+        >>> grid = saccade.attraction_grid(density)
+        >>> peak = torch.tensor([2 * 12 / 15 - 1, 2 * 4 / 7 - 1])
+        >>> near = lambda grid: int(((grid - peak).norm(dim=-1) < 0.2).sum())
+        >>> near(saccade.uniform_grid((8, 16))), near(grid)
+        (3, 11)
     """
     rows, columns = require_density(density).shape[2:]
     size = (rows, columns) if size is None else require_size(size)
@@ -209,6 +219,14 @@ def attraction_grid_reference(density: Tensor, *, radius: tuple[int, int], cover
 
     Returns:
         (B, h, w, 2), in the type of ``density``.
+
+    Examples:
+        >>> import torch
+        >>> from saccade import grids
+        >>> density = torch.rand(1, 1, 8, 16) + 0.1
+        >>> slow = grids.attraction_grid_reference(density, radius=(2, 2))
+        >>> torch.allclose(slow, grids.attraction_grid(density, radius=2), atol=1e-4)
+        True
     """
     columns, rows = (gaussian(np.arange(-r, r + 1), r) for r in reversed(radius))
     kernel = density.new_tensor(rows[:, None] * columns)[None, None]

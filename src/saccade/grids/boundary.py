@@ -46,6 +46,13 @@ def boundary_energy_minimiser(targets: Tensor, smoothness: float = 1.0) -> Tenso
     Raises:
         InvalidInput: for targets of the wrong rank, axis or type, or not finite, and for a negative
             smoothness.
+
+    Examples:
+        >>> import saccade, torch
+        >>> from saccade import grids
+        >>> even = saccade.uniform_grid((4, 6)).double()
+        >>> torch.allclose(grids.boundary_energy_minimiser(even, smoothness=0.0), even)
+        True
     """
     targets, smoothness = _require(targets, smoothness)
     if targets.device.type != "cpu" or (torch.is_grad_enabled() and targets.requires_grad):
@@ -61,6 +68,14 @@ def boundary_energy_minimiser_reference(targets: Tensor, smoothness: float = 1.0
     """:func:`boundary_energy_minimiser` in PyTorch, on any device: its twin, and what gradients take.
 
     Sines diagonalise the fixed axis and cosines the free one, both as matrices.
+
+    Examples:
+        >>> import torch
+        >>> from saccade import grids
+        >>> targets = torch.rand(1, 4, 6, 2, dtype=torch.float64) * 2 - 1
+        >>> slow = grids.boundary_energy_minimiser_reference(targets)
+        >>> torch.allclose(slow, grids.boundary_energy_minimiser(targets).to(slow.dtype))
+        True
     """
     return _minimise(*_require(targets, smoothness))
 
@@ -162,6 +177,14 @@ def boundary_grid(
     Raises:
         InvalidInput: for labels of the wrong rank or type; a size that is no pair of whole numbers of at
             least 1; a negative smoothness; classes that are no whole numbers, or none.
+
+    Examples:
+        >>> import saccade, torch
+        >>> labels = torch.zeros(1, 32, 32, dtype=torch.uint8)
+        >>> labels[:, :, 16:] = 1
+        >>> grid = saccade.boundary_grid(labels, (3, 5))
+        >>> [round(x, 2) for x in grid[0, 1, :, 0].tolist()]
+        [-1.0, -0.35, -0.01, 0.34, 1.0]
     """
     smoothness = require_finite_number(smoothness, "smoothness")
     targets = boundary_targets(labels, size, classes=classes, ignore_index=ignore_index)
@@ -189,6 +212,14 @@ def boundary_targets(
 
     Raises:
         InvalidInput: as :func:`boundary_grid`.
+
+    Examples:
+        >>> import torch
+        >>> from saccade import grids
+        >>> labels = torch.zeros(1, 5, 5, dtype=torch.uint8)
+        >>> labels[:, :, 3:] = 1
+        >>> grids.boundary_targets(labels, (1, 3))[0, 0, :, 0].tolist()
+        [0.0, 0.0, 0.5]
     """
     require_labels(labels)
     rows, columns = require_size(size)
@@ -204,7 +235,16 @@ def boundary_targets_reference(
     classes: Sequence[int] | None = None,
     ignore_index: int | None = 255,
 ) -> Tensor:
-    """:func:`boundary_targets` in plain PyTorch, on any device: its twin (another pixel may win a tie)."""
+    """:func:`boundary_targets` in plain PyTorch, on any device: its twin (another pixel may win a tie).
+
+    Examples:
+        >>> import torch
+        >>> from saccade import grids
+        >>> labels = torch.zeros(1, 5, 5, dtype=torch.uint8)
+        >>> labels[:, :, 3:] = 1
+        >>> grids.boundary_targets_reference(labels, (1, 3))[0, 0, :, 0].tolist()
+        [0.0, 0.0, 0.5]
+    """
     return _find_reference(
         require_labels(labels), require_size(size), _require_classes(classes), ignore_index
     )

@@ -33,6 +33,12 @@ def footprints(grid: Tensor, size: Sequence[int]) -> Tensor:
 
     Raises:
         InvalidInput: when ``grid`` or ``size`` is not as above.
+
+    Examples:
+        >>> import saccade
+        >>> from saccade import grids
+        >>> grids.footprints(saccade.uniform_grid((3, 5)), (31, 41))[0, 1, 2].tolist()  # width, height
+        [10.0, 15.0]
     """
     height, width = require_size(size)
     require_grid(grid)
@@ -59,6 +65,13 @@ class Cover:
         gaps: (B, 4) float, how far the outermost row or column stays from the top, bottom, left and right
             border at worst, as a share of the image's height or width.
         tolerance: gaps up to this count as none.
+
+    Examples:
+        >>> import saccade
+        >>> from saccade import grids
+        >>> cover = grids.covers(0.9 * saccade.uniform_grid((3, 3)))
+        >>> bool(cover), [round(gap, 3) for gap in cover.gaps[0].tolist()]
+        (False, [0.05, 0.05, 0.05, 0.05])
     """
 
     gaps: Tensor
@@ -91,6 +104,12 @@ def covers(grid: Tensor, *, tolerance: float = 1e-5) -> Cover:
 
     Raises:
         InvalidInput: when ``grid`` is not as above.
+
+    Examples:
+        >>> import saccade
+        >>> from saccade import grids
+        >>> bool(grids.covers(saccade.uniform_grid((3, 3))))
+        True
     """
     nodes = require_grid(grid).detach().float()
     x, y = nodes[..., 0], nodes[..., 1]
@@ -104,6 +123,13 @@ class Folds:
 
     Attributes:
         cells: (B, h - 1, w - 1) bool, cells between four nodes of which a triangle is turned over.
+
+    Examples:
+        >>> import saccade
+        >>> from saccade import grids
+        >>> folded = grids.folds(saccade.uniform_grid((2, 4))[:, :, [0, 2, 1, 3]])
+        >>> bool(folded), folded.cells.int().tolist()
+        (True, [[[0, 1, 0]]])
     """
 
     cells: Tensor
@@ -143,6 +169,12 @@ def folds(grid: Tensor) -> Folds:
 
     Raises:
         InvalidInput: when ``grid`` is not as above.
+
+    Examples:
+        >>> import saccade
+        >>> from saccade import grids
+        >>> bool(grids.folds(saccade.uniform_grid((3, 3))))
+        False
     """
     nodes = require_grid(grid).detach().double()
     across, down = nodes.diff(dim=2), nodes.diff(dim=1)
@@ -173,6 +205,14 @@ def samples_per_region(
 
     Raises:
         InvalidInput: when an argument is not as above, or a region is negative or not below ``count``.
+
+    Examples:
+        >>> import saccade, torch
+        >>> from saccade import grids
+        >>> labels = torch.zeros(1, 8, 8, dtype=torch.uint8)
+        >>> labels[:, :, 6:] = 1
+        >>> grids.samples_per_region(saccade.uniform_grid((4, 4)), labels).tolist()
+        [[12, 4]]
     """
     require_labels(regions, "regions")
     require_grid(grid, len(regions))
@@ -218,6 +258,13 @@ def unfold_grid(grid: Tensor) -> Tensor:
 
     Raises:
         InvalidInput: when ``grid`` is not as above.
+
+    Examples:
+        >>> import saccade
+        >>> from saccade import grids
+        >>> folded = saccade.uniform_grid((2, 4))[:, :, [0, 2, 1, 3]]
+        >>> bool(grids.folds(folded)), bool(grids.folds(grids.unfold_grid(folded)))
+        (True, False)
     """
     require_grid(grid)
     grid = grid.to(torch.promote_types(grid.dtype, torch.float32))

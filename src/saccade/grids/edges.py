@@ -50,6 +50,16 @@ def edge_density(
         InvalidInput: for labels of the wrong rank or type; a size that is no pair of whole numbers of at
             least 1; a radius that is negative or over the longest side of the density; negative weights, or
             a class in ``labels`` without a weight.
+
+    Examples:
+        >>> import saccade, torch
+        >>> labels = torch.zeros(1, 8, 8, dtype=torch.uint8)
+        >>> labels[:, :, 4:] = 1
+        >>> density = saccade.edge_density(labels, (4, 4))
+        >>> density.shape, round(float(density.sum()), 4)
+        (torch.Size([1, 1, 4, 4]), 1.0)
+        >>> density[0, 0, 0].argsort(descending=True)[:2].sort().values.tolist()  # the columns of the edge
+        [1, 2]
     """
     return _edge_density(labels, size, radius, ignore_index, weights, compiled=True)
 
@@ -62,7 +72,16 @@ def edge_density_reference(
     ignore_index: int | None = 255,
     weights: Weights = None,
 ) -> Tensor:
-    """:func:`edge_density` in plain PyTorch, on any device: its twin, and what CUDA runs."""
+    """:func:`edge_density` in plain PyTorch, on any device: its twin, and what CUDA runs.
+
+    Examples:
+        >>> import torch
+        >>> from saccade import grids
+        >>> labels = (torch.arange(64).reshape(1, 8, 8) % 8 > 3).byte()
+        >>> slow = grids.edge_density_reference(labels, (4, 4))
+        >>> torch.allclose(slow, grids.edge_density(labels, (4, 4)), atol=1e-6)
+        True
+    """
     return _edge_density(labels, size, radius, ignore_index, weights, compiled=False)
 
 

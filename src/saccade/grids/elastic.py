@@ -58,6 +58,17 @@ def elastic_grid(density: Tensor, size: Sequence[int] | None = None, *, floor: f
     Raises:
         InvalidInput: for a density of the wrong rank, channels or type, empty, negative or not finite; for a
             size that is not of whole numbers of at least 1; for a floor outside (0, 1].
+
+    Examples:
+        >>> import saccade, torch
+        >>> from saccade import grids
+        >>> density = torch.zeros(1, 1, 16, 32)
+        >>> density[..., 8:, 16:] = 1
+        >>> grid = saccade.elastic_grid(density)
+        >>> print(grids.covers(grid), "|", grids.folds(grid))
+        covers the whole image | no cell folds
+        >>> round(float((grid[..., 0] > 0).float().mean()), 2)  # share of the samples in the right half
+        0.89
     """
     rows, columns = require_density(density).shape[2:]
     size = (rows, columns) if size is None else require_size(size)
@@ -149,6 +160,12 @@ def elastic_grid_reference(stiffness: Tensor, size: tuple[int, int]) -> Tensor:
 
     Returns:
         (B, h, w, 2) float64.
+
+    Examples:
+        >>> import torch
+        >>> from saccade import grids
+        >>> grids.elastic_grid_reference(torch.ones(1, 1, 4, 4), (3, 5)).shape
+        torch.Size([1, 3, 5, 2])
     """
     stiffness = stiffness.double()
     grid = uniform_grid(levels(size)[0][0], len(stiffness), device=stiffness.device).double()

@@ -25,6 +25,11 @@ def uniform_grid(size: Sequence[int], batch: int = 1, *, device: torch.device | 
 
     Raises:
         InvalidInput: when ``size`` is not a pair of whole numbers of at least 1, or ``batch`` not one.
+
+    Examples:
+        >>> import saccade
+        >>> saccade.uniform_grid((2, 3)).tolist()
+        [[[[-1.0, -1.0], [0.0, -1.0], [1.0, -1.0]], [[-1.0, 1.0], [0.0, 1.0], [1.0, 1.0]]]]
     """
     rows, columns = require_size(size)
     y, x = even_positions(rows, device=device), even_positions(columns, device=device)
@@ -53,6 +58,12 @@ def resize_grid(grid: Tensor, size: Sequence[int]) -> Tensor:
 
     Raises:
         InvalidInput: when ``grid`` or ``size`` is not as above.
+
+    Examples:
+        >>> import saccade
+        >>> from saccade import grids
+        >>> grids.resize_grid(saccade.uniform_grid((2, 2)), (1, 3)).tolist()
+        [[[[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]]]]
     """
     rows, columns = require_size(size)
     require_grid(grid)
@@ -105,6 +116,13 @@ def patch_grids(
 
     Raises:
         InvalidInput: when an argument is not as above.
+
+    Examples:
+        >>> import torch
+        >>> from saccade import grids
+        >>> grid, inside = grids.patch_grids(torch.zeros(1, 2), [4, 8], (2, 2), image_size=(10, 10))
+        >>> grid.shape, bool(inside.all())
+        (torch.Size([1, 2, 2, 2, 2]), True)
     """
     height, width = require_size(image_size, "image_size")
     rows, columns = require_size(patch_size, "patch_size")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from math import sqrt
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -61,7 +62,7 @@ def cost_of_view(segmenter: Segmenter, view: tuple[int, int]) -> ViewCost:
     return known[key]
 
 
-_KNOWN: WeakKeyDictionary[nn.Module, dict[tuple, ViewCost]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], ViewCost]] = WeakKeyDictionary()
 
 
 def measure_view(segmenter: Segmenter, view: tuple[int, int], *, memory_alone: bool = False) -> ViewCost:

@@ -8,6 +8,7 @@ All scores that are compared are drawn with the same images, so that a differenc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ class Interval:
         return "win" if self.low > 0 else "loss" if self.high < 0 else "unclear"
 
 
-def iou_parts(confusion: Tensor | NDArray) -> Array:
+def iou_parts(confusion: Tensor | NDArray[Any]) -> Array:
     """(..., 2, K) intersections and unions of confusion matrices (..., K, K), rows true, columns said."""
     counts = np.asarray(confusion, np.float64)
     both = np.diagonal(counts, axis1=-2, axis2=-1)

@@ -114,6 +114,14 @@ def boundary_counts(
 
     Raises:
         InvalidInput: when the maps do not fit each other, hold a class out of range, or ``distance`` <= 0.
+
+    Examples:
+        >>> import torch
+        >>> from saccade import metrics
+        >>> target = torch.zeros(1, 8, 8, dtype=torch.uint8)
+        >>> target[:, 2:6, 2:6] = 1
+        >>> metrics.boundary_counts(target, target, 2, distance=1).tolist()
+        [[44, 12], [44, 12]]
     """
     reach = _default_distance(target) if distance is None else distance
     counts = np.zeros((2, num_classes), np.int64)
@@ -128,6 +136,12 @@ def boundary_iou(counts: Tensor) -> Tensor:
 
     Raises:
         InvalidInput: when ``counts`` is not (2, K).
+
+    Examples:
+        >>> import torch
+        >>> from saccade import metrics
+        >>> metrics.boundary_iou(torch.tensor([[3, 1], [4, 4]])).tolist()
+        [0.75, 0.25]
     """
     if counts.ndim != 2 or counts.shape[0] != 2:
         raise InvalidInput("counts", "of shape (2, K)", tuple(counts.shape))
@@ -171,6 +185,14 @@ def trimap_counts(
     Raises:
         InvalidInput: when the maps do not fit each other or hold a class out of range, or ``widths`` do not
             ascend.
+
+    Examples:
+        >>> import torch
+        >>> from saccade import metrics
+        >>> target = torch.zeros(1, 4, 8, dtype=torch.uint8)
+        >>> target[:, :, 4:] = 1
+        >>> metrics.trimap_counts(torch.zeros_like(target), target, 2, widths=(1, 2)).tolist()
+        [[4, 8], [8, 16]]
     """
     checked_widths(widths)
     band_of = np.searchsorted(np.array(widths) ** 2, np.arange(widths[-1] ** 2), side="right")
@@ -190,6 +212,12 @@ def trimap_accuracy(counts: Tensor) -> Tensor:
 
     Raises:
         InvalidInput: when ``counts`` is not (2, n).
+
+    Examples:
+        >>> import torch
+        >>> from saccade import metrics
+        >>> metrics.trimap_accuracy(torch.tensor([[6, 12], [8, 16]])).tolist()
+        [0.75, 0.75]
     """
     if counts.ndim != 2 or counts.shape[0] != 2:
         raise InvalidInput("counts", "of shape (2, n)", tuple(counts.shape))

@@ -52,6 +52,13 @@ def confusion_matrix(pred: Tensor, target: Tensor, num_classes: int, ignore_inde
 
     Raises:
         InvalidInput: when the shapes differ, the type is not an integer one, or a class is out of range.
+
+    Examples:
+        >>> import torch
+        >>> from saccade import metrics
+        >>> pred, target = torch.tensor([[0, 1, 1]]), torch.tensor([[0, 0, 1]])
+        >>> metrics.confusion_matrix(pred, target, num_classes=2).tolist()
+        [[1, 1], [0, 1]]
     """
     _check(pred, target, num_classes, ignore_index)
     if pred.device.type == target.device.type == "cpu":
@@ -67,6 +74,12 @@ def class_counts(labels: Tensor, num_classes: int, ignore_index: int = 255) -> T
 
     Raises:
         InvalidInput: when the type is not an integer one, or an id is neither a class nor the ignored one.
+
+    Examples:
+        >>> import torch
+        >>> from saccade import metrics
+        >>> metrics.class_counts(torch.tensor([[0, 1, 1, 255]]), num_classes=3).tolist()
+        [1, 2, 0]
     """
     return confusion_matrix(labels, labels, num_classes, ignore_index).diagonal().clone()
 
@@ -115,6 +128,12 @@ def iou(confusion: Tensor) -> Tensor:
 
     Raises:
         InvalidInput: when ``confusion`` is not square.
+
+    Examples:
+        >>> import torch
+        >>> from saccade import metrics
+        >>> metrics.iou(torch.tensor([[2, 2], [0, 4]])).tolist()
+        [0.5, 0.6666666666666666]
     """
     counts = _counts(confusion)
     hit = counts.diagonal()
@@ -122,7 +141,14 @@ def iou(confusion: Tensor) -> Tensor:
 
 
 def miou(confusion: Tensor) -> float:
-    """Mean of :func:`iou` over the classes that occur; nan where none does."""
+    """Mean of :func:`iou` over the classes that occur; nan where none does.
+
+    Examples:
+        >>> import torch
+        >>> from saccade import metrics
+        >>> metrics.miou(torch.tensor([[3, 1], [0, 0]]))
+        0.375
+    """
     return iou(confusion).nanmean().item()
 
 
@@ -137,6 +163,12 @@ def pixel_accuracy(confusion: Tensor) -> Tensor:
 
     Raises:
         InvalidInput: when ``confusion`` is not square.
+
+    Examples:
+        >>> import torch
+        >>> from saccade import metrics
+        >>> metrics.pixel_accuracy(torch.tensor([[3, 1], [0, 4]])).tolist()
+        [0.75, 1.0]
     """
     counts = _counts(confusion)
     return counts.diagonal() / counts.sum(1)

@@ -53,6 +53,14 @@ def object_records(
 
     Raises:
         InvalidInput: when the maps do not fit each other or hold a class out of range.
+
+    Examples:
+        >>> import torch
+        >>> from saccade import metrics
+        >>> target = torch.zeros(1, 4, 6, dtype=torch.uint8)
+        >>> target[:, 1:3, 1:3] = 1
+        >>> metrics.object_records(0 * target, target, 2).tolist()  # class, pixels, of them right
+        [[0, 20, 20], [1, 4, 0]]
     """
     if instances is not None and (instances.shape != target.shape or instances.is_floating_point()):
         got = (tuple(instances.shape), instances.dtype)
@@ -85,6 +93,12 @@ class SizeBin:
             without objects.
         objects: how many there are.
         smallest, largest: their range of sizes in pixels; 0 without objects.
+
+    Examples:
+        >>> import torch
+        >>> from saccade import metrics
+        >>> metrics.recall_by_size(torch.tensor([[1, 4, 2], [1, 9, 9]]), bins=1)
+        [SizeBin(recall=0.75, objects=2, smallest=4, largest=9)]
     """
 
     recall: float
@@ -106,6 +120,13 @@ def recall_by_size(records: Tensor, *, classes: Sequence[int] | None = None, bin
 
     Raises:
         InvalidInput: when ``records`` is not (N, 3) or ``bins`` is below 1.
+
+    Examples:
+        >>> import torch
+        >>> from saccade import metrics
+        >>> small, large = metrics.recall_by_size(torch.tensor([[1, 4, 2], [1, 90, 90]]), bins=2)
+        >>> small.recall, large.recall
+        (0.5, 1.0)
     """
     if records.ndim != 2 or records.shape[1] != 3:
         raise InvalidInput("records", "of shape (N, 3)", tuple(records.shape))

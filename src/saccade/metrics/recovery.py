@@ -32,6 +32,14 @@ def recovered_labels(
 
     Raises:
         InvalidInput: when labels and grid do not fit each other, or an id is out of range.
+
+    Examples:
+        >>> import saccade, torch
+        >>> from saccade import metrics
+        >>> labels = torch.zeros(1, 4, 4, dtype=torch.uint8)
+        >>> labels[:, 2:] = 1
+        >>> bool((metrics.recovered_labels(labels, saccade.uniform_grid((4, 4)), 2) == labels).all())
+        True
     """
     if labels.ndim != 3:
         raise InvalidInput("labels", "of shape (B, H, W)", tuple(labels.shape))
@@ -48,6 +56,14 @@ def recovery_counts(
     """(K, K) int64 confusion of labels and :func:`recovered_labels`, whose arguments and errors these are.
 
     Pooled over the data set, :func:`saccade.metrics.confusion` of it is the paper's IoU (label recovery).
+
+    Examples:
+        >>> import saccade, torch
+        >>> from saccade import metrics
+        >>> labels = torch.zeros(1, 8, 8, dtype=torch.uint8)
+        >>> labels[:, 3, 3] = 1  # too small for a grid of 2 x 2
+        >>> metrics.recovery_counts(labels, saccade.uniform_grid((2, 2)), 2).tolist()
+        [[63, 0], [1, 0]]
     """
     recovered = recovered_labels(labels, grid, num_classes, mode=mode, ignore_index=ignore_index)
     return confusion_matrix(recovered, labels.cpu(), num_classes, ignore_index)
@@ -82,6 +98,14 @@ def sampling_counts(labels: Tensor, grid: Tensor, num_classes: int, ignore_index
 
     Raises:
         InvalidInput: when labels and grid do not fit each other, or an id is out of range.
+
+    Examples:
+        >>> import saccade, torch
+        >>> from saccade import metrics
+        >>> labels = torch.zeros(1, 8, 8, dtype=torch.uint8)
+        >>> labels[:, :, 6:] = 1
+        >>> metrics.sampling_counts(labels, saccade.uniform_grid((4, 4)), 2).tolist()
+        [[12, 4], [48, 16]]
     """
     sampled = sample(labels, grid, mode="nearest")
     return torch.stack([class_counts(part, num_classes, ignore_index) for part in (sampled, labels)])
@@ -101,6 +125,12 @@ def sampling_ratio(counts: Tensor) -> Tensor:
 
     Raises:
         InvalidInput: when ``counts`` is not (2, K).
+
+    Examples:
+        >>> import torch
+        >>> from saccade import metrics
+        >>> metrics.sampling_ratio(torch.tensor([[8, 8], [90, 10]])).tolist()
+        [0.5555555555555556, 5.0]
     """
     if counts.ndim != 2 or counts.shape[0] != 2:
         raise InvalidInput("counts", "of shape (2, K)", tuple(counts.shape))

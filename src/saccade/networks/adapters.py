@@ -25,6 +25,13 @@ class Padded(nn.Module):
     Args:
         network: maps (B, C, h, w) to scores (B, K, h', w') of the same extent, at any resolution.
         stride: what the sides must be a multiple of.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from saccade.networks import Padded
+        >>> Padded(nn.Conv2d(3, 2, 8, stride=8), stride=8)(torch.zeros(1, 3, 12, 20)).shape
+        torch.Size([1, 2, 12, 20])
     """
 
     def __init__(self, network: nn.Module, stride: int = STRIDE) -> None:
@@ -61,6 +68,16 @@ class Scores(nn.Module):
 
     Args:
         network: maps (B, 3, h, w) to a tensor, a list, a mapping, or an object with ``logits``.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from saccade.networks import Scores
+        >>> class Torchvisions(nn.Module):
+        ...     def forward(self, image):
+        ...         return {"out": image[:, :2]}
+        >>> Scores(Torchvisions())(torch.zeros(1, 3, 4, 4)).shape
+        torch.Size([1, 2, 4, 4])
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -36,6 +36,14 @@ def require_network(name: str, *, pretrained: bool = False) -> None:
 
     Raises:
         InvalidInput: for a name that :func:`build_network` does not know, with the nearest that it does.
+
+    Examples:
+        >>> from saccade.networks import require_network
+        >>> require_network("unet:resnet18")
+        >>> require_network("unet:resnet81")
+        Traceback (most recent call last):
+            ...
+        saccade.errors.InvalidInput: expected encoder to be a known encoder, or "tu-" and one ...
     """
     if _SMALL.fullmatch(name):
         return
@@ -85,6 +93,13 @@ def build_network(name: str, classes: int, *, pretrained: bool = False) -> nn.Mo
     Raises:
         InvalidInput: for a name that is none of these, with the nearest that is.
         SaccadeError: when pretrained weights cannot be had, or the parts of a name do not go together.
+
+    Examples:
+        >>> import torch
+        >>> from saccade.networks import build_network
+        >>> network = build_network("small:4", classes=3).eval()
+        >>> network(torch.zeros(1, 3, 20, 30)).shape
+        torch.Size([1, 3, 20, 30])
     """
     require_network(name, pretrained=pretrained)
     small = _SMALL.fullmatch(name)

@@ -27,6 +27,12 @@ class SmallUNet(nn.Module):
         width: channels of the first level; each level below has twice as many.
         channels: of the input.
         depth: how often the image is halved.
+
+    Examples:
+        >>> import torch
+        >>> from saccade.networks import SmallUNet
+        >>> SmallUNet(classes=2, width=4).eval()(torch.zeros(1, 3, 16, 24)).shape
+        torch.Size([1, 2, 16, 24])
     """
 
     def __init__(self, classes: int, *, width: int = 16, channels: int = 3, depth: int = 3) -> None:

@@ -105,6 +105,15 @@ class RGBRaster(Raster):
     """What networks trained on photographs take: (h, w, 3) uint8, by the rule of ``read_rgb``.
 
     ``limits`` are the values of black and white. Closing it closes the raster beneath.
+
+    Examples:
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from saccade.rasters import as_rgb, open_raster
+        >>> Image.fromarray(np.full((4, 6), 9, np.uint8)).save("grey.png")
+        >>> with as_rgb(open_raster("grey.png")) as rgb:
+        ...     print(rgb.read().shape)
+        (4, 6, 3)
     """
 
     def __init__(self, raster: Raster, limits: tuple[float, float], notices: tuple[str, ...]) -> None:
@@ -143,6 +152,15 @@ def as_rgb(raster: Raster, *, value_range: tuple[float, float] | None = None) ->
     Raises:
         InvalidInput: value_range is not (low, high) with low < high.
         FileProblem: floats outside 0 to 255.
+
+    Examples:
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from saccade.rasters import as_rgb, open_raster
+        >>> Image.fromarray(np.full((4, 6), 257 * 9, np.uint16)).save("grey16.png")
+        >>> with as_rgb(open_raster("grey16.png")) as rgb:
+        ...     print(rgb.read()[0, 0].tolist())
+        [9, 9, 9]
     """
     if value_range is not None and not value_range[0] < value_range[1]:
         raise InvalidInput("value_range", "(low, high) with low < high", value_range)
@@ -171,7 +189,16 @@ def _look(raster: Raster) -> np.ndarray:
 
 @dataclass(frozen=True)
 class RGB:
-    """``array`` (H, W, 3) uint8, and what was dropped or changed to get it, one line each."""
+    """``array`` (H, W, 3) uint8, and what was dropped or changed to get it, one line each.
+
+    Examples:
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from saccade.rasters import read_rgb
+        >>> Image.fromarray(np.zeros((4, 6, 4), np.uint8)).save("alpha.png")
+        >>> read_rgb("alpha.png").notices
+        ('alpha dropped',)
+    """
 
     array: np.ndarray
     notices: tuple[str, ...] = ()
@@ -188,6 +215,14 @@ def read_rgb(path: Path | str, *, value_range: tuple[float, float] | None = None
     Raises:
         FileProblem: missing, empty, damaged, unknown format, or floats outside 0 to 255.
         InvalidInput: value_range is not (low, high) with low < high.
+
+    Examples:
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from saccade.rasters import read_rgb
+        >>> Image.fromarray(np.full((4, 6), 9, np.uint8)).save("grey.png")
+        >>> read_rgb("grey.png").array[0, 0].tolist()
+        [9, 9, 9]
     """
     with open_raster(path, place=False) as raster:
         info = raster.info
@@ -204,6 +239,14 @@ def image_size(path: Path | str) -> tuple[int, int]:
 
     Raises:
         FileProblem: as ``open_raster``.
+
+    Examples:
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from saccade.rasters import image_size
+        >>> Image.new("RGB", (640, 480)).save("photo.jpg")
+        >>> image_size("photo.jpg")
+        (480, 640)
     """
     with open_raster(path, place=False) as raster:
         return raster.size

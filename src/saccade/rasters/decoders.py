@@ -20,17 +20,19 @@ import numpy as np
 
 from saccade.errors import FileProblem, SaccadeError
 
+_PACKAGES = {"slides": "openslide-python openslide-bin", "geo": "rasterio", "zarr": "zarr"}
+
 
 def load(module: str, extra: str, path: Path, kind: str) -> ModuleType:
-    """``module``, or FileProblem that names the extra to install."""
+    """``module``, or FileProblem that names what to install; a checkout has no index to take extras from."""
     try:
         return importlib.import_module(module)
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # openslide's C library is a file of its own
         raise FileProblem(
             path,
             f"the libraries that read and write {kind}",
             f"none ({error})",
-            f"pip install 'saccade[{extra}]'",
+            f"pip install {_PACKAGES[extra]} (the extra {extra!r} of saccade)",
         ) from None
 
 
@@ -216,7 +218,12 @@ _NAMED: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"<!doctype html", "a web page, maybe an error in place of the image", "fetch it again"),
     (0, b"<html", "a web page, maybe an error in place of the image", "fetch it again"),
     (0, b"ZISRAW", "a CZI image", "convert it to OME-TIFF: bfconvert IN OUT.ome.tif"),
-    (128, b"DICM", "a DICOM file", "install saccade[slides] for slides, else convert it to TIFF"),
+    (
+        128,
+        b"DICM",
+        "a DICOM file",
+        "install openslide-python and openslide-bin for slides, else convert it to TIFF",
+    ),
 )
 
 

@@ -272,7 +272,7 @@ def _beside(path: Path, kind: str, size: tuple[int, int]) -> Georeference:
     except FileProblem:
         if world is not None:
             return Georeference(transform=read_world_file(world))
-        return Georeference(notices=(f"{_LOST} without saccade[geo]",))
+        return Georeference(notices=(f"{_LOST} without rasterio",))
     try:
         with warnings.catch_warnings(), rasterio.Env():
             warnings.simplefilter("ignore")

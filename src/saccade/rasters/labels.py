@@ -25,6 +25,13 @@ def read_label_map(path: Path | str) -> np.ndarray:
     Raises:
         FileProblem: not a label map: colours, opacity, JPEG or WebP, fractions, indices outside 0 to 65535;
             or any fault of ``open_raster``.
+
+    Examples:
+        >>> import numpy as np
+        >>> from saccade.rasters import read_label_map, write_label_png
+        >>> write_label_png("labels.png", np.array([[0, 1], [2, 300]]))
+        >>> read_label_map("labels.png").tolist()
+        [[0, 1], [2, 300]]
     """
     path = Path(path)
     kind = sniff(path)
@@ -78,6 +85,14 @@ def write_label_png(
     Raises:
         InvalidInput: labels are not (H, W) integers from 0 to 65535, or a palette meets indices above 255.
         FileProblem: the file exists and ``overwrite`` is not set, or it cannot be written.
+
+    Examples:
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from saccade.rasters import write_label_png
+        >>> write_label_png("labels.png", np.array([[0, 1, 1]]), palette=[(0, 0, 0), (255, 0, 0)])
+        >>> Image.open("labels.png").mode
+        'P'
     """
     path = Path(path)
     if path.suffix.lower() != ".png":

@@ -19,6 +19,15 @@ def open_raster(path: Path | str, *, place: bool = True) -> Raster:
 
     Raises:
         FileProblem: missing, empty, damaged, of an unknown format, or of one whose library is not installed.
+
+    Examples:
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from saccade.rasters import Window, open_raster
+        >>> Image.new("RGB", (640, 480), "red").save("photo.png")
+        >>> with open_raster("photo.png") as raster:
+        ...     print(raster.size, raster.read(Window(0, 2, 0, 3)).shape)
+        (480, 640) (2, 3, 3)
     """
     path, number = split_image_number(Path(path))
     kind = sniff(path)
@@ -90,7 +99,7 @@ def _open_other(path: Path, kind: Kind, place: bool) -> Raster:
                 raise problem from None
     what, fix = unread_format(path)
     known = (
-        "known: PNG, JPEG, WebP, GIF, BMP, AVIF, JPEG XL, TIFF, Zarr; with saccade[slides] whole slides; "
-        "with saccade[geo] JPEG 2000, VRT and more"
+        "known: PNG, JPEG, WebP, GIF, BMP, AVIF, JPEG XL, TIFF, Zarr; with openslide-python and "
+        "openslide-bin whole slides; with rasterio JPEG 2000, VRT and more"
     )
     raise FileProblem(path, "an image", what or "none of the formats known", fix or known)

@@ -37,6 +37,11 @@ class Output:
 
     Raises:
         InvalidInput: a value that does not fit the others.
+
+    Examples:
+        >>> from saccade.rasters import Output, PixelSize
+        >>> Output((1000, 3000), tile=512, pixel_size=PixelSize(0.5, 0.5, "micron")).tiles
+        (2, 6)
     """
 
     size: tuple[int, int]

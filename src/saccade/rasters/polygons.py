@@ -190,6 +190,16 @@ def polygons(
     Raises:
         InvalidInput: ``labels`` is not one channel of integers.
         FileProblem: the file is damaged.
+
+    Examples:
+        >>> import numpy as np
+        >>> from saccade.rasters import open_raster, polygons, write_label_png
+        >>> labels = np.zeros((8, 8), np.uint8)
+        >>> labels[2:4, 2:5] = 1
+        >>> write_label_png("labels.png", labels)
+        >>> with open_raster("labels.png") as raster:
+        ...     print([(polygon.label, polygon.area) for polygon in polygons(raster, skip=[0])])
+        [(1, 6)]
     """
     if labels.channels != 1 or labels.dtype.name not in ("uint8", "uint16"):
         raise InvalidInput("labels", "one channel of uint8 or uint16", f"{labels.channels} of {labels.dtype}")
@@ -237,6 +247,19 @@ def write_polygons(
     Raises:
         InvalidInput: not a label raster, or map coordinates of a raster without a transform.
         FileProblem: ``path`` exists without ``overwrite``, or cannot be written; ``labels`` is damaged.
+
+    Examples:
+        >>> import json, pathlib
+        >>> import numpy as np
+        >>> from saccade.rasters import open_raster, write_label_png, write_polygons
+        >>> labels = np.zeros((8, 8), np.uint8)
+        >>> labels[2:4, 2:5] = 1
+        >>> write_label_png("labels.png", labels)
+        >>> with open_raster("labels.png") as raster:
+        ...     print(write_polygons("labels.geojson", raster, names=["sea", "boat"], skip=[0]))
+        1
+        >>> json.loads(pathlib.Path("labels.geojson").read_text())["features"][0]["geometry"]["coordinates"]
+        [[[5, 4], [2, 4], [2, 2], [5, 2], [5, 4]]]
     """
     if map_coordinates and labels.transform is None:
         raise InvalidInput("map_coordinates", "asked of a raster with a transform", "a raster without one")

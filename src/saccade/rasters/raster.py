@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from saccade.errors import FileProblem, InvalidInput
 from saccade.geometry import Window
 
 # tag: (flip stored rows, flip stored columns, then swap axes)
+T = TypeVar("T")
 _STEPS = {
     1: (False, False, False),
     2: (False, True, False),
@@ -35,7 +36,7 @@ def orient(array: np.ndarray, tag: int) -> np.ndarray:
     return array.swapaxes(0, 1) if swap else array
 
 
-def oriented_pair(pair: tuple, tag: int) -> tuple:
+def oriented_pair(pair: tuple[T, T], tag: int) -> tuple[T, T]:
     """A (rows, columns) pair of the stored image, as shown."""
     return (pair[1], pair[0]) if _STEPS.get(tag, _STEPS[1])[2] else pair
 
@@ -61,7 +62,13 @@ Meaning = Literal["grey", "white_is_zero", "rgb", "cmyk", "palette", "bands"]
 class Level:
     """One resolution of an image: ``size`` (h, w), and how many full-resolution pixels one of its pixels
     spans along y and x (1.0, 1.0 for level 0); ``tile`` (rows, columns) is what one access to the file
-    decodes at least."""
+    decodes at least.
+
+    Examples:
+        >>> from saccade.rasters import Level
+        >>> Level.of((250, 500), (1000, 2000), (256, 256)).downsample
+        (4.0, 4.0)
+    """
 
     size: tuple[int, int]
     downsample: tuple[float, float]
@@ -90,7 +97,13 @@ def _ratio(whole: int, part: int) -> float:
 
 @dataclass(frozen=True)
 class PixelSize:
-    """The physical size of one pixel of level 0 along y and x, in ``unit``."""
+    """The physical size of one pixel of level 0 along y and x, in ``unit``.
+
+    Examples:
+        >>> from saccade.rasters import PixelSize
+        >>> PixelSize(0.25, 0.25, "micron").microns, PixelSize(2, 2, "metre").metres
+        ((0.25, 0.25), (2.0, 2.0))
+    """
 
     y: float
     x: float
@@ -134,6 +147,15 @@ class RasterInfo:
         origin: (x, y) in pixels of level 0 from which viewers of slides count (QuPath: the corner of what was
             scanned).
         background: the value that thumbnails and samples take where nothing was measured.
+
+    Examples:
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from saccade.rasters import open_raster
+        >>> Image.new("RGB", (640, 480)).save("photo.png")
+        >>> with open_raster("photo.png") as raster:
+        ...     print(raster.info.meaning, raster.info.channels, raster.info.crs)
+        rgb 3 None
     """
 
     path: Path
@@ -162,6 +184,15 @@ class Raster(ABC):
 
     Attributes:
         orientation: 1 to 8 as in EXIF, of the pixels as they are stored; ``read`` gives them upright.
+
+    Examples:
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from saccade.rasters import Window, open_raster
+        >>> Image.new("L", (640, 480), 7).save("photo.png")
+        >>> with open_raster("photo.png") as raster:
+        ...     print(raster.read(Window(0, 1, 0, 2)).tolist(), raster.valid(Window(0, 1, 0, 2)).tolist())
+        [[[7], [7]]] [[True, True]]
     """
 
     orientation: int = 1

@@ -89,6 +89,15 @@ def thumbnail(
     Raises:
         InvalidInput: size is not a pair of whole numbers, or larger than the image.
         FileProblem: the file is damaged.
+
+    Examples:
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from saccade.rasters import open_raster, thumbnail
+        >>> Image.fromarray(np.repeat([[0, 200]], 4, 0).astype(np.uint8)).save("photo.png")
+        >>> with open_raster("photo.png") as raster:
+        ...     print(thumbnail(raster, (2, 1)).tolist())
+        [[[100]], [[100]]]
     """
     rows, columns = require_size(size)
     if rows > raster.size[0] or columns > raster.size[1]:

@@ -44,6 +44,16 @@ def sample_raster(
     Raises:
         InvalidInput: ``grid`` is not as above, or the raster holds palette indices (use ``as_rgb``).
         FileProblem: the file is damaged.
+
+    Examples:
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> import saccade
+        >>> from saccade.rasters import open_raster, sample_raster
+        >>> Image.new("RGB", (640, 480), (10, 20, 30)).save("photo.png")
+        >>> with open_raster("photo.png") as raster:
+        ...     print(sample_raster(raster, saccade.uniform_grid((2, 2)))[0, :, 0, 0].tolist())
+        [10.0, 20.0, 30.0]
     """
     require_grid(grid)
     boxes, scale = _boxes(grid.detach().cpu(), raster.size) if antialias else _pixels(grid, raster.size)

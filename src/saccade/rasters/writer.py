@@ -116,6 +116,16 @@ class RasterWriter:
     Raises:
         FileProblem: ``path`` exists, cannot be written, has an extension that is no format, is being written
             by another program, or ``resume`` meets a run with other options.
+
+    Examples:
+        >>> import numpy as np
+        >>> from saccade.rasters import Output, RasterWriter, open_raster
+        >>> with RasterWriter("labels.ome.tif", Output((512, 700))) as writer:
+        ...     writer.append(np.ones((512, 700), np.uint8))
+        ...     path = writer.finish()
+        >>> with open_raster(path) as raster:
+        ...     print(raster.size, raster.read().mean())
+        (512, 700) 1.0
     """
 
     def __init__(
@@ -223,7 +233,17 @@ class RasterWriter:
 
 
 def natural_suffix(raster: Raster) -> str:
-    """The extension of an output in the format of its input: .zarr, .tif (a map), .png or .ome.tif."""
+    """The extension of an output in the format of its input: .zarr, .tif (a map), .png or .ome.tif.
+
+    Examples:
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from saccade.rasters import natural_suffix, open_raster
+        >>> Image.new("RGB", (640, 480)).save("photo.png")
+        >>> with open_raster("photo.png") as raster:
+        ...     print(natural_suffix(raster))
+        .png
+    """
     if raster.path.is_dir():
         return ".zarr"
     if raster.crs is not None or raster.transform is not None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from saccade.errors import FileProblem
 
@@ -130,7 +130,7 @@ except ImportError:  # no such locks outside of POSIX
 LOCK = ".lock"
 
 
-def lock(file: IO, path: Path, expected: str) -> None:
+def lock(file: IO[Any], path: Path, expected: str) -> None:
     """Holds an open file until it is closed.
 
     Args:

@@ -32,6 +32,12 @@ class Glimpses:
 
     Raises:
         InvalidInput: when the shapes do not fit together.
+
+    Examples:
+        >>> import saccade
+        >>> glimpses = saccade.UniformSampler((4, 6))(batch=2)
+        >>> glimpses.grids.shape, glimpses.image_index.tolist(), glimpses.density
+        (torch.Size([2, 4, 6, 2]), [0, 1], None)
     """
 
     grids: Tensor
@@ -96,6 +102,16 @@ class Sampler(nn.Module, ABC):
         sees_labels: True for samplers that use the true labels; they serve studies, never a prediction.
         has_density: True for samplers whose views come with a density.
         fits: which of the sizes follow the proportions of each image, by their attribute ("size").
+
+    Examples:
+        >>> import saccade
+        >>> from saccade.samplers import Sampler, Glimpses
+        >>> from saccade.samplers.base import one_view_an_image
+        >>> class MiddleSampler(Sampler):
+        ...     def propose(self, thumbnail, labels, size, batch):
+        ...         return one_view_an_image(saccade.uniform_grid(size, batch) / 2)
+        >>> MiddleSampler((2, 2))(batch=1).grids.amax().item()
+        0.5
     """
 
     thumbnail_size: tuple[int, int] | None = None

@@ -40,6 +40,12 @@ class BoundaryNet(nn.Module):
 
     Raises:
         InvalidInput: for sizes that are no pairs of whole numbers, or too small.
+
+    Examples:
+        >>> import torch
+        >>> from saccade.samplers import BoundaryNet
+        >>> BoundaryNet((32, 32), width=8).eval()(torch.zeros(1, 3, 32, 32)).shape
+        torch.Size([1, 2, 8, 8])
     """
 
     even: Tensor
@@ -231,6 +237,14 @@ class BoundaryTarget:
 
     Raises:
         InvalidInput: for a smoothness that is negative or not finite.
+
+    Examples:
+        >>> import torch
+        >>> from saccade.samplers import BoundaryTarget
+        >>> labels = torch.zeros(1, 32, 32, dtype=torch.uint8)
+        >>> labels[:, :, 16:] = 1
+        >>> BoundaryTarget(smoothness=1.0)(labels, (8, 8)).shape
+        torch.Size([1, 2, 8, 8])
     """
 
     smoothness: float = 1.0
@@ -274,6 +288,12 @@ class BoundarySampler(Sampler):
         width: features of the net; 256 as published.
         net: any module from (B, 3, h_o, w_o) to a tensor (B, 2, h_t, w_t) of x and y in [-1, 1]; default the
             paper's, of the width.
+
+    Examples:
+        >>> import saccade, torch
+        >>> sampler = saccade.BoundarySampler((16, 24), width=8).eval()
+        >>> sampler(torch.zeros(1, 3, *sampler.thumbnail_size)).grids.shape
+        torch.Size([1, 16, 24, 2])
     """
 
     def __init__(

@@ -26,6 +26,13 @@ class DeformationSampler(Sampler):
         to_grid: how the density becomes a grid.
         net: any module from (B, 3, h_o, w_o) to a density (B, 1, h, w) >= 0; default the paper's
             :class:`DensityNet`. :class:`DensityOf` makes one of any network.
+
+    Examples:
+        >>> import saccade, torch
+        >>> sampler = saccade.DeformationSampler((8, 16)).eval()
+        >>> glimpses = sampler(torch.zeros(1, 3, *sampler.thumbnail_size))
+        >>> glimpses.grids.shape, round(float(glimpses.density.detach().sum()), 4)
+        (torch.Size([1, 8, 16, 2]), 1.0)
     """
 
     has_density = True

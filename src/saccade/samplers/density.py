@@ -26,6 +26,13 @@ class DensityToGrid:
             for "elastic", [0, 1] for "attraction" (0 as published).
         radius: of the attraction, in pixels of the density; default a quarter of its short axis.
         cover: whether the attraction keeps the outermost samples on the image border (False as published).
+
+    Examples:
+        >>> import torch
+        >>> from saccade.samplers import DensityToGrid
+        >>> density = torch.full((1, 1, 8, 8), 1 / 64)
+        >>> DensityToGrid(rule="attraction", radius=2)(density, (4, 4)).shape
+        torch.Size([1, 4, 4, 2])
     """
 
     rule: str = "elastic"
@@ -58,6 +65,15 @@ class EdgeTarget:
         weights: one number >= 0 for each class: an edge counts by the larger weight of its two sides. None
             counts every edge alike, as published.
         ignore_index: pixels of this class make no edges.
+
+    Examples:
+        >>> import torch
+        >>> from saccade.samplers import EdgeTarget
+        >>> labels = torch.zeros(1, 16, 16, dtype=torch.uint8)
+        >>> labels[:, :, 8:] = 1
+        >>> density = EdgeTarget(weights=(0.5, 1.0))(labels, (8, 8))
+        >>> density.shape, round(float(density.sum()), 4)
+        (torch.Size([1, 1, 8, 8]), 1.0)
     """
 
     blur: float = 1.0
@@ -86,6 +102,11 @@ def rarity_weights(counts: Sequence[int]) -> tuple[float, ...]:
 
     Raises:
         InvalidInput: when no class has a pixel.
+
+    Examples:
+        >>> from saccade.samplers import rarity_weights
+        >>> [round(weight, 2) for weight in rarity_weights([9000, 900, 100])]
+        [0.11, 0.33, 1.0]
     """
     present = [count for count in counts if count > 0]
     if not present:
@@ -103,6 +124,13 @@ class DensityNet(nn.Module):
     Args:
         channels: of the 3x3 layers; the paper's are (24, 24, 3).
         dilations: of the 3x3 layers; the paper's are all 1.
+
+    Examples:
+        >>> import torch
+        >>> from saccade.samplers import DensityNet
+        >>> density = DensityNet().eval()(torch.zeros(1, 3, 8, 16))
+        >>> density.shape, round(float(density.detach().sum()), 4)
+        (torch.Size([1, 1, 8, 16]), 1.0)
     """
 
     def __init__(self, channels: Sequence[int] = (24, 24, 3), dilations: Sequence[int] = (1, 1, 1)) -> None:
@@ -126,6 +154,13 @@ class DensityOf(nn.Module):
 
     Args:
         network: from (B, 3, h, w) to (B, 1, h', w').
+
+    Examples:
+        >>> import torch
+        >>> from saccade.networks import build_network
+        >>> from saccade.samplers import DensityOf
+        >>> DensityOf(build_network("small:4", classes=1)).eval()(torch.zeros(1, 3, 8, 16)).shape
+        torch.Size([1, 1, 8, 16])
     """
 
     def __init__(self, network: nn.Module) -> None:

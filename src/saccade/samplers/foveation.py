@@ -40,6 +40,12 @@ class Foveation:
         lattice: the locations, L of them in its rows and columns.
         weights: (L, D) float32 of the fields of view at each, row by row.
         probabilities: (1, D, h, w) float32 at every pixel of the thumbnail; None where no net was asked.
+
+    Examples:
+        >>> import saccade
+        >>> sampler = saccade.FoveationSampler((16, 16), [16, 32], shrink=8, estimator="fixed", field=1)
+        >>> sampler.look(None, (64, 64)).weights[0].tolist()
+        [0.0, 1.0]
     """
 
     lattice: Lattice
@@ -70,6 +76,14 @@ class FoveationSampler(Sampler):
 
     Raises:
         InvalidInput: for a bank that does not increase, or another name than those above.
+
+    Examples:
+        >>> import saccade, torch
+        >>> sampler = saccade.FoveationSampler((16, 16), [16, 32, 64], shrink=8).eval()
+        >>> rows, columns = sampler.thumbnail_for((128, 192))
+        >>> found = sampler.look(torch.zeros(1, 3, rows, columns), (128, 192))
+        >>> found.weights.shape  # locations, fields of view
+        torch.Size([384, 3])
     """
 
     has_density = True

@@ -22,6 +22,16 @@ class OracleSampler(Sampler):
         density_size: (h_a, w_a) of the density; default the size.
         target: which edges count how much, and the blur.
         to_grid: how the density becomes a grid.
+
+    Examples:
+        >>> import saccade, torch
+        >>> labels = torch.zeros(1, 64, 64, dtype=torch.uint8)
+        >>> labels[:, 40:48, 40:48] = 1
+        >>> glimpses = saccade.OracleSampler((16, 16))(labels=[labels])
+        >>> uniform, oracle = (saccade.sample(labels[:, None], grid, mode="nearest").sum().item()
+        ...                    for grid in (saccade.uniform_grid((16, 16)), glimpses.grids))
+        >>> oracle > uniform  # more samples in the small object
+        True
     """
 
     sees_labels = True

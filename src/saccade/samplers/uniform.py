@@ -15,6 +15,11 @@ class UniformSampler(Sampler):
 
     Args:
         size: (h, w) of the view.
+
+    Examples:
+        >>> import saccade
+        >>> saccade.UniformSampler((4, 6))(batch=2).grids.shape
+        torch.Size([2, 4, 6, 2])
     """
 
     def propose(

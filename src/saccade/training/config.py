@@ -372,6 +372,12 @@ class Config:
     Attributes:
         data: what it was trained on, and how that was read.
         classes: of the data, as in its classes.json.
+
+    Examples:
+        >>> from saccade.training import Config
+        >>> config = Config()
+        >>> config.sampler.name, config.sampler.size, config.network.name
+        ('deformation', (64, 128), 'unet:resnet18')
     """
 
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
@@ -383,7 +389,7 @@ class Config:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     training: ScheduleConfig = field(default_factory=ScheduleConfig)
     data: DataOptions = field(default_factory=DataOptions)
-    classes: dict | None = None
+    classes: dict | None = None  # type: ignore[type-arg]  # options are checked against plain types
 
     def __post_init__(self) -> None:
         if self.staged and self.sampler.name not in FIRST_STAGE:
@@ -436,6 +442,12 @@ def read_config(
     Raises:
         FileProblem: when the file cannot be read or is no YAML mapping, or says something not allowed.
         UsageError: when an override has no ``=``, or says something not allowed.
+
+    Examples:
+        >>> from saccade.training import read_config
+        >>> config = read_config(overrides=["sampler.size=32x64", "training.epochs=5"])
+        >>> config.sampler.size, config.training.epochs
+        ((32, 64), 5)
     """
     options: dict[str, Any] = {} if base is None else to_dict(base)
     if path is not None:
@@ -453,7 +465,16 @@ def read_config(
 
 
 def save_config(config: Config, path: Path) -> None:
-    """Writes every option, so that the file repeats the run."""
+    """Writes every option, so that the file repeats the run.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from saccade.training import read_config, save_config
+        >>> config = read_config(overrides=["sampler.size=32x64"])
+        >>> save_config(config, Path("config.yaml"))
+        >>> read_config("config.yaml") == config
+        True
+    """
     text = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True, default_flow_style=None)
     path.write_text(text, encoding="utf-8")
 

@@ -28,7 +28,7 @@ def _part(one: Sample, crop: Crop, place: tuple[float, float]) -> Sample:
     return one if crop.extent(one.size) == one.size else one.part(crop.anywhere(one.size, place))
 
 
-class Samples(Dataset):
+class Samples(Dataset[Sample]):
     """The samples of one split, from the cache."""
 
     def __init__(self, data: DataSet, items: Sequence[Item], cache: SampleCache) -> None:
@@ -78,7 +78,7 @@ class Shuffle(OrderSampler[list[int]]):
 
 def training_batches(
     samples: Samples, batch_size: int, seed: int, *, rank: int = 0, count: int = 1, rounds: int = 1
-) -> DataLoader:
+) -> DataLoader[Sample]:
     """Shuffled batches, or this process's share of them.
 
     Raises:
@@ -93,7 +93,7 @@ def training_batches(
     return DataLoader(samples, batch_sampler=order, collate_fn=list)
 
 
-def validation_batches(samples: Samples, *, rank: int = 0, count: int = 1) -> DataLoader:
+def validation_batches(samples: Samples, *, rank: int = 0, count: int = 1) -> DataLoader[Sample]:
     """One image at a time, in order; of several processes each has every ``count``-th.
 
     All have as many batches, for they wait for each other after each: some end with an empty one.

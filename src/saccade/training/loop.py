@@ -370,6 +370,16 @@ def train(
     Raises:
         SaccadeError: when there is a run already, for a split without images, options that do not go
             together, an interruption, a loss that is not finite, a full disk, or memory that is used up.
+
+    Examples:
+        >>> from saccade.data import open_data
+        >>> from saccade.testing import make_fake
+        >>> from saccade.training import read_config, train
+        >>> options = ["network.name=small:4", "sampler.size=8x12", "training.epochs=1"]
+        >>> data = open_data(make_fake("folder", "leaves", size=(16, 24)))
+        >>> run = train(data, "run", read_config(overrides=options), device="cpu")
+        >>> run.epoch, run.classes.names
+        (1, ('ground', 'tree', 'bird'))
     """
     root = Path(root)
     goes_on = folder.require_new(root, resume, overwrite)

@@ -158,6 +158,16 @@ class Run:
         epoch: passes over the training images that these weights saw.
         shrink: pixels of an image that a sample stood for along an axis, median over the images (or the parts
             of them) of that epoch; None of runs that did not keep it.
+
+    Examples:
+        >>> from saccade.data import open_data
+        >>> from saccade.testing import make_fake
+        >>> from saccade.training import Run, read_config, train
+        >>> options = ["network.name=small:4", "sampler.size=8x12", "training.epochs=1"]
+        >>> data = open_data(make_fake("folder", "leaves", size=(16, 24)))
+        >>> run = train(data, "run", read_config(overrides=options), device="cpu")
+        >>> isinstance(run, Run), run.segmenter.training
+        (True, False)
     """
 
     path: Path
@@ -177,6 +187,16 @@ def load_run(path: Path | str, checkpoint: str = "best") -> Run:
 
     Raises:
         FileProblem: when it is no run folder, has no checkpoint yet, or one that does not fit.
+
+    Examples:
+        >>> from saccade.data import open_data
+        >>> from saccade.testing import make_fake
+        >>> from saccade.training import load_run, read_config, train
+        >>> options = ["network.name=small:4", "sampler.size=8x12", "training.epochs=1"]
+        >>> data = open_data(make_fake("folder", "leaves", size=(16, 24)))
+        >>> _ = train(data, "run", read_config(overrides=options), device="cpu")
+        >>> load_run("run").segmenter.sampler.size
+        (8, 12)
     """
     root = Path(path)
     config, classes = open_config(root)

@@ -128,7 +128,7 @@ class SegmentationTask(L.LightningModule):
 
     def transfer_batch_to_device(
         self, batch: list[Sample], device: torch.device, dataloader_idx: int
-    ) -> list:
+    ) -> list[Sample]:
         """Images stay where they are: only what is sampled from them travels."""
         return batch
 

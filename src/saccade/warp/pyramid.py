@@ -34,6 +34,14 @@ class Pyramid:
     Attributes:
         base: (B, H, W, C) level 0, any strides; uint8, float32 or float64.
         rest: 1-D, levels 1, 2, ... one after the other, each (B, H_l, W_l, C) with channels adjacent.
+
+    Examples:
+        >>> import saccade, torch
+        >>> pyramid = saccade.Pyramid.of(torch.full((1, 3, 64, 128), 7, dtype=torch.uint8))
+        >>> pyramid.size, pyramid.channels, pyramid.levels
+        ((64, 128), 3, 8)
+        >>> pyramid.level(1).shape
+        torch.Size([1, 3, 32, 64])
     """
 
     base: Tensor

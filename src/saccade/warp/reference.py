@@ -21,7 +21,15 @@ from saccade.warp.pyramid import Pyramid
 def sample_reference(
     image: Tensor | Pyramid, grid: Tensor, *, mode: str = "bilinear", antialias: bool = False
 ) -> Tensor:
-    """The same as :func:`saccade.sample`, image (B, C, H, W), said as plainly as possible."""
+    """The same as :func:`saccade.sample`, image (B, C, H, W), said as plainly as possible.
+
+    Examples:
+        >>> import saccade, torch
+        >>> from saccade import warp
+        >>> image, grid = torch.rand(1, 3, 8, 8), saccade.uniform_grid((4, 4))
+        >>> torch.allclose(warp.sample_reference(image, grid), saccade.sample(image, grid), atol=1e-6)
+        True
+    """
     if mode == "nearest":
         pixels = image.level(0) if isinstance(image, Pyramid) else image
         x, y = _places(grid, pixels.shape[-2:]).round().long().unbind(-1)
@@ -113,7 +121,16 @@ def unwarp_reference(
     mode: str = "linear",
     window: Sequence[int] | None = None,
 ) -> Tensor:
-    """The same as :func:`saccade.unwarp`; differentiable with respect to ``values`` by autograd."""
+    """The same as :func:`saccade.unwarp`; differentiable with respect to ``values`` by autograd.
+
+    Examples:
+        >>> import saccade, torch
+        >>> from saccade import warp
+        >>> values, grid = torch.rand(1, 2, 4, 4), saccade.uniform_grid((4, 4))
+        >>> fast = saccade.unwarp(values, grid, (9, 9))
+        >>> torch.allclose(warp.unwarp_reference(values, grid, (9, 9)), fast, atol=1e-6)
+        True
+    """
     place = require_window(window, size)
     shape = (place[1] - place[0], place[3] - place[2])
     drawn, grid = with_area(values, grid)
@@ -139,7 +156,15 @@ def unwarp_labels_reference(
     mode: str = "linear",
     window: Sequence[int] | None = None,
 ) -> Tensor:
-    """The same as :func:`saccade.unwarp_labels`: interpolate some rows, take the best class, go on."""
+    """The same as :func:`saccade.unwarp_labels`: interpolate some rows, take the best class, go on.
+
+    Examples:
+        >>> import saccade, torch
+        >>> from saccade import warp
+        >>> scores, grid = torch.eye(4).reshape(1, 4, 2, 2), saccade.uniform_grid((2, 2))
+        >>> warp.unwarp_labels_reference(scores, grid, (2, 2)).tolist()
+        [[[0, 1], [2, 3]]]
+    """
     top, bottom, left, right = require_window(window, size)
     dtype, _ = label_dtype(scores.shape[1])
     bounded = scores.detach().to(working_dtype(scores.dtype)).clamp(-HUGE, HUGE)

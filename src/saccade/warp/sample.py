@@ -54,6 +54,14 @@ def sample(
 
     Raises:
         InvalidInput: for wrong shapes, types or batches, a grid outside [-1, 1], or an unknown mode.
+
+    Examples:
+        >>> import saccade, torch
+        >>> image = torch.arange(12.0).reshape(1, 1, 3, 4)
+        >>> saccade.sample(image, saccade.uniform_grid((2, 2))).flatten().tolist()  # the corners
+        [0.0, 3.0, 8.0, 11.0]
+        >>> saccade.sample(image, saccade.uniform_grid((1, 1)), antialias=True).item()  # the mean of all
+        5.5
     """
     if mode not in MODES:
         raise InvalidInput("mode", " or ".join(map(repr, MODES)), repr(mode), nearest_name(str(mode), MODES))

@@ -62,6 +62,12 @@ def unwarp(
 
     Raises:
         InvalidInput: for wrong shapes, types or batches, a grid outside [-1, 1], a window outside the image.
+
+    Examples:
+        >>> import saccade, torch
+        >>> corners = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
+        >>> saccade.unwarp(corners, saccade.uniform_grid((2, 2)), (3, 3)).tolist()
+        [[[[0.0, 0.5, 1.0], [1.0, 1.5, 2.0], [2.0, 2.5, 3.0]]]]
     """
     size, place = _checked(values, grid, size, mode, window, "values", "(B, C, h, w)")
     if values.device.type != "cpu":
@@ -95,6 +101,12 @@ def unwarp_labels(
 
     Raises:
         InvalidInput: as :func:`unwarp`, and for NaN scores or too many classes.
+
+    Examples:
+        >>> import saccade, torch
+        >>> scores = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])  # class 0 on the left, class 1 on the right
+        >>> saccade.unwarp_labels(scores, saccade.uniform_grid((1, 2)), (2, 6)).tolist()
+        [[[0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1]]]
     """
     size, place = _checked(scores, grid, size, mode, window, "scores", "(B, K, h, w)")
     if not scores.is_floating_point():

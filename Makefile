@@ -1,0 +1,42 @@
+# The tasks of the project. CI runs `make check docs` in a fresh virtual environment (.ci/run).
+PYTHON ?= python
+LOWEST := build/lowest
+
+.PHONY: install test lint format types docs serve check lowest dist
+
+install:  ## what a contributor needs, into the active environment
+	$(PYTHON) -m pip install -e '.[test,docs]'
+
+test:  ## the suite, in another order each time
+	$(PYTHON) -m pytest
+
+lint:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+format:
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+types:
+	$(PYTHON) -m mypy
+
+docs:  ## the site in build/site; a dead link, a page outside the navigation or a file from another host is an error
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
+	! grep -rE '<(script|link|img)[^>]+(src|href)="?(https?:)?//' build/site --include='*.html'
+
+serve:
+	$(PYTHON) -m mkdocs serve
+
+check: lint types test
+
+lowest:  ## the suite with the lowest versions that pyproject.toml allows, in an environment of its own
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/uv pip compile --quiet --resolution lowest-direct --python $(LOWEST)/bin/python \
+		--no-header --extra test pyproject.toml --output-file $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python -r $(LOWEST)/lowest.txt
+	PYTHONPATH=src nice -n 19 $(LOWEST)/bin/python -m pytest
+
+dist:  ## the source archive and the wheel, in dist/
+	$(PYTHON) -m build
