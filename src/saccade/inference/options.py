@@ -119,8 +119,8 @@ MOST_SAMPLES = 4.0
 """A single view has at most this many times the samples of the views in training."""
 
 LEAST_ACROSS = 4
-"""Samples that the scale leaves along an axis at least, or its pixels where they are fewer: a single one shows
-nothing of what lies across a strip."""
+"""Samples that the scale leaves along an axis at least, or its pixels where they are fewer: a single one
+shows nothing of what lies across a strip."""
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ def fingerprint(segmenter: Segmenter, raster: RGBRaster, layout: Layout, setting
         "values": [raster.limits, raster.info.masked, raster.info.background, [level.size for level in raster.levels]],
         "layout": [str(layout.tiling), layout.view, settings.look.skip],
         "classes": settings.classes.as_dict(),
-        "batch": settings.batch,
+        "batch": _batch(segmenter, settings),
         "device": segmenter.mean.device.type,
         "rules": [READING_RULE, __version__, torch.__version__],
     }
@@ -255,12 +255,18 @@ def predict_image(
             len(classes),
             view=way.layout.view,
             skip=skip,
-            batch=settings.batch,
+            batch=_batch(segmenter, settings),
             on_look=kept.keep,
         )
         mark = fingerprint(segmenter, job.image, rgb, way.layout, settings)
         _write(raster, patches, way, kept, job, settings, mark, on_progress or (lambda share: None))
         return Done((*raster.notices, *way.layout.notices), way.layout, len(skip))
+
+
+def _batch(segmenter: Segmenter, settings: PredictionConfig) -> int:
+    """Views that go through the networks together: one on a CPU, which gains nothing by more and would round
+    a score another way in each number of them."""
+    return settings.batch if segmenter.mean.device.type != "cpu" else 1
 
 
 def _in_memory(raster: Raster) -> MemorySource:
