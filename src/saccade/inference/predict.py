@@ -147,7 +147,9 @@ class PredictionConfig:
     draw: Draw | None = None
 
 
-def fingerprint(segmenter: Segmenter, raster: RGBRaster, layout: Layout, settings: PredictionConfig) -> str:
+def fingerprint(
+    segmenter: Segmenter, image: Path, raster: RGBRaster, layout: Layout, settings: PredictionConfig
+) -> str:
     """A hash of all that decides an answer, so that nothing is resumed under another.
 
     The weights and the plain options of every module, the file (name, size, time; of a folder those of all
@@ -162,7 +164,12 @@ def fingerprint(segmenter: Segmenter, raster: RGBRaster, layout: Layout, setting
     about = {
         "modules": _plain_options(segmenter),
         "image": [image.name, *_identity(split_image_number(image)[0])],
-        "values": [raster.limits, raster.info.masked, raster.info.background, [level.size for level in raster.levels]],
+        "values": [
+            raster.limits,
+            raster.info.masked,
+            raster.info.background,
+            [level.size for level in raster.levels],
+        ],
         "layout": [str(layout.tiling), layout.view, settings.look.skip],
         "classes": settings.classes.as_dict(),
         "batch": _batch(segmenter, settings),
