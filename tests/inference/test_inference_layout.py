@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,34 @@ def test_microns_between_samples_follow_the_scale_of_the_file() -> None:
     assert tiles.mode == "tiles" and tiles.shrink == pytest.approx(16) and tiles.tiling.tile == (1024, 2048)
     metres = laid((4000, 6000), scale=PixelSize(2, 2, "metre"), mode="whole", spacing=Spacing(20, "metre"))
     assert metres.view == (400, 600)
+
+
+@pytest.mark.parametrize(
+    ("size", "look", "view"),
+    [
+        ((512, 9), {"mode": "tiles", "tile": (512, 512)}, (64, 4)),
+        ((9, 512), {"mode": "tiles", "tile": (512, 512)}, (4, 128)),
+        ((5000, 2), {"mode": "tiles", "tile": (512, 512)}, (64, 2)),
+        ((512, 9), {"mode": "whole", "spacing": Spacing(8, "metre")}, (64, 4)),
+        ((512, 9), {"mode": "whole", "pixels": 40}, (10, 4)),
+        ((9, 512), {"mode": "whole", "pixels": 40}, (4, 10)),
+        ((512, 9), {"mode": "whole", "pixels": 3}, (1, 3)),
+    ],
+)
+def test_thin_images_keep_a_few_samples_across(size, look, view) -> None:
+    layout = laid(size, scale=PixelSize(1, 1, "metre"), **look)
+    assert layout.view == view
+    if "pixels" in look:
+        assert layout.samples <= look["pixels"]
+    else:
+        assert re.search(r"the scale would leave \d+ x \d+$", layout.notices[0])
+
+
+def test_other_images_keep_their_scale_without_a_notice() -> None:
+    for size in ((512, 512), (600, 400), (512, 64), (20_000, 20_000)):
+        assert laid(size, mode="tiles", tile=(512, 512)).notices == ()
+    asked = Look(mode="tiles", tile=(512, 512), size=(8, 8))
+    assert lay_out(info((512, 9)), asked, VIEW, 16.0).view == (8, 8)
 
 
 @pytest.mark.parametrize("unit", ["micron", "metre"])

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from raster_files import halved, scene
 
 from saccade.errors import InvalidInput
@@ -91,6 +93,96 @@ def test_without_levels_each_sample_is_the_exact_mean_of_its_footprint(tmp_path)
             weight = weights[0][:, None] * weights[1]
             mean = (pixels * weight[..., None]).sum((0, 1)) / weight.sum()
             np.testing.assert_allclose(found[row, column], mean, atol=1e-6)
+
+
+@st.composite
+def files(draw) -> tuple[np.ndarray, dict]:
+    """An image of any size and type, and how a TIFF without levels stores it."""
+    height, width = draw(st.integers(1, 300)), draw(st.integers(1, 400))
+    seed, dtype = draw(st.integers(0, 999)), draw(st.sampled_from(["u1", "f4", "f8", "u2"]))
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(dtype)
+    if dtype != "u1":
+        pixels = (pixels * 37.3).astype(dtype)
+    sides = st.integers(1, 8).map(lambda n: 16 * n)
+    rows = st.integers(1, height)
+    compression = {"compression": draw(st.sampled_from([None, "deflate"]))}
+    stored = draw(st.one_of(st.tuples(sides, sides), rows))
+    return pixels, compression | ({"tile": stored} if isinstance(stored, tuple) else {"rowsperstrip": stored})
+
+
+@st.composite
+def any_grids(draw) -> torch.Tensor:
+    """(B, h, w, 2) even, bent, folded or without any order."""
+    size, batch = (draw(st.integers(1, 40)), draw(st.integers(1, 40))), draw(st.integers(1, 2))
+    kind, generator = draw(st.integers(0, 3)), torch.Generator().manual_seed(draw(st.integers(0, 999)))
+    grid = grid_at(size, [1.0, 1.8, 1.0, 1.0][kind], draw(st.sampled_from([1.0, 0.2])))
+    noise = torch.randn(batch, *size, 2, generator=generator)
+    return (grid + noise * [0, 0, 0.05, 2][kind]).clamp(-1, 1)
+
+
+@given(files(), any_grids(), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_a_file_without_levels_gives_the_bits_of_the_image_in_memory(
+    tmp_path_factory, file, grids, antialias
+):
+    pixels, options = file
+    path = tmp_path_factory.mktemp("any") / "a.tif"
+    tifffile.imwrite(path, pixels, photometric="rgb", metadata=None, **options)
+    image = torch.from_numpy(pixels.astype("i4") if pixels.dtype == "u2" else pixels).permute(2, 0, 1)[None]
+    with open_raster(path) as raster:
+        read = sample_raster(raster, grids, antialias=antialias)
+    expected = sample(Pyramid.of(image), grids, antialias=antialias)
+    assert torch.equal(read, expected.float())
+
+
+@pytest.mark.parametrize("tile", [(16, 16), (48, 80), (256, 256), (240, 112)])
+def test_any_tiles_copies_in_parts_and_threads_give_the_same_bits(tile, tmp_path, monkeypatch):
+    pixels = scene((700, 900))
+    tifffile.imwrite(tmp_path / "a.tif", pixels, tile=tile, photometric="rgb", metadata=None)
+    image = torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy())
+    threads = torch.get_num_threads()
+    for size, bend in (((90, 110), 1.7), ((5, 3), 1), ((1, 40), 1)):
+        expected = sample(Pyramid.of(image), grid_at(size, bend), antialias=True)
+        for count, held in ((1, 64 << 20), (2, 1 << 14)):
+            monkeypatch.setattr("saccade.rasters.sample.PATCH_BYTES", held)
+            torch.set_num_threads(count)
+            try:
+                with open_raster(tmp_path / "a.tif") as raster:
+                    assert torch.equal(sample_raster(raster, grid_at(size, bend)), expected)
+            finally:
+                torch.set_num_threads(threads)
+
+
+def test_a_file_without_levels_is_read_once_where_samples_lie(tmp_path):
+    pixels = scene((512, 768))
+    tifffile.imwrite(tmp_path / "a.tif", pixels, tile=(64, 64), photometric="rgb", metadata=None)
+    with Watched(open_raster(tmp_path / "a.tif")) as raster:
+        sample_raster(raster, grid_at((80, 80), 1, 0.2))
+    read = np.zeros((512, 768), int)
+    for _, window in raster.reads:
+        read[window.slices] += 1
+    assert read.max() == 1 and not read[:192].any() and not read[:, :300].any()
+
+
+def test_values_that_are_not_finite_count_nowhere(tmp_path):
+    pixels = scene((120, 160), dtype="float32")
+    holes = pixels.copy()
+    holes[30:50, 40:90], holes[100, 100, 1] = np.nan, np.inf
+    tifffile.imwrite(tmp_path / "a.tif", holes, tile=(32, 32), photometric="rgb", metadata=None)
+    grid = grid_at((30, 40))
+    with open_raster(tmp_path / "a.tif") as raster:
+        read = sample_raster(raster, grid)
+    inside = sample(Pyramid.of(torch.from_numpy(holes.transpose(2, 0, 1)[None])), grid, antialias=True)
+    touched = ~inside.isfinite().all(1, keepdim=True).expand_as(inside)
+    assert read.isfinite().all() and 100 < touched.sum() < read.numel()
+    assert torch.equal(read[~touched], inside[~touched])
+    assert (read[:, :, 8:12, 13:20] == 0).all()  # nothing but holes
+    assert read.max() <= pixels.max()
+
+
+def test_palette_indices_are_refused(made):
+    with open_raster(made("png palette").path) as raster, pytest.raises(InvalidInput, match="as_rgb"):
+        sample_raster(raster, grid_at((4, 4)))
 
 
 def test_no_tile_is_read_twice_and_none_without_a_sample(pyramid):

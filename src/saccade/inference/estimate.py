@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from math import sqrt
+from math import ceil, sqrt
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,6 +17,7 @@ from torch import nn
 from saccade.geometry import Window
 from saccade.inference.options import Layout
 from saccade.inference.regions import SAMPLES_AT_ONCE, MemorySource, OwnPatches, look
+from saccade.inference.writers import OUTPUT_TILE
 from saccade.metrics.cost import AVERAGED, count_flops, elastic_flops, sampling_flops
 from saccade.rasters import Level, Raster
 from saccade.rasters.reduce import BLOCK_PIXELS
@@ -143,7 +144,7 @@ class Workload:
         layout: what is looked at.
         cost: of a view.
         classes: K.
-        tile: rows of labels that are written at once, where they are streamed.
+        rows: of labels that are made at once, where they are streamed.
         in_memory: whether the image is read whole.
         png: whether the labels are kept until the end.
         extras: what else is written.
@@ -153,10 +154,19 @@ class Workload:
     layout: Layout
     cost: ViewCost
     classes: int
-    tile: int
+    rows: int
     in_memory: bool
     png: bool
     extras: tuple[str, ...] = ()
+
+
+UNEVEN = 1.02
+"""What the same program holds at two starts differs by this factor at most."""
+
+
+def least_told(needed: int) -> str:
+    """``needed`` bytes as the amount that a refusal asks for: given at the next start, it suffices."""
+    return f"{ceil(needed * UNEVEN / 10**7) * 10}MB"
 
 
 def peak_bytes(about: Workload, base: int) -> int:
@@ -197,14 +207,15 @@ def _kept(about: Workload) -> int:
 def _banding(about: Workload) -> int:
     """Bands of labels: themselves, as values, those of overlapping tiles, and where they differ."""
     height, width = about.raster.size
-    rows = height if about.png else about.tile
+    rows = height if about.png else about.rows
     several = 3 if about.layout.mode == "tiles" else 0
     band = rows * width * (2 + several) + 3 * BLEND_VALUES * 4 * (several > 0)
     if "scores" in about.extras and not about.png:
         band += rows * width * about.classes * 4 + 5 * BLEND_VALUES * 4
     if about.raster.info.masked:
         band += rows * width * 2 + (8 << 20)
-    return band + _threads() * about.tile**2 * 4
+    waiting = 0 if about.png or rows >= OUTPUT_TILE else 2 * OUTPUT_TILE * width
+    return band + waiting + _threads() * OUTPUT_TILE**2 * 4
 
 
 def _finishing(about: Workload) -> int:
@@ -212,10 +223,10 @@ def _finishing(about: Workload) -> int:
     height, width = about.raster.size
     if about.png:
         return 3 * height * width
-    tiles = -(-height // about.tile) * -(-width // about.tile)
+    tiles = -(-height // OUTPUT_TILE) * -(-width // OUTPUT_TILE)
     channels = 1 + (about.classes if "scores" in about.extras else 0)
-    zarr = about.tile * width * 2 if about.raster.path.is_dir() else 0
-    return _threads() * about.tile**2 * 8 + tiles * channels * 400 + zarr
+    zarr = OUTPUT_TILE * width * 2 if about.raster.path.is_dir() else 0
+    return _threads() * OUTPUT_TILE**2 * 8 + tiles * channels * 400 + zarr
 
 
 def _beside(about: Workload) -> int:

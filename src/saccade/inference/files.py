@@ -155,7 +155,7 @@ def still_to_do(jobs: Sequence[Job], *, resume: bool, overwrite: bool) -> list[J
     """
     if resume:
         return [job for job in jobs if not job.is_done]
-    existing = [path for job in jobs for path in job.outputs if os.path.exists(path)]
+    existing = [path for job in jobs for path in job.outputs if os.path.lexists(path)]
     if existing and not overwrite:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
         fix = "use --resume to do only the others, --overwrite, or another folder"

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from saccade.errors import InvalidInput, SaccadeError, UsageError
-from saccade.inference.estimate import WARM
+from saccade.inference.estimate import WARM, least_told
 from saccade.inference.files import Job
 from saccade.inference.predict import Done, PredictionConfig, predict_image
 from saccade.runtime.memory import resident_memory
@@ -80,7 +80,7 @@ def _require_memory(given: int | None, processes: int) -> None:
     here = resident_memory()
     least = processes * (here + WARM) + (here if processes > 1 else 0)
     if given is not None and given < least:
-        expected = f"at least {-(-least // 10**6)}MB, what the program takes without any image"
+        expected = f"at least {least_told(least)}, what the program takes without any image"
         fix = "use fewer --jobs" if processes > 1 else "leave it out, or give 2GB"
         raise InvalidInput("--memory", expected, f"{given // 10**6}MB", fix)
 

@@ -118,6 +118,10 @@ USUAL_SHRINK = 16.0
 MOST_SAMPLES = 4.0
 """A single view has at most this many times the samples of the views in training."""
 
+LEAST_ACROSS = 4
+"""Samples that the scale leaves along an axis at least, or its pixels where they are fewer: a single one
+shows nothing of what lies across a strip."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -127,11 +131,13 @@ class Layout:
         tiling: the tiles; one of the image's size where the whole image is one view.
         view: (h, w) samples of each view.
         reasons: one line each.
+        notices: what the user should know of it, one line each.
     """
 
     tiling: Tiling
     view: tuple[int, int]
     reasons: tuple[str, ...]
+    notices: tuple[str, ...] = ()
 
     @property
     def mode(self) -> str:
@@ -171,24 +177,35 @@ def lay_out(
     view = wanted.size or trained
     whole, why = _is_whole(size, wanted, view, shrink, training_downsampling)
     if whole:
+        asked = view if shrink is None else _view_of(size, shrink, wanted.pixels, 1)
         if shrink is not None:
-            view = _view_of(size, shrink, wanted.pixels)
-        return Layout(Tiling(size, size, wanted.overlap), view, (*why, _says(size, view)))
+            view = _view_of(size, shrink, wanted.pixels, LEAST_ACROSS)
+        return _layout(Tiling(size, size, wanted.overlap), view, asked, why)
     if shrink is None:
         shrink = training_downsampling or USUAL_SHRINK
     tile, view = _tile(size, wanted, view, shrink)
     tiling = Tiling(size, tile, wanted.overlap)
     if wanted.size is None:  # a tile that the image cuts keeps its scale
         cut = [max(1, round(v * kept / t)) for v, kept, t in zip(view, tiling.tile, tile, strict=True)]
-        view = (cut[0], cut[1])
-    return Layout(tiling, view, (*why, _says(tiling.tile, view)))
+        few = [min(LEAST_ACROSS, v, kept) for v, kept in zip(view, tiling.tile, strict=True)]
+        view = (max(cut[0], few[0]), max(cut[1], few[1]))
+        return _layout(tiling, view, (cut[0], cut[1]), why)
+    return _layout(tiling, view, view, why)
 
 
-def _view_of(size: tuple[int, int], shrink: float, most: int | None) -> tuple[int, int]:
-    """(h, w) of one view of the whole image; at most so many samples."""
+def _layout(tiling: Tiling, view: tuple[int, int], asked: tuple[int, int], why: tuple[str, ...]) -> Layout:
+    """With a notice where a thin image keeps more samples across than the scale ``asked`` for."""
+    thin = f"{_says(tiling.tile, view)}: the scale would leave {asked[0]} x {asked[1]}"
+    return Layout(tiling, view, (*why, _says(tiling.tile, view)), (thin,) if view != asked else ())
+
+
+def _view_of(size: tuple[int, int], shrink: float, most: int | None, least: int) -> tuple[int, int]:
+    """(h, w) of one view of the whole image; at most ``most`` samples, an axis at least ``least`` of them or
+    its pixels where ``most`` allows it."""
+    few = min(least, size[0]), min(least, size[1])
     if most is None:
-        return max(1, round(size[0] / shrink)), max(1, round(size[1] / shrink))
-    rows = max(1, int(size[0] / shrink))
+        return max(few[0], round(size[0] / shrink)), max(few[1], round(size[1] / shrink))
+    rows = max(1, min(max(few[0], int(size[0] / shrink)), most // few[1]))
     return rows, max(1, min(size[1], most // rows))
 
 

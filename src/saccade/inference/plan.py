@@ -12,6 +12,7 @@ from saccade.inference.estimate import (
     ViewCost,
     Workload,
     cost_of_view,
+    least_told,
     level_read,
     measure_patch,
     measure_view,
@@ -22,6 +23,7 @@ from saccade.inference.estimate import (
 from saccade.inference.files import labels_suffix
 from saccade.inference.options import Layout, Look, lay_out
 from saccade.inference.regions import RasterSource, chooses_patches, own_patches
+from saccade.inference.writers import OUTPUT_TILE
 from saccade.metrics.cost import unwarping_flops
 from saccade.rasters import Raster
 from saccade.runtime.memory import resident_memory
@@ -30,24 +32,24 @@ from saccade.segmenter import Segmenter
 IN_MEMORY = 1 << 26
 """Pixels of an image without coarser levels that is read whole and kept with its pyramid."""
 
-TILES = (512, 256, 128, 64)
-"""Rows of labels that are written at once: fewer where memory is short."""
+BAND_ROWS = (OUTPUT_TILE, 256, 128, 64)
+"""Rows of labels that are made at once: fewer where memory is short."""
 
 
 @dataclass(frozen=True)
 class ExecutionPlan:
-    """How an image is gone through, within the memory that there is.
+    """How an image is gone through, within the memory that there is; the answer is the same to the bit.
 
     Attributes:
         layout: what is looked at.
         in_memory: whether the image is read whole and kept with its pyramid.
-        tile: rows and columns of the tiles of labels on the disk, and rows of a band.
+        rows: of a band of labels.
         png: whether the labels stay in memory until they are written.
     """
 
     layout: Layout
     in_memory: bool
-    tile: int = 512
+    rows: int = OUTPUT_TILE
     png: bool = False
 
 
@@ -135,10 +137,10 @@ def choose_execution(
     png = (suffix or labels_suffix(raster)) == ".png" and pixels <= IN_MEMORY
     kept = len(raster.levels) == 1 and not raster.info.masked and pixels <= IN_MEMORY
     ways = [ExecutionPlan(layout, kept, png=png), ExecutionPlan(layout, False, png=png)]
-    ways += [] if png else [ExecutionPlan(layout, False, tile) for tile in TILES[1:]]
+    ways += [] if png else [ExecutionPlan(layout, False, rows) for rows in BAND_ROWS[1:]]
     least = None
     for way in ways:
-        about = Workload(raster, layout, cost, classes, way.tile, way.in_memory, way.png, extras)
+        about = Workload(raster, layout, cost, classes, way.rows, way.in_memory, way.png, extras)
         wanted = peak_bytes(about, base)
         if look.memory is None or wanted <= look.memory:
             return way, about
@@ -165,7 +167,7 @@ def layout_for(
 
 
 def _too_little(given: int, needed: int, raster: Raster) -> InvalidInput:
-    expected = f"at least {-(-needed // 10**6)}MB for {raster.path}"
+    expected = f"at least {least_told(needed)} for {raster.path}"
     return InvalidInput("--memory", expected, f"{given // 10**6}MB", "or try a smaller --size, or --tile")
 
 
@@ -250,5 +252,5 @@ def _reading_reasons(about: Workload) -> tuple[str, ...]:
 def _writing_reasons(way: ExecutionPlan, raster: Raster) -> tuple[str, ...]:
     if way.png:
         return ("write: a PNG, from memory",)
-    side = way.tile
+    side = OUTPUT_TILE
     return (f"write: rows of tiles of {side} x {side}, resumable, {labels_suffix(raster)}",)

@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from saccade import __version__
 from saccade.data.classes import ClassTable
 from saccade.geometry import Window
 from saccade.inference.extras import Draw, Extras, Kept
@@ -21,8 +22,9 @@ from saccade.inference.options import Layout, Look
 from saccade.inference.plan import ExecutionPlan, choose_execution
 from saccade.inference.regions import MemorySource, OwnPatches, RasterSource, TilePatches, own_patches
 from saccade.inference.writers import PngSink, RasterSink, Values
-from saccade.rasters import Raster, as_rgb, open_raster, thumbnail
+from saccade.rasters import Raster, RGBRaster, as_rgb, open_raster, thumbnail
 from saccade.rasters.open import split_image_number
+from saccade.rasters.sample import READING_RULE
 from saccade.segmenter import Segmenter, evaluating
 from saccade.warp import Pyramid
 from saccade.warp._stitch_kernels import UNLABELLED
@@ -123,18 +125,6 @@ def _halves(window: Window) -> tuple[Window, Window]:
     )
 
 
-def fingerprint(segmenter: Segmenter, image: Path, layout: Layout, look: Look, classes: ClassTable) -> str:
-    """A hash of the weights, the image (name, size, time), what is looked at, and the classes."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(segmenter.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    status = split_image_number(image)[0].stat()
-    about = [image.name, status.st_size, status.st_mtime_ns, str(layout.tiling), layout.view, look.skip]
-    digest.update(json.dumps([*about, classes.as_dict()]).encode())
-    return digest.hexdigest()
-
-
 @dataclass(frozen=True)
 class PredictionConfig:
     """What holds for every image of a run.
@@ -155,6 +145,63 @@ class PredictionConfig:
     resume: bool = False
     overwrite: bool = False
     draw: Draw | None = None
+
+
+def fingerprint(
+    segmenter: Segmenter, image: Path, raster: RGBRaster, layout: Layout, settings: PredictionConfig
+) -> str:
+    """A hash of all that decides an answer, so that nothing is resumed under another.
+
+    The weights and the plain options of every module, the file (name, size, time; of a folder those of all
+    its files) and how its values are taken, the layout, the classes, the rule by which pixels are read, the
+    versions of this package and of PyTorch, the views that go through the networks together, and the kind of
+    device. Memory, threads and the height of bands are no part of it: they change nothing.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted((segmenter.state_dict() | dict(segmenter.named_buffers())).items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    about = {
+        "modules": _plain_options(segmenter),
+        "image": [image.name, *_identity(split_image_number(image)[0])],
+        "values": [
+            raster.limits,
+            raster.info.masked,
+            raster.info.background,
+            [level.size for level in raster.levels],
+        ],
+        "layout": [str(layout.tiling), layout.view, settings.look.skip],
+        "classes": settings.classes.as_dict(),
+        "batch": _batch(segmenter, settings),
+        "device": segmenter.mean.device.type,
+        "rules": [READING_RULE, __version__, torch.__version__],
+    }
+    digest.update(json.dumps(about, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _plain_options(segmenter: Segmenter) -> list[str]:
+    """What modules are told beside their weights, as far as it is plain values."""
+    return [
+        f"{name} {type(module).__qualname__} {key}={value!r}"
+        for name, module in segmenter.named_modules()
+        for key, value in sorted(vars(module).items())
+        if not key.startswith("_") and key != "training" and _is_plain(value)
+    ]
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    plain = value is None or isinstance(value, bool | int | float | str)
+    return plain or (is_dataclass(value) and all(map(_is_plain, vars(value).values())))
+
+
+def _identity(image: Path) -> list[list[str | int]]:
+    """Name, bytes and time of a file; of every file of a folder, whose own time tells little."""
+    files = sorted(p for p in image.rglob("*") if p.is_file()) if image.is_dir() else [image]
+    states = [(path.relative_to(image.parent).as_posix(), path.stat()) for path in files]
+    return [[name, state.st_size, state.st_mtime_ns] for name, state in states]
 
 
 @dataclass(frozen=True)
@@ -193,7 +240,8 @@ def predict_image(
         InvalidInput: when the wishes do not fit the image.
     """
     classes = settings.classes
-    with as_rgb(open_raster(job.image)) as raster, evaluating(segmenter):
+    rgb = as_rgb(open_raster(job.image))
+    with rgb as raster, evaluating(segmenter):
         segmenter = segmenter.for_image(raster.size)
         way, _ = choose_execution(
             raster,
@@ -214,15 +262,23 @@ def predict_image(
             len(classes),
             view=way.layout.view,
             skip=skip,
-            batch=settings.batch,
+            batch=_batch(segmenter, settings),
             on_look=kept.keep,
         )
-        mark = fingerprint(segmenter, job.image, way.layout, settings.look, classes)
+        mark = fingerprint(segmenter, job.image, rgb, way.layout, settings)
         _write(raster, patches, way, kept, job, settings, mark, on_progress or (lambda share: None))
-        return Done(raster.notices, way.layout, len(skip))
+        return Done((*raster.notices, *way.layout.notices), way.layout, len(skip))
+
+
+def _batch(segmenter: Segmenter, settings: PredictionConfig) -> int:
+    """Views that go through the networks together: one on a CPU, which gains nothing by more and would round
+    a score another way in each number of them."""
+    return settings.batch if segmenter.mean.device.type != "cpu" else 1
 
 
 def _in_memory(raster: Raster) -> MemorySource:
+    """What ``RasterSource`` reads, to the bit, and faster where the image fits; never of a raster with a mask
+    or levels, whose samples are read by another rule."""
     image = torch.from_numpy(np.ascontiguousarray(raster.read()))
     return MemorySource(Pyramid.of(image.permute(2, 0, 1)[None]))
 
@@ -243,7 +299,7 @@ def _write(
 ) -> None:
     values, height = Values(settings.classes), raster.size[0]
     with _sink(raster, way, job, values, settings, mark) as sink:
-        rows = height if way.png else way.tile
+        rows = height if way.png else way.rows
         gaps = Measured(raster) if settings.look.skip and raster.info.masked else None
         for band in bands(patches, rows, start=sink.start, scores=sink.wants_scores):
             sink.put(band if gaps is None else _with_gaps(band, gaps, raster))
@@ -266,7 +322,7 @@ def _sink(
         return
     gaps = settings.look.skip and may_be_skipped(raster)
     again = {"overwrite": settings.overwrite, "resume": settings.resume}
-    with RasterSink(job, raster, values, gaps=gaps, tile=way.tile, mark=mark, **again) as sink:
+    with RasterSink(job, raster, values, gaps=gaps, mark=mark, **again) as sink:
         yield sink
 
 

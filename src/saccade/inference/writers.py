@@ -84,6 +84,9 @@ class Values:
         )
 
 
+OUTPUT_TILE = 512
+"""Rows and columns of a tile of labels on the disk, whatever the memory: a resume may have another."""
+
 SCORE_BAND = 1 << 26
 """Bytes of scores in a row of tiles: with more classes or columns the tiles are lower."""
 
@@ -140,7 +143,7 @@ class RasterSink:
         *,
         gaps: bool,
         mark: str,
-        tile: int = 512,
+        tile: int = OUTPUT_TILE,
         overwrite: bool = False,
         resume: bool = False,
     ) -> None:
@@ -198,9 +201,10 @@ class RasterSink:
 
 
 def _require_mark(writer: RasterWriter, mark: str, resume: bool) -> None:
-    """Rows of one output come from one way of looking: what a resume meets must have been made alike."""
+    """Rows of one output come from one way of looking: what a resume meets must have been made alike, and
+    rows that do not say how they were made are not taken for such."""
     card = writer.folder / "made_by"
-    if resume and writer.rows_done and card.is_file() and card.read_text() != mark:
+    if resume and writer.rows_done and not (card.is_file() and card.read_text() == mark):
         fix = "use the same run, image and options, or leave --resume out to start again"
         raise FileProblem(writer.path, "to resume what this run began", "rows of another run or options", fix)
     with writing(writer.path):

@@ -32,6 +32,9 @@ _SYSTEM = {
 def refuse_existing(path: Path, overwrite: bool) -> None:
     if path.is_dir() and not path.name.endswith(".zarr"):
         raise FileProblem(path, "the name of a file to write", "a folder")
+    if path.is_symlink() and not path.exists() and not overwrite:
+        fix = "remove the link, or allow it to be replaced with --overwrite"
+        raise FileProblem(path, "a new file", "a link to a file that does not exist", fix)
     if path.exists() and not overwrite:
         raise FileProblem(
             path, "a new file", "one that exists", "choose another name, or allow it with --overwrite"
@@ -113,12 +116,9 @@ def publish(temporary: Path, path: Path, overwrite: bool) -> None:
     if not overwrite:
         try:
             os.link(temporary, path)
-        except FileExistsError:
-            refuse_existing(path, overwrite)
+            return
         except OSError:
             refuse_existing(path, overwrite)
-            os.replace(temporary, path)
-        return
     os.replace(temporary, path)
 
 

@@ -286,6 +286,103 @@ def averaged(first, last, base, strides, images, rest, levels, grid, out):
 
 
 @kernel
+def patches_of(first, last, size, levels, antialias, grid, out):
+    """Rows ``first:last`` (over batch x grid rows): the pixels that each sample is made of.
+
+    levels: of the pyramid. out: (B, h, w, 5) level, then the first row, first column, rows and columns there.
+    """
+    height, width = size
+    rows, columns = grid.shape[1:3]
+    for line in range(first, last):
+        image, row = line // rows, line % rows
+        for column in range(columns):
+            x = pixel(grid[image, row, column, 0], width)
+            y = pixel(grid[image, row, column, 1], height)
+            patch = out[image, row, column]
+            if antialias:
+                wide, tall = footprint(grid, image, row, column, height, width)
+                level = level_for(wide, tall, levels)
+                scale = float(1 << level)
+                x0, x1 = interval(x, wide, scale, width)
+                y0, y1 = interval(y, tall, scale, height)
+                patch[0], patch[1], patch[2] = level, int(y0), int(x0)
+                patch[3], patch[4] = math.ceil(y1) - int(y0), math.ceil(x1) - int(x0)
+            else:
+                patch[0], patch[1], patch[2] = 0, int(y), int(x)
+                patch[3], patch[4] = min(2, height - int(y)), min(2, width - int(x))
+
+
+@kernel
+def copy_patches(pixels, level, top, left, patches, starts, members, out):
+    """Copies of a window of one level, whose corner lies at (top, left) there, what patches hold of it.
+
+    pixels: (h, w, C). patches: (n, 5) as ``patches_of``; only ``members`` are copied, those of ``level``.
+    out: flat; patch n begins at ``starts[n]`` and holds its rows one after the other, channels last.
+    """
+    height, width, channels = pixels.shape
+    for n in members:
+        if patches[n, 0] != level:
+            continue
+        above, before, columns = patches[n, 1] - top, patches[n, 2] - left, patches[n, 4]
+        lines = columns * channels
+        low, high = max(before, 0), min(before + columns, width)
+        for row in range(max(above, 0), min(above + patches[n, 3], height)):
+            at = starts[n] + (row - above) * lines + (low - before) * channels
+            for column in range(low, high):
+                for channel in range(channels):
+                    out[at] = pixels[row, column, channel]
+                    at += 1
+
+
+@kernel
+def averaged_patches(first, last, numbers, values, starts, size, levels, grid, out):
+    """``averaged`` of the samples ``numbers[first:last]`` from copies of their pixels: equal to the bit.
+
+    values: flat, ``LANES`` longer than the copies. levels: how many the pyramid has.
+    """
+    height, width = size
+    channels, rows, columns = out.shape[1:]
+    across, down = np.ones(TAPS, out.dtype), np.ones(TAPS, out.dtype)
+    many = high = 1
+    sums = np.empty(TAPS * channels + LANES, out.dtype)
+    for at in range(first, last):
+        image, line = numbers[at] // (rows * columns), numbers[at] % (rows * columns)
+        row, column = line // columns, line % columns
+        wide, tall = footprint(grid, image, row, column, height, width)
+        scale = float(1 << level_for(wide, tall, levels))
+        x0, x1 = interval(pixel(grid[image, row, column, 0], width), wide, scale, width)
+        y0, y1 = interval(pixel(grid[image, row, column, 1], height), tall, scale, height)
+        _, many = cover(x0, x1, across, many)
+        _, high = cover(y0, y1, down, high)
+        columns_of(values, starts[at], (many * channels, channels, 1), down, high, many, channels, sums)
+        share = 1.0 / ((x1 - x0) * (y1 - y0))
+        for channel in range(channels):
+            out[image, channel, row, column] = across_box(sums, across, many, channels, channel) * share
+
+
+@kernel
+def bilinear_patches(first, last, numbers, values, starts, size, levels, grid, out):
+    """``bilinear`` of the samples ``numbers[first:last]`` from copies of their pixels: equal to the bit."""
+    height, width = size
+    channels, rows, columns = out.shape[1:]
+    for at in range(first, last):
+        image, line = numbers[at] // (rows * columns), numbers[at] % (rows * columns)
+        row, column = line // columns, line % columns
+        x = pixel(grid[image, row, column, 0], width)
+        y = pixel(grid[image, row, column, 1], height)
+        left, top = int(x), int(y)
+        fx, fy = x - left, y - top
+        across = channels if left < width - 1 else 0
+        down = channels + across if top < height - 1 else 0
+        place = starts[at]
+        for channel in range(channels):
+            upper = values[place] + fx * (float(values[place + across]) - values[place])
+            lower = values[place + down] + fx * (float(values[place + down + across]) - values[place + down])
+            out[image, channel, row, column] = upper + fy * (lower - upper)
+            place += 1
+
+
+@kernel
 def averaged_to_grid(first, last, base, strides, images, rest, levels, grid, gradient, out, sides):
     """Rows ``first:last`` of the gradient with respect to each sample's place and to its footprint.
 
