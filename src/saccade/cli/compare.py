@@ -96,7 +96,7 @@ class _Run:
     def weight(self) -> float:
         """A guess at the work, in pixels."""
         config = self.trial.config
-        samples = config.visits * (config.foveation.locations if config.sampler.name == "foveation" else 1)
+        samples = config.recipe.visits * config.recipe.glimpses
         return config.all_epochs * samples * (self.trial.size[0] * self.trial.size[1] + EVERY_IMAGE)
 
     def hear(self, share: float, now: float) -> None:

@@ -24,7 +24,7 @@ from saccade.figures import class_palette, ramp
 from saccade.report.charts import Line
 from saccade.report.examples import Example, Looked, choose, draw, load_examples
 from saccade.report.html import Figure, figure
-from saccade.training.foveation import FOLDER
+from saccade.samplers.foveation_training import FOLDER
 
 
 def draw_examples(

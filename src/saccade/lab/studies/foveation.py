@@ -23,23 +23,23 @@ from saccade.lab.studies.study import Block, Cell, Chart, Curve, Study, Table, c
 from saccade.metrics import confusion_matrix, miou
 from saccade.samplers import FoveationSampler
 from saccade.samplers.foveation_lattice import centres_of, thumbnail_size
+from saccade.samplers.foveation_training import FoveationConfig, default_bank
 from saccade.segmenter import Segmenter, evaluating
 from saccade.training import load_run
-from saccade.training.foveation import default_bank
 
 FOVEATION = ("sampler.name=foveation",)
 
 
 def bank_of(setting: ComparisonConfig) -> tuple[int, ...]:
     """The setting's bank, or the default one of its smallest patch."""
-    given = setting.base.foveation.bank
+    given = setting.base.options_of(FoveationConfig).bank
     return given or default_bank(setting.sizes[0], list(setting.data.sizes("train")))
 
 
 def thumbnail_for(setting: ComparisonConfig) -> tuple[str, ...]:
     """The setting's thumbnail, or where that leaves gaps between patches, one of two pixels in each."""
     most = max(1, min(min(size) for size in setting.sizes) // 2)
-    return () if setting.base.foveation.shrink <= most else (f"foveation.shrink={most}",)
+    return () if setting.base.options_of(FoveationConfig).shrink <= most else (f"foveation.shrink={most}",)
 
 
 def methods_of_fields(setting: ComparisonConfig) -> Sequence[Method]:
