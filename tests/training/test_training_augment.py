@@ -46,9 +46,9 @@ def test_reading_mirrored_places_is_reading_the_mirrored_image(antialias: bool) 
     grids = torch.rand(4, 6, 5, 2) * 2 - 1
     grids = grids.sort(dim=1).values.sort(dim=2).values
     places = drawn(FLIPS).flip_grid(grids)
-    flipped = torch.stack([flipped(image, x, y) for image, (x, y) in zip(images, FLIPS, strict=True)])
+    turned = torch.stack([flipped(image, x, y) for image, (x, y) in zip(images, FLIPS, strict=True)])
     found = sample(images, places, antialias=antialias)
-    torch.testing.assert_close(found, sample(flipped, grids, antialias=antialias), rtol=0, atol=2e-5)
+    torch.testing.assert_close(found, sample(turned, grids, antialias=antialias), rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("flips", FLIPS)

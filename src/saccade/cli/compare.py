@@ -193,7 +193,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     add("data", metavar="DATA", type=Path, help="the folder of a data set")
     add("out", metavar="OUT", type=Path, nargs="?", help="the folder of the comparison")
     add("overrides", metavar="KEY=VALUE", nargs="*", help="options of all runs, as section.key=value")
-    add("--samplers", metavar="LIST", help=f"NAME or NAME=SAMPLER, by commas (default {SAMPLERS})")
+    add("--samplers", metavar="LIST", help=f"SAMPLER or NAME=SAMPLER, by commas (default {SAMPLERS})")
     add("--sizes", metavar="LIST", help=f"ROWSxCOLUMNS, by commas (default {SIZES})")
     add("--seeds", metavar="N", default="3", help="how many, or a list such as 0,4,7 (default 3)")
     add("--set", metavar="NAME:KEY=VALUE", action="append", default=[], help="an option of one sampler only")
