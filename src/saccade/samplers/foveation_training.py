@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from saccade.errors import InvalidInput, all_at_least, at_least, one_of
@@ -37,6 +38,8 @@ from saccade.samplers.recipe import (
     Recipe,
     StepInfo,
     TrainingData,
+    TrainingMap,
+    TrainingMaps,
     register,
     resolved_weights,
 )
@@ -319,6 +322,47 @@ class FieldMaps:
         write_file(self.folder / name, content.getvalue())
 
 
+MOST_MAPS = 6
+"""Maps that a page shows of a training: the first, the last, and some between."""
+
+
+def field_maps(root: Path, bank: Sequence[float]) -> tuple[TrainingMap, ...]:
+    """A map for each of at most six epochs at which a run kept its probabilities; none where it kept none."""
+    files = sorted((root / FOLDER).glob("epoch_*.npy"))
+    shown = (
+        {round(n * (len(files) - 1) / max(1, MOST_MAPS - 1)) for n in range(MOST_MAPS)} if files else set()
+    )
+    maps = []
+    for file in [files[n] for n in sorted(shown)]:
+        probabilities = np.load(file)
+        if len(probabilities) != len(bank):
+            continue
+        epoch, mean = int(file.stem.removeprefix("epoch_")), average_width(probabilities, bank)
+        caption = f"after epoch {epoch}: {mean:.0f} pixels wide on average"
+        description = f"expected field of view after epoch {epoch}, {mean:.0f} pixels on average"
+        maps.append(
+            TrainingMap(f"foveation-{epoch}", expected_field(probabilities, bank), caption, description)
+        )
+    return tuple(maps)
+
+
+def expected_field(probabilities: NDArray[np.floating], bank: Sequence[float]) -> NDArray[np.float64]:
+    """(h, w) the expected field of view, 0 the narrowest, 1 the widest (arXiv 2020, B.4).
+
+    Args:
+        probabilities: (D, h, w) of the fields of view.
+        bank: their D widths.
+    """
+    widths = np.asarray(bank, np.float64)
+    span = max(widths[-1] - widths[0], 1e-12)
+    return np.tensordot((widths - widths[0]) / span, probabilities.astype(np.float64), 1)
+
+
+def average_width(probabilities: NDArray[np.floating], bank: Sequence[float]) -> float:
+    """The mean of the expected field of view over an image, in pixels of the image."""
+    return float(np.tensordot(np.asarray(bank), probabilities.astype(np.float64), 1).mean())
+
+
 @register
 class FoveationRecipe(Recipe[FoveationConfig]):
     """Many patches an image; both nets learn together, step by step its own way."""
@@ -393,6 +437,11 @@ class FoveationRecipe(Recipe[FoveationConfig]):
         from lightning.pytorch.callbacks import LambdaCallback
 
         return [LambdaCallback(on_validation_batch_start=FieldMaps(root))]
+
+    def training_maps(self, root: Path) -> TrainingMaps | None:
+        note = "The expected field of view in the first validation image, light where it is wide."
+        maps = field_maps(root, self.own.bank or ())
+        return TrainingMaps("Fields of view", note, maps) if maps else None
 
     @property
     def members(self) -> tuple[str, ...]:

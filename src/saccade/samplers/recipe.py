@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from saccade.errors import InvalidInput, all_at_least, at_least, nearest_name, one_of
@@ -225,6 +227,32 @@ TrainingStep = Callable[
 
 
 @dataclass(frozen=True)
+class TrainingMap:
+    """What a run kept of an epoch, for its page.
+
+    Attributes:
+        name: of the picture.
+        values: (h, w) floating from 0, shown dark, to 1, shown light.
+        caption: under the picture.
+        description: for those who cannot see it.
+    """
+
+    name: str
+    values: NDArray[np.floating]
+    caption: str
+    description: str
+
+
+@dataclass(frozen=True)
+class TrainingMaps:
+    """A part of a run's page: its title, a sentence on what light and dark mean, and the maps."""
+
+    title: str
+    note: str
+    maps: tuple[TrainingMap, ...]
+
+
+@dataclass(frozen=True)
 class NoOptions:
     """Of a sampler that has none of its own."""
 
@@ -309,6 +337,10 @@ class Recipe(ABC, Generic[Own]):
     def callbacks(self, root: Path) -> list[Any]:
         """Lightning's, for what the training of the run at ``root`` should write besides."""
         return []
+
+    def training_maps(self, root: Path) -> TrainingMaps | None:
+        """What :meth:`callbacks` wrote into the run at ``root``, for its page; None for nothing."""
+        return None
 
     @property
     def members(self) -> tuple[str, ...]:
