@@ -167,7 +167,7 @@ class Config:
     """
 
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
-    sections: Mapping[str, Any] = field(default_factory=_default_sections)
+    sections: Mapping[str, Any] = field(default_factory=_default_sections, hash=False)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
