@@ -28,8 +28,7 @@ from saccade.geometry import parse_size
 from saccade.lab.studies.boundary import STEPS, Found, Way, smoothness_study, ways_of
 from saccade.metrics.cost import count_flops
 from saccade.samplers import BoundarySampler, BoundaryTarget
-from saccade.training.auxiliary_losses import target_classes
-from saccade.training.config import BoundaryConfig
+from saccade.samplers.boundary import BoundaryConfig, target_classes
 
 THUMBNAILS, WIDTHS = ((32, 32), (64, 64), (64, 96), (64, 128)), (32, 64, 128, 256)
 PICTURED = (0.1, 1.0, 10.0)

@@ -24,9 +24,8 @@ from saccade.data import Decoded, open_data
 from saccade.figures import Picture, outlines, samples_on, shrink
 from saccade.grids import resize_grid, uniform_grid
 from saccade.samplers import BoundarySampler, BoundaryTarget
-from saccade.samplers.boundary import covering, sampling_grid, untangled
+from saccade.samplers.boundary import SamplingTensorLoss, covering, sampling_grid, untangled
 from saccade.training import Config, load_run
-from saccade.training.auxiliary_losses import SamplingTensorLoss
 from saccade.training.run_folder import Run
 from saccade.warp import Pyramid
 

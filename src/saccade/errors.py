@@ -8,6 +8,7 @@ a defect of ours.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,3 +110,24 @@ def nearest_name(name: str, allowed: Iterable[str]) -> str:
     names = sorted(allowed)
     close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {close[0]!r}?" if close else "choose one of " + ", ".join(names)
+
+
+def one_of(what: str, value: object, allowed: tuple[str, ...]) -> None:
+    """Refuses a value that is none of the names allowed."""
+    if value not in allowed:
+        fix = nearest_name(str(value), allowed)
+        raise InvalidInput(what, "one of " + ", ".join(allowed), repr(value), fix)
+
+
+def at_least(what: str, value: float | None, least: float) -> None:
+    """Refuses a number that is too small or not finite; None passes."""
+    if value is not None and not least <= value < math.inf:
+        raise InvalidInput(what, f"a finite number of at least {least:g}", value)
+
+
+def all_at_least(what: str, values: Sequence[float] | None, least: float) -> None:
+    """Refuses a list that is empty or has a number that is too small; None passes."""
+    if values is not None and len(values) == 0:
+        raise InvalidInput(what, "a list of one number or more", "an empty list")
+    for value in values or ():
+        at_least(what, value, least)

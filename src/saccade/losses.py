@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saccade.errors import InvalidInput, nearest_name
+from saccade.errors import InvalidInput, all_at_least, at_least, nearest_name, one_of
 
 SEGMENTATION_LOSSES = ("cross_entropy", "focal")
 EDGE_LOSSES = ("kl", "mse")
@@ -117,3 +118,41 @@ def _normalised(density: Tensor) -> Tensor:
     """Each map to [0, 1] by its own range; a constant map to 0, with a finite gradient."""
     low, high = density.amin(dim=(2, 3), keepdim=True), density.amax(dim=(2, 3), keepdim=True)
     return (density - low) / (high - low).clamp_min(1e-3 / density[0].numel())
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What is minimised: segmentation loss + edge_weight x edge loss.
+
+    Attributes:
+        segmentation: cross_entropy, or focal (as published).
+        focal_gamma: of the focal loss.
+        class_weights: "rarity" (1 / sqrt of the share of pixels), or one number a class; default all alike.
+        edge: kl, or mse of maps brought to [0, 1] (as published).
+        edge_weight: weight of the edge loss; 100 with mse as published.
+        through_grid: whether the segmentation loss also moves the samples (joint, as published).
+    """
+
+    segmentation: str = "cross_entropy"
+    focal_gamma: float = 2.0
+    class_weights: str | tuple[float, ...] | None = None
+    edge: str = "kl"
+    edge_weight: float = 0.3
+    through_grid: bool = False
+
+    def __post_init__(self) -> None:
+        one_of("loss.segmentation", self.segmentation, SEGMENTATION_LOSSES)
+        one_of("loss.edge", self.edge, EDGE_LOSSES)
+        at_least("loss.edge_weight", self.edge_weight, 0)
+        at_least("loss.focal_gamma", self.focal_gamma, 0)
+        if isinstance(self.class_weights, str):
+            one_of("loss.class_weights", self.class_weights, ("rarity", "a list as [1,2.5,1]"))
+        else:
+            all_at_least("loss.class_weights", self.class_weights, 0)
+
+    def __call__(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """The segmentation loss of scores (V, K, h, w) on labels (V, h, w): see :func:`segmentation_loss`."""
+        weights = None if isinstance(self.class_weights, str) else self.class_weights
+        return segmentation_loss(
+            scores, labels, self.segmentation, focal_gamma=self.focal_gamma, class_weights=weights
+        )

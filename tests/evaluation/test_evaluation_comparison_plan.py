@@ -164,7 +164,6 @@ def test_a_folder_that_is_no_run_is_left_alone(finished, tmp_path):
 @pytest.mark.parametrize("name", list(STUDIES))
 def test_every_study_says_what_it_asks_and_its_arms_can_be_built(name, six_scenes):
     from saccade.training.loop import resolve
-    from saccade.training.run_folder import build_sampler
 
     study = load_study(name)
     assert study.name == name
@@ -175,7 +174,7 @@ def test_every_study_says_what_it_asks_and_its_arms_can_be_built(name, six_scene
     trials = trials_of(setting, list(study.methods(setting)))
     assert len({trial.name for trial in trials}) == len(trials)
     for trial in trials:
-        build_sampler(resolve(trial.config, setting.data))
+        resolve(trial.config, setting.data).recipe.build()
 
 
 def test_an_unknown_study_names_the_nearest():

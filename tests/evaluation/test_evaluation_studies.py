@@ -13,7 +13,7 @@ from saccade.lab.methods import Method, Outcome
 from saccade.lab.studies import foveation, load_study, oracle_blur, study, study_json
 from saccade.metrics import iou, recovery_counts
 from saccade.samplers import OracleSampler
-from saccade.samplers.density import DensityToGrid, EdgeTarget
+from saccade.samplers.deformation import DensityToGrid, EdgeTarget
 
 
 @pytest.fixture(scope="module")

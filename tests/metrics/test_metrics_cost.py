@@ -102,7 +102,7 @@ def test_the_operations_of_springs_by_hand():
 @pytest.mark.parametrize("rule", ["elastic", "attraction"])
 def test_the_grid_of_a_density_belongs_to_the_share_of_the_sampler(rule):
     from saccade.samplers import DeformationSampler
-    from saccade.samplers.density import DensityToGrid
+    from saccade.samplers.deformation import DensityToGrid
     from saccade.segmenter import Segmenter
 
     sampler = DeformationSampler((8, 12), thumbnail_size=(16, 24), to_grid=DensityToGrid(rule))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from saccade.data import open_data
-from saccade.report.run import average_width, foveation_picture, read_run, training_figures
+from saccade.report.run import map_picture, read_run, training_figures
+from saccade.samplers.foveation_training import average_width, expected_field, field_maps
 from saccade.training import read_config, train
 
 BANK = (10, 20, 50)
@@ -17,7 +18,7 @@ BANK = (10, 20, 50)
 def test_light_is_wide_and_dark_is_narrow() -> None:
     maps = np.zeros((3, 2, 4), np.float16)
     maps[0, :, :2], maps[2, :, 2:] = 1, 1
-    picture = foveation_picture(maps, BANK, 40).astype(int).sum(2)
+    picture = map_picture(expected_field(maps, BANK), 40).astype(int).sum(2)
     assert picture.shape == (20, 40)
     assert picture[:, :20].max() < picture[:, 20:].min()
     assert average_width(maps, BANK) == pytest.approx(30)
@@ -36,9 +37,10 @@ def test_a_run_keeps_a_map_at_each_validation_and_its_page_shows_them(
     assert kept == ["epoch_0001.npy", "epoch_0002.npy"]
     maps = np.load(tmp_path / "run" / "foveation" / kept[0])
     assert maps.shape == (3, 8, 12) and np.allclose(maps.sum(0), 1, atol=0.01)
-    shown = read_run(tmp_path / "run").foveation
-    assert [figure.name for figure in shown] == ["foveation-1", "foveation-2"]
+    shown = read_run(tmp_path / "run").maps
+    assert shown is not None and shown.title == "Fields of view"
+    assert [figure.name for figure in shown.figures] == ["foveation-1", "foveation-2"]
 
 
 def test_a_run_without_maps_shows_none(tmp_path: Path) -> None:
-    assert training_figures(tmp_path, BANK) == ()
+    assert field_maps(tmp_path, BANK) == () and training_figures(tmp_path) is None

@@ -9,9 +9,10 @@ import torch
 
 from saccade.data import DataFolder, Sample
 from saccade.errors import InvalidInput
+from saccade.runtime.seeds import seed_of
 from saccade.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from saccade.training import Config
-from saccade.training.augment import Augmentation, seed_of
+from saccade.training.augment import Augmentation
 from saccade.training.config import AugmentConfig
 from saccade.training.loop import resolve
 from saccade.training.run_folder import build_segmenter
@@ -45,9 +46,9 @@ def test_reading_mirrored_places_is_reading_the_mirrored_image(antialias: bool) 
     grids = torch.rand(4, 6, 5, 2) * 2 - 1
     grids = grids.sort(dim=1).values.sort(dim=2).values
     places = drawn(FLIPS).flip_grid(grids)
-    flipped = torch.stack([flipped(image, x, y) for image, (x, y) in zip(images, FLIPS, strict=True)])
+    turned = torch.stack([flipped(image, x, y) for image, (x, y) in zip(images, FLIPS, strict=True)])
     found = sample(images, places, antialias=antialias)
-    torch.testing.assert_close(found, sample(flipped, grids, antialias=antialias), rtol=0, atol=2e-5)
+    torch.testing.assert_close(found, sample(turned, grids, antialias=antialias), rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("flips", FLIPS)
@@ -75,7 +76,7 @@ def test_a_mirrored_step_is_the_step_on_the_mirrored_image(
         config = resolve(tiny_config("sampler.size=[9,13]", "sampler.grid=attraction", *options), opened)
         task = SegmentationTask(build_segmenter(config, 4), config, opened.classes.names, 1)
         one = Sample("a", Pyramid.of(flipped(image, x, y).contiguous()), flipped(labels, x, y).contiguous())
-        views = task._look([one], draw)
+        views = task._propose([one], draw)
         parts = [task._segmentation([one], views, draw)]
         if task.auxiliary_loss is not None:
             parts.append(task.auxiliary_loss([one], views, draw))

@@ -11,10 +11,9 @@ from training_runs import assert_same_weights, rows, weights_of
 from saccade.data import DataFolder, SampleCache
 from saccade.errors import InvalidInput
 from saccade.samplers import BoundaryTarget, Glimpses
+from saccade.samplers.boundary import BoundaryConfig, SamplingTensorLoss, target_classes
 from saccade.training import Config, Run
 from saccade.training.augment import Augmentation
-from saccade.training.auxiliary_losses import SamplingTensorLoss, target_classes
-from saccade.training.config import BoundaryConfig
 from saccade.training.loading import Samples
 from saccade.training.loop import Interrupted, resolve
 from saccade.training.task import Thumbnails

@@ -64,8 +64,8 @@ def test_the_loss_of_a_mixed_batch_is_the_mean_of_its_images(
     config = read_config(overrides=[*TINY, "sampler.edge_weights=equal"])
     task = SegmentationTask(build_segmenter(config, 2).eval(), config, ("sea", "land"), 1)
     draw = Augmentation.draw(4, config.augment, torch.Generator().manual_seed(0))
-    together = task._losses(batch, draw)
-    alone = [task._losses([one], draw.of([place])) for place, one in enumerate(batch)]
+    together = task._losses(batch, draw, 0)
+    alone = [task._losses([one], draw.of([place]), 0) for place, one in enumerate(batch)]
     for whole, parts in zip(together, zip(*alone, strict=True), strict=True):
         assert whole.item() == pytest.approx(torch.stack(parts).mean().item(), rel=1e-4)
 

@@ -14,10 +14,11 @@ from saccade.data import DataFolder, SampleCache
 from saccade.errors import FileProblem, InvalidInput, SaccadeError
 from saccade.evaluation import evaluate
 from saccade.samplers.foveation_lattice import Places, weighted_keys
+from saccade.samplers.foveation_training import FoveationStep, advantage, default_bank
+from saccade.samplers.recipe import StepInfo
 from saccade.segmenter import Segmenter
 from saccade.training import Config, Run
 from saccade.training.augment import Augmentation
-from saccade.training.foveation import FoveationStep, StepInfo, advantage, default_bank
 from saccade.training.loop import resolve
 from saccade.training.run_folder import build_segmenter
 
@@ -43,7 +44,7 @@ def losses(
     torch.manual_seed(3)
     segmenter = build_segmenter(config, len(opened.classes))
     batch = [cache.get(opened, item) for item in opened.split("train")[:2]]
-    step = FoveationStep(config)
+    step = config.recipe.training_step(config.loss, config.training.seed)
     found = step(segmenter, batch, draw or no_change(2), StepInfo(0, 0, 6, 2))
     return *found, segmenter
 
@@ -76,7 +77,8 @@ def test_a_mirrored_image_is_looked_at_where_it_was(
 ) -> None:
     """Patch and labels of a flipped image are those of the image, flipped."""
     config = foveation()
-    segmenter, step = build_segmenter(config, len(opened.classes)), FoveationStep(config)
+    segmenter = build_segmenter(config, len(opened.classes))
+    step = config.recipe.training_step(config.loss, config.training.seed)
     one = cache.get(opened, opened.split("train")[0])
     drawn = torch.tensor([[3, 2], [0, 5]])
     weights = torch.full((2, 3), 1 / 3, requires_grad=True)

@@ -10,8 +10,8 @@ from training_runs import Weights, rows, weights_of
 
 from saccade.data import DataFolder, SampleCache
 from saccade.errors import InvalidInput, SaccadeError
+from saccade.samplers.deformation import EdgeDensityLoss
 from saccade.training import Config, Run, load_run
-from saccade.training.auxiliary_losses import EdgeDensityLoss
 from saccade.training.loading import Samples
 from saccade.training.loop import resolve
 from saccade.training.run_folder import build_segmenter

@@ -96,7 +96,7 @@ class _Run:
     def weight(self) -> float:
         """A guess at the work, in pixels."""
         config = self.trial.config
-        samples = config.visits * (config.foveation.locations if config.sampler.name == "foveation" else 1)
+        samples = config.recipe.visits * config.recipe.glimpses
         return config.all_epochs * samples * (self.trial.size[0] * self.trial.size[1] + EVERY_IMAGE)
 
     def hear(self, share: float, now: float) -> None:
@@ -193,7 +193,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     add("data", metavar="DATA", type=Path, help="the folder of a data set")
     add("out", metavar="OUT", type=Path, nargs="?", help="the folder of the comparison")
     add("overrides", metavar="KEY=VALUE", nargs="*", help="options of all runs, as section.key=value")
-    add("--samplers", metavar="LIST", help=f"NAME or NAME=SAMPLER, by commas (default {SAMPLERS})")
+    add("--samplers", metavar="LIST", help=f"SAMPLER or NAME=SAMPLER, by commas (default {SAMPLERS})")
     add("--sizes", metavar="LIST", help=f"ROWSxCOLUMNS, by commas (default {SIZES})")
     add("--seeds", metavar="N", default="3", help="how many, or a list such as 0,4,7 (default 3)")
     add("--set", metavar="NAME:KEY=VALUE", action="append", default=[], help="an option of one sampler only")

@@ -9,6 +9,8 @@ from typing import Any
 
 from saccade.cli import options
 from saccade.cli.console import Progress, say
+from saccade.runtime.plugins import PREFIX
+from saccade.samplers import SAMPLERS
 
 SHORT = {
     "sampler": "sampler.name",
@@ -35,7 +37,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="the run folder to make")
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="options, as section.key=value")
     parser.add_argument("--config", metavar="FILE", type=Path, help="a YAML file of options")
-    parser.add_argument("--sampler", help="deformation, boundary, foveation, uniform, oracle (sees labels)")
+    parser.add_argument(
+        "--sampler", help=f"{', '.join(SAMPLERS)}; or {PREFIX}MODULE.CLASS, code of your own that is run"
+    )
     parser.add_argument("--size", metavar="ROWSxCOLUMNS", help="what the network sees of an image")
     parser.add_argument("--network", metavar="NAME", help="small, or ARCHITECTURE:ENCODER")
     parser.add_argument("--epochs", help="passes over the training images")
@@ -114,7 +118,7 @@ def _describe(args: argparse.Namespace, config: Any, data: Any) -> int:
     images, options = len(data.split("train")), config.training
     steps = max(1, images // options.batch_size) * options.epochs
     print(
-        f"would train {config.sampler.name} sampling with {config.network.name} ({parameters:,} parameters) "
+        f"would train {config.recipe.name} sampling with {config.network.name} ({parameters:,} parameters) "
         f"on {rows} x {columns} samples of {images} images, {options.epochs} epochs, "
         f"{steps} steps, into {args.run_folder}"
     )

@@ -11,7 +11,9 @@ from saccade.data import DataFolder, SampleCache
 from saccade.data.cache import Sample
 from saccade.errors import InvalidInput, UsageError, nearest_name
 from saccade.evaluation.results import Evaluation
-from saccade.training.config import SAMPLERS, Config, read_config
+from saccade.runtime.plugins import PREFIX
+from saccade.samplers.recipe import recipe_class, recipes
+from saccade.training.config import Config, read_config
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,39}")
 Size = tuple[int, int]
@@ -128,30 +130,39 @@ def methods_of(samplers: Sequence[str], own_options: Sequence[str] = ()) -> list
     """Methods as the command line names them.
 
     Args:
-        samplers: ``uniform``, or ``published=deformation`` for a method of another name.
+        samplers: ``uniform``, ``python:MODULE.CLASS``, or ``published=deformation`` for a method of
+            another name.
         own_options: ``ARM:section.key=value`` each, for one method only.
 
     Raises:
         UsageError: for a sampler or a method that there is not, or one that stands twice.
         InvalidInput: for a name that no folder can have.
     """
-    pairs = [(name, sampler or name) for name, _, sampler in (one.partition("=") for one in samplers)]
-    for _, sampler in pairs:
-        if sampler not in SAMPLERS:
-            raise UsageError(f"unknown sampler {sampler!r}; {nearest_name(sampler, SAMPLERS)}")
+    pairs = [_named_sampler(text) for text in samplers]
     names = [name for name, _ in pairs]
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"{name!r} stands twice; give one of them a name: NAME={name}")
     own: dict[str, list[str]] = {name: [] for name in names}
-    for one in own_options:
-        name, colon, option = one.partition(":")
+    for text in own_options:
+        name, colon, option = text.partition(":")
         if not colon or "=" not in option:
-            raise UsageError(f"expected SAMPLER:section.key=value, but got {one!r}")
+            raise UsageError(f"expected SAMPLER:section.key=value, but got {text!r}")
         if name not in own:
             raise UsageError(f"no sampler {name!r} in this comparison; {nearest_name(name, names)}")
         own[name].append(option)
     return [Method(name, (f"sampler.name={sampler}", *own[name])) for name, sampler in pairs]
+
+
+def _named_sampler(text: str) -> tuple[str, str]:
+    """The name of a method, and its sampler: of ``NAME=SAMPLER``, or the sampler's own name."""
+    name, _, sampler = text.rpartition("=")
+    try:
+        return name or recipe_class(sampler).name, sampler
+    except InvalidInput as error:
+        if sampler.startswith(PREFIX):
+            raise UsageError(str(error)) from error
+        raise UsageError(f"unknown sampler {sampler!r}; {nearest_name(sampler, recipes())}") from error
 
 
 def trials_of(setting: ComparisonConfig, methods: Sequence[Method]) -> list[Trial]:

@@ -139,7 +139,7 @@ class Comparison:
     def sees_labels(self) -> frozenset[str]:
         """Names of the methods whose sampler sees the true labels."""
         return frozenset(
-            one.trial.method.name for one in self.outcomes if one.trial.config.sampler.name == "oracle"
+            one.trial.method.name for one in self.outcomes if one.trial.config.recipe.sees_labels
         )
 
     @cached_property

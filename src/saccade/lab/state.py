@@ -12,6 +12,7 @@ from saccade.data import DataFolder
 from saccade.errors import FileProblem, SaccadeError
 from saccade.lab.methods import Trial
 from saccade.runtime.files import write_file, writing
+from saccade.samplers.recipe import recipes
 from saccade.training import run_folder as folder
 from saccade.training.config import Config, flat, to_dict
 from saccade.training.loop import resolve
@@ -70,10 +71,6 @@ def read_costs(out: Path, name: str = NAME) -> Any:
 
 MOOT = ("data.path", "classes", "training.cache_gigabytes")
 """Where data lie and how much memory they may take does not change what is learnt."""
-OWN_SECTIONS = ("boundary", "foveation")
-"""Sections of options that only the sampler of this name reads."""
-OWN_OPTIONS = {"sampler.net": "deformation"}
-"""Options that only this sampler reads."""
 
 
 def why_other(root: Path, asked: Config, data: DataFolder, saved: dict[str, Any]) -> str:
@@ -111,15 +108,21 @@ def _why_other_images(root: Path, of_run: Config, data: DataFolder, saved: dict[
 
 
 def _differences(asked: Config, of_run: Config) -> Iterator[tuple[str, Any, Any]]:
-    there = _effective(of_run)
+    there, unread = _effective(of_run), _unread(asked)
     for key, here in _effective(asked).items():
-        section = key.partition(".")[0]
-        reader = section if section in OWN_SECTIONS else OWN_OPTIONS.get(key, asked.sampler.name)
-        if key in MOOT or reader != asked.sampler.name or here == there.get(key):
+        if key in MOOT or key in unread or key.partition(".")[0] in unread or here == there.get(key):
             continue
         if key == "data.format" and "auto" in (here, there[key]):
             continue
         yield key, _text(here), _text(there.get(key))
+
+
+def _unread(asked: Config) -> set[str]:
+    """Sections and options that only other samplers read."""
+    others = [recipe for name, recipe in recipes().items() if name != asked.recipe.name]
+    return {recipe.name for recipe in others} | {
+        f"sampler.{option}" for recipe in others for option in recipe.shared_options
+    }
 
 
 def _effective(config: Config) -> dict[str, Any]:

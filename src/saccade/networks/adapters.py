@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saccade.errors import InvalidInput, nearest_name
+from saccade.runtime.plugins import imported
 
 STRIDE = 32
 """What both sides of an image must be a multiple of, for any encoder of five halvings."""
@@ -207,14 +208,8 @@ def _library(module: str, package: str) -> ModuleType:
 
 
 def _function(name: str) -> Any:
-    module, _, function = name.rpartition(".")
     expected = "PACKAGE.MODULE.FUNCTION, a function of K that returns a torch.nn.Module"
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except (ImportError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        fix = "install its package, or put its folder into PYTHONPATH"
-        raise InvalidInput("network", expected, f"{name!r} ({reason})", fix) from error
+    found = imported("network", name, expected)
     if not callable(found):
         raise InvalidInput("network", expected, f"{name!r}, which is no function")
     return found

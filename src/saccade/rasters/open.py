@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from saccade.errors import FileProblem
 from saccade.rasters.decoders import PHOTOS, Kind, load, sniff, unread_format
 from saccade.rasters.raster import Raster
+
+OTHERS: list[tuple[Callable[[Path], bool], Callable[[Path], Raster]]] = []
+"""Formats of the user's own: whether a file is of it, by its content, and what opens it."""
 
 
 def open_raster(path: Path | str, *, place: bool = True) -> Raster:
@@ -42,6 +46,9 @@ def open_raster(path: Path | str, *, place: bool = True) -> Raster:
         raise FileProblem(path, expected, "a file of one image", f"leave out #{number}")
     if kind in PHOTOS:
         return _open_photo(path, kind, place)
+    for recognises, opener in OTHERS:
+        if recognises(path):
+            return opener(path)
     return _open_other(path, kind, place)
 
 

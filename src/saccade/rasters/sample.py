@@ -24,7 +24,6 @@ from saccade.rasters._kernels import footprint_boxes, footprint_sums, means
 from saccade.rasters.raster import Level, Raster
 from saccade.rasters.reduce import map_windows, validity
 from saccade.runtime.threads import run_bands
-from saccade.warp._pyramid_kernels import LANES
 from saccade.warp._sample_kernels import averaged_patches, bilinear_patches, copy_patches, patches_of
 from saccade.warp.mesh import pixels as pixel_places
 from saccade.warp.pyramid import halvings
@@ -189,7 +188,7 @@ def _copied(
     parts = np.ascontiguousarray(patches.parts[numbers])
     ends = np.cumsum(patches.pixels[numbers]) * raster.channels
     starts = np.concatenate([[0], ends[:-1]])
-    values = np.empty(int(ends[-1]) + LANES, dtype)
+    values = np.empty(int(ends[-1]), dtype)
     block, most = _blocks(raster)
     sums = _Coarse(raster, most, dtype) if (parts[:, 0] > most).any() else None
     windows, members = _windows(patches.boxes(numbers), parts[:, 0], block, most, raster.size)

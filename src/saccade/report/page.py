@@ -46,7 +46,7 @@ def run_page(run: RunReport) -> str:
             _detail_charts(run.evaluation),
             _cost(run.evaluation),
         ]
-    parts += [_fields(run), _examples(run), _setting(run)]
+    parts += [_maps(run), _examples(run), _setting(run)]
     return page(f"Saccade: {run.name}", "".join(parts))
 
 
@@ -183,13 +183,12 @@ def _cost(found: Evaluation) -> str:
     })  # fmt: skip
 
 
-def _fields(run: RunReport) -> str:
-    """How wide the run looked, over its training."""
-    if not run.foveation:
+def _maps(run: RunReport) -> str:
+    """What the sampler did over the training."""
+    if run.maps is None:
         return ""
-    note = "The expected field of view in the first validation image, light where it is wide."
-    shown = "".join(figure_html(one) for one in run.foveation)
-    return f'<h2>Fields of view</h2><p>{note}</p><div class="pictures">{shown}</div>'
+    pictures = "".join(map(figure_html, run.maps.figures))
+    return f'<h2>{run.maps.title}</h2><p>{run.maps.note}</p><div class="pictures">{pictures}</div>'
 
 
 def _examples(run: RunReport) -> str:

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from saccade.errors import FileProblem
+from saccade.errors import FileProblem, SaccadeError
 from saccade.evaluation import Evaluation, LabelledImage, load_evaluation, look
 from saccade.evaluation.results import own_file
 from saccade.figures import class_palette, ramp
 from saccade.report.charts import Line
 from saccade.report.examples import Example, Looked, choose, draw, load_examples
 from saccade.report.html import Figure, figure
-from saccade.training.foveation import FOLDER
+from saccade.training.run_folder import open_config
 
 
 def draw_examples(
@@ -140,53 +140,35 @@ def _number(cell: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-MOST = 6
-"""Maps that are shown of a training: the first, the last, and some between."""
-
 WIDTH = 660
 
 
-def foveation_picture(
-    probabilities: NDArray[np.floating], bank: Sequence[float], width: int = WIDTH
-) -> NDArray[np.uint8]:
-    """The expected field of view, light where it is wide, dark where it is narrow (arXiv 2020, B.4).
-
-    Args:
-        probabilities: (D, h, w) of the fields of view.
-        bank: their D widths.
-        width: of the picture in pixels.
-
-    Returns:
-        (rows, width, 3) uint8.
-    """
-    widths = np.asarray(bank, np.float64)
-    span = max(widths[-1] - widths[0], 1e-12)
-    expected = np.tensordot((widths - widths[0]) / span, probabilities.astype(np.float64), 1)
-    rows = max(1, round(width * expected.shape[0] / expected.shape[1]))
-    return np.asarray(Image.fromarray(ramp(expected)).resize((width, rows), Image.Resampling.NEAREST))
+def map_picture(values: NDArray[np.floating], width: int = WIDTH) -> NDArray[np.uint8]:
+    """Values (h, w) from 0 (dark) to 1 (light) as a picture (rows, width, 3) uint8."""
+    rows = max(1, round(width * values.shape[0] / values.shape[1]))
+    return np.asarray(Image.fromarray(ramp(values)).resize((width, rows), Image.Resampling.NEAREST))
 
 
-def average_width(probabilities: NDArray[np.floating], bank: Sequence[float]) -> float:
-    """The mean of the expected field of view over an image, in pixels of the image."""
-    return float(np.tensordot(np.asarray(bank), probabilities.astype(np.float64), 1).mean())
+@dataclass(frozen=True)
+class MapFigures:
+    """What a sampler shows of its training: a title, what light and dark mean, and the pictures."""
+
+    title: str
+    note: str
+    figures: tuple[Figure, ...]
 
 
-def training_figures(root: Path, bank: Sequence[float]) -> tuple[Figure, ...]:
-    """One figure for each of at most six epochs at which a run kept its map; none where it kept none."""
-    files = sorted((root / FOLDER).glob("epoch_*.npy"))
-    if not files:
-        return ()
-    chosen = sorted({round(n * (len(files) - 1) / max(1, MOST - 1)) for n in range(MOST)})
-    shown = []
-    for file in [files[n] for n in chosen]:
-        maps = np.load(file)
-        if len(maps) != len(bank):
-            continue
-        epoch, mean = int(file.stem.removeprefix("epoch_")), average_width(maps, bank)
-        caption = f"after epoch {epoch}: {mean:.0f} pixels wide on average"
-        alt = f"expected field of view after epoch {epoch}, {mean:.0f} pixels on average"
-        shown.append(figure(f"foveation-{epoch}", caption, alt, foveation_picture(maps, bank)))
-    return tuple(shown)
+def training_figures(root: Path) -> MapFigures | None:
+    """What the sampler of a run kept of its training; None where it kept nothing, or is not known here."""
+    try:
+        recipe = open_config(root)[0].recipe
+    except SaccadeError:
+        return None
+    maps = recipe.training_maps(root)
+    if maps is None:
+        return None
+    figures = [figure(one.name, one.caption, one.description, map_picture(one.values)) for one in maps.maps]
+    return MapFigures(maps.title, maps.note, tuple(figures))
 
 
 FIGURES, PAGE = "figures", "report.html"
@@ -206,7 +188,7 @@ class RunReport:
         evaluation: of its best weights; None before it was evaluated.
         split: "test", "val" or "train": what was evaluated on.
         examples: in the order in which they are shown.
-        foveation: maps of the fields of view over the training; none where a run has none.
+        maps: of what the sampler did over the training; None where a run has none.
         own_colours: (K, 3) the classes' own colours; None where they are not known.
     """
 
@@ -218,7 +200,7 @@ class RunReport:
     split: str = "test"
     examples: tuple[Example, ...] = ()
     own_colours: NDArray[np.uint8] | None = None
-    foveation: tuple[Figure, ...] = ()
+    maps: MapFigures | None = None
 
 
 def read_run(root: Path, evaluation: Evaluation | None = None) -> RunReport:
@@ -248,16 +230,9 @@ def read_run(root: Path, evaluation: Evaluation | None = None) -> RunReport:
         evaluation=evaluation,
         split=split,
         examples=load_examples(root / FIGURES),
-        foveation=training_figures(root, _bank(config)),
+        maps=training_figures(root),
         own_colours=_colours(config),
     )
-
-
-def _bank(config: Mapping[str, Any]) -> Sequence[float]:
-    """Widths of the fields of view; none where the configuration has none."""
-    section = config.get("foveation")
-    bank = section.get("bank") if isinstance(section, Mapping) else None
-    return bank if isinstance(bank, list) else ()
 
 
 def _mapping(path: Path, parse: Any, refused: type[Exception]) -> dict[str, Any]:

@@ -21,14 +21,14 @@ class Glimpses:
     """Where to look in a batch of images.
 
     Attributes:
-        grids: (V, h, w, 2) float32, (x, y) in [-1, 1]; one grid a view.
-        image_index: (V,) int64 in [0, B): the image that each view belongs to.
+        grids: (V, h, w, 2) float32, (x, y) in [-1, 1]; one grid a glimpse.
+        image_index: (V,) int64 in [0, B): the image that each glimpse belongs to.
         density: (B, 1, h_a, w_a) float32 >= 0, sums to 1 over each image: what the sampler predicts of how
             densely to look, on its own raster; None where a sampler predicts none.
         tensor: (B, 2, h_t, w_t) float32, x and y: the few nodes that a boundary net predicts, before they
             are projected and resized to the grids; None for other samplers.
-        samples: read for these views; None where that is one a node of the grids, which it is not where a
-            view is blended from several fields.
+        samples: read for these glimpses; None where that is one a node of the grids, which it is not where
+            one is blended from several fields.
 
     Raises:
         InvalidInput: when the shapes do not fit together.
@@ -54,12 +54,12 @@ class Glimpses:
 
     @property
     def samples_read(self) -> int:
-        """How many samples of the images are read for all views."""
+        """How many samples of the images are read for all glimpses."""
         return self.grids[..., 0].numel() if self.samples is None else self.samples
 
     @property
     def size(self) -> tuple[int, int]:
-        """(h, w): rows and columns of samples in each view."""
+        """(h, w): rows and columns of samples in each glimpse."""
         return self.grids.shape[1], self.grids.shape[2]
 
 
@@ -97,7 +97,7 @@ class Sampler(nn.Module, ABC):
     """Decides where to look.
 
     Attributes:
-        size: (h, w), rows and columns of samples in a view, where the call names no other.
+        size: (h, w), rows and columns of samples in a glimpse, where the call names no other.
         thumbnail_size: (h_o, w_o) of the thumbnail that the sampler sees; None where it sees none.
         sees_labels: True for samplers that use the true labels; they serve studies, never a prediction.
         has_density: True for samplers whose views come with a density.
@@ -162,11 +162,11 @@ class Sampler(nn.Module, ABC):
             thumbnail: (B, 3, h_o, w_o) float32, normalised as the network's input is; needed where
                 ``thumbnail_size`` is set.
             labels: B label maps (H, W) or (1, H, W) of class ids; needed where ``sees_labels``.
-            size: (h, w) of the views; default :attr:`size`. Need not be the size of training.
+            size: (h, w) of the glimpses; default :attr:`size`. Need not be the size of training.
             batch: B, where neither thumbnail nor labels tell it.
 
         Returns:
-            The views, at least one for each image.
+            The glimpses, at least one for each image.
 
         Raises:
             InvalidInput: when what the sampler needs is missing or has the wrong shape.

@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saccade.errors import InvalidInput
+from saccade.errors import InvalidInput, all_at_least, at_least, nearest_name
 from saccade.geometry import require_size
 from saccade.grids import boundary_grid, resize_grid, unfold_grid, uniform_grid
 from saccade.grids.uniform import even_positions
 from saccade.grids.validate import require_finite_number
-from saccade.samplers.base import Glimpses, Sampler, one_view_an_image
+from saccade.losses import LossConfig
+from saccade.samplers.base import Glimpses, Sampler, TrainingSample, one_view_an_image
+from saccade.samplers.recipe import Augmented, AuxiliaryLoss, Recipe, Targets, TrainingData, register
 
 DEEPEST = 4
 """About how many pixels the shorter side of the first U-Net's deepest level has."""
@@ -278,12 +280,12 @@ class BoundarySampler(Sampler):
 
     The method of "Efficient segmentation: learning downsampling near semantic boundaries" (ICCV 2019): the
     net predicts a few nodes, the sampling tensor, which is projected onto the covering constraints and
-    resized to the view. Here it never folds either.
+    resized to the glimpse. Here it never folds either.
 
     Args:
-        size: (h, w) of the view.
+        size: (h, w) of the glimpse.
         thumbnail_size: (h_o, w_o) that the net sees; default 64 pixels on the shorter side, in the shape of
-            the view. The paper's are 32 x 32 and 64 x 64, of square images.
+            the glimpse. The paper's are 32 x 32 and 64 x 64, of square images.
         tensor_size: (h_t, w_t) of the sampling tensor, at least 2 each; (8, 8) as published.
         width: features of the net; 256 as published.
         net: any module from (B, 3, h_o, w_o) to a tensor (B, 2, h_t, w_t) of x and y in [-1, 1]; default the
@@ -306,8 +308,9 @@ class BoundarySampler(Sampler):
         net: nn.Module | None = None,
     ) -> None:
         super().__init__(size)
-        given = usual_thumbnail(self.size) if thumbnail_size is None else thumbnail_size
-        self.thumbnail_size = require_size(given, "thumbnail_size")
+        self.thumbnail_size = require_size(
+            usual_thumbnail(self.size) if thumbnail_size is None else thumbnail_size, "thumbnail_size"
+        )
         self.net = BoundaryNet(self.thumbnail_size, tensor_size, width) if net is None else net
 
     def propose(
@@ -323,3 +326,87 @@ def usual_thumbnail(size: tuple[int, int], side: int = THUMBNAIL_SIDE) -> tuple[
     rows, columns = size
     longer = min(round(side * max(size) / min(size)), 4 * side)
     return (side, longer) if rows <= columns else (longer, side)
+
+
+class SamplingTensorLoss(AuxiliaryLoss):
+    """Squared distance of the nodes from those of the exact grid (ICCV 2019, 3.1).
+
+    Mean over nodes and images, positions in [-1, 1]. The net is compared before its nodes are projected.
+    """
+
+    def __init__(self, target: BoundaryTarget) -> None:
+        self.targets = Targets(target)
+
+    def __call__(
+        self, batch: Sequence[TrainingSample], glimpses: Glimpses, augmentation: Augmented
+    ) -> Tensor:
+        assert glimpses.tensor is not None  # only samplers that predict one get this loss
+        target = augmentation.flip(self.targets(batch, glimpses.tensor.shape[2:]))
+        target = target * (1 - 2 * augmentation.flipped.to(target))[:, :, None, None]
+        return (glimpses.tensor - target.to(glimpses.tensor)).square().sum(dim=1).mean()
+
+
+@dataclass(frozen=True)
+class BoundaryConfig:
+    """The section ``boundary``: options of boundary-driven sampling (ICCV 2019).
+
+    Attributes:
+        smoothness: lambda of the energy that the true grids minimise; 1 as published.
+        tensor: (rows, columns) of the grid that the net predicts, stretched to ``sampler.size``.
+        width: features of the auxiliary net's layers; 256 as published.
+        classes: names of the classes whose boundaries attract (a boundary is where one meets any other
+            class); default all.
+    """
+
+    smoothness: float = 1.0
+    tensor: tuple[int, int] = (8, 8)
+    width: int = 64
+    classes: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        at_least("boundary.smoothness", self.smoothness, 0)
+        all_at_least("boundary.tensor", self.tensor, 2)
+        at_least("boundary.width", self.width, 1)
+
+
+def target_classes(options: BoundaryConfig, names: Sequence[str]) -> tuple[int, ...] | None:
+    """Ids of ``boundary.classes``; None for all.
+
+    Raises:
+        InvalidInput: for a name that is no class of the data, or no name at all.
+    """
+    if options.classes is None:
+        return None
+    if not options.classes:
+        raise InvalidInput("boundary.classes", "at least one class, or null for all", "none")
+    for name in options.classes:
+        if name not in names:
+            allowed, fix = ", ".join(names), nearest_name(name, names)
+            raise InvalidInput("boundary.classes", f"classes of the data ({allowed})", repr(name), fix)
+    return tuple(names.index(name) for name in options.classes)
+
+
+@register
+class BoundaryRecipe(Recipe[BoundaryConfig]):
+    """The net learns first, from the exact grids of the labels; the segmentation network follows."""
+
+    name = "boundary"
+    options_class = BoundaryConfig
+    variant = "staged"
+    first_stage_epochs = 60
+
+    def build(self) -> BoundarySampler:
+        return BoundarySampler(
+            self.shared.size,
+            thumbnail_size=self.shared.thumbnail,
+            tensor_size=self.own.tensor,
+            width=self.own.width,
+        )
+
+    def resolve(self, data: TrainingData, member: BoundaryConfig | None = None) -> BoundaryConfig:
+        target_classes(self.own, data.classes.names)
+        return self.own
+
+    def auxiliary_loss(self, loss: LossConfig, class_names: Sequence[str]) -> SamplingTensorLoss:
+        classes = target_classes(self.own, class_names)
+        return SamplingTensorLoss(BoundaryTarget(self.own.smoothness, classes))

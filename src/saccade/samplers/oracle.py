@@ -8,7 +8,8 @@ from torch import Tensor
 
 from saccade.geometry import require_size
 from saccade.samplers.base import Glimpses, Sampler, one_view_an_image
-from saccade.samplers.density import DensityToGrid, EdgeTarget
+from saccade.samplers.deformation import DensityToGrid, EdgeTarget, edge_target_of, to_grid_of
+from saccade.samplers.recipe import NoOptions, Recipe, register
 
 
 class OracleSampler(Sampler):
@@ -18,7 +19,7 @@ class OracleSampler(Sampler):
     where the classes are. It shows what a perfect density would bring with the same network and budget.
 
     Args:
-        size: (h, w) of the view.
+        size: (h, w) of the glimpse.
         density_size: (h_a, w_a) of the density; default the size.
         target: which edges count how much, and the blur.
         to_grid: how the density becomes a grid.
@@ -46,8 +47,7 @@ class OracleSampler(Sampler):
         to_grid: DensityToGrid | None = None,
     ) -> None:
         super().__init__(size)
-        given = self.size if density_size is None else density_size
-        self.density_size = require_size(given, "density_size")
+        self.density_size = require_size(self.size if density_size is None else density_size, "density_size")
         self.target = EdgeTarget() if target is None else target
         self.to_grid = DensityToGrid() if to_grid is None else to_grid
 
@@ -57,3 +57,20 @@ class OracleSampler(Sampler):
         assert labels is not None  # checked by forward
         density = self.target(labels, self.density_size)
         return one_view_an_image(self.to_grid(density, size), density)
+
+
+@register
+class OracleRecipe(Recipe[NoOptions]):
+    """Sees the labels; nothing to learn."""
+
+    name = "oracle"
+    sees_labels = True
+
+    def build(self) -> OracleSampler:
+        options = self.shared
+        return OracleSampler(
+            options.size,
+            density_size=options.density,
+            target=edge_target_of(options),
+            to_grid=to_grid_of(options),
+        )

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from saccade.grids import uniform_grid
 from saccade.samplers.base import Glimpses, Sampler, one_view_an_image
+from saccade.samplers.recipe import NoOptions, Recipe, register
 
 
 class UniformSampler(Sampler):
-    """Looks everywhere alike. One view an image, no thumbnail, no weights.
+    """Looks everywhere alike. One glimpse an image, no thumbnail, no weights.
 
     Args:
-        size: (h, w) of the view.
+        size: (h, w) of the glimpse.
 
     Examples:
         >>> import saccade
@@ -25,5 +26,15 @@ class UniformSampler(Sampler):
     def propose(
         self, thumbnail: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int
     ) -> Glimpses:
-        given = thumbnail if thumbnail is not None else None if labels is None else labels[0]
-        return one_view_an_image(uniform_grid(size, batch, device=None if given is None else given.device))
+        source = thumbnail if thumbnail is not None else None if labels is None else labels[0]
+        return one_view_an_image(uniform_grid(size, batch, device=None if source is None else source.device))
+
+
+@register
+class UniformRecipe(Recipe[NoOptions]):
+    """Evenly spaced samples: nothing to learn."""
+
+    name = "uniform"
+
+    def build(self) -> UniformSampler:
+        return UniformSampler(self.shared.size)

@@ -5,22 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from saccade.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from saccade.training.config import AugmentConfig
-
-
-def seed_of(*numbers: int) -> int:
-    """One seed in [0, 2^64) from several numbers >= 0, such as (seed, epoch, step).
-
-    NumPy's ``SeedSequence``, whose mixing is fixed for all versions and machines; different tuples of one
-    length give unrelated seeds.
-    """
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-
 
 _MEAN, _STD = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 _BLACK, _WHITE = -_MEAN / _STD, (1 - _MEAN) / _STD

@@ -3,224 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from saccade.data.options import DataOptions
-from saccade.errors import FileProblem, InvalidInput, UsageError, nearest_name
-from saccade.geometry import Fit, looks_like_size, parse_size
-
-
-def one_of(what: str, value: object, allowed: tuple[str, ...]) -> None:
-    """Refuses a value that is none of the names allowed."""
-    if value not in allowed:
-        fix = nearest_name(str(value), allowed)
-        raise InvalidInput(what, "one of " + ", ".join(allowed), repr(value), fix)
-
-
-def at_least(what: str, value: float | None, least: float) -> None:
-    """Refuses a number that is too small or not finite; None passes."""
-    if value is not None and not least <= value < math.inf:
-        raise InvalidInput(what, f"a finite number of at least {least:g}", value)
-
-
-def all_at_least(what: str, values: Sequence[float] | None, least: float) -> None:
-    """Refuses a list that is empty or has a number that is too small; None passes."""
-    if values is not None and len(values) == 0:
-        raise InvalidInput(what, "a list of one number or more", "an empty list")
-    for value in values or ():
-        at_least(what, value, least)
-
-
-SAMPLERS = ("deformation", "boundary", "uniform", "oracle", "foveation")
-ESTIMATORS = ("mean", "mode", "gumbel", "reinforce", "fixed", "random", "average", "ensemble")
-
-
-CHANNELS, DILATIONS = (24, 24, 3), (1, 1, 1)
-"""The density net of ICLR 2022."""
-
-
-@dataclass(frozen=True)
-class SamplerConfig:
-    """Where to look.
-
-    Attributes:
-        name: deformation or boundary (learned), uniform, or oracle (sees the true labels: for study only).
-        size: (rows, columns) that the segmentation network sees: the budget.
-        fit: sizes are (short side, long side) and follow the proportions of each image: whichever of the two
-            gives fewer pixels (ICLR 2022, A.8); size, thumbnail and density alike.
-        thumbnail: (rows, columns) of the thumbnail; default ``size``, for boundary 64 on the shorter side in
-            the shape of ``size``.
-        density: (rows, columns) of the density; default that of the thumbnail.
-        grid: elastic, or attraction (as published).
-        floor: smallest share of attention that any place gets, 0 to 1; smaller gathers more.
-        radius: of the attraction, in pixels of the density; default a quarter of its short axis.
-        cover: the attraction's outermost samples stay on the border; false as published.
-        net: name of the network that makes the density, as ``network.name``; None for the paper's few
-            convolutions, of ``channels`` and ``dilations``.
-        channels: of the 3x3 layers of the paper's density net, or of the foveation net.
-        dilations: of the layers of the paper's density net.
-        blur: of the edges that the density is taught, in pixels of the density.
-        edge_weights: how much edges count by class: "rarity" (1 / sqrt of the share of pixels), "equal" (as
-            published), or one number a class.
-    """
-
-    name: str = "deformation"
-    size: tuple[int, int] = (64, 128)
-    fit: bool = False
-    thumbnail: tuple[int, int] | None = None
-    density: tuple[int, int] | None = None
-    grid: str = "elastic"
-    floor: float = 0.1
-    radius: int | None = None
-    cover: bool = True
-    net: str | None = "small:8"
-    channels: tuple[int, ...] = CHANNELS
-    dilations: tuple[int, ...] = DILATIONS
-    blur: float = 1.0
-    edge_weights: str | tuple[float, ...] = "rarity"
-
-    def __post_init__(self) -> None:
-        one_of("sampler.name", self.name, SAMPLERS)
-        one_of("sampler.grid", self.grid, ("elastic", "attraction"))
-        for name in ("size", "thumbnail", "density", "channels", "dilations"):
-            all_at_least(f"sampler.{name}", getattr(self, name), 1)
-        if self.fit:
-            self._require_fit()
-        at_least("sampler.radius", self.radius, 1)
-        at_least("sampler.blur", self.blur, 0)
-        if not 0 <= self.floor <= 1 or (self.floor == 0 and self.grid == "elastic"):
-            allowed = "in (0, 1]" if self.grid == "elastic" else "in [0, 1]"
-            raise InvalidInput("sampler.floor", f"{allowed} for the {self.grid} grid", self.floor)
-        if isinstance(self.edge_weights, str):
-            one_of("sampler.edge_weights", self.edge_weights, ("rarity", "equal"))
-        else:
-            all_at_least("sampler.edge_weights", self.edge_weights, 0)
-        if len(self.channels) != len(self.dilations):
-            got = f"{len(self.channels)} channels and {len(self.dilations)} dilations"
-            raise InvalidInput("sampler.dilations", "as many as sampler.channels", got)
-        layers = (self.channels, self.dilations)
-        if self.name == "deformation" and self.net is not None and layers != (CHANNELS, DILATIONS):
-            fix = "give sampler.net=null for the net that has them"
-            raise InvalidInput("sampler.channels and sampler.dilations", "left out", layers, fix)
-
-    def _require_fit(self) -> None:
-        for given in (self.size, self.thumbnail, self.density):
-            if given is not None:
-                Fit(*given)
-        if self.name == "foveation":
-            fix = "its patches have one size, whatever the image's"
-            raise InvalidInput("sampler.fit", "false for foveation", "true", fix)
-
-
-@dataclass(frozen=True)
-class BoundaryConfig:
-    """The boundary sampler (ICCV 2019); used where ``sampler.name`` is boundary.
-
-    Attributes:
-        smoothness: lambda of the energy that the true grids minimise; 1 as published.
-        tensor: (rows, columns) of the grid that the net predicts, stretched to ``sampler.size``.
-        width: features of the auxiliary net's layers; 256 as published.
-        classes: names of the classes whose boundaries attract (a boundary is where one meets any other
-            class); default all.
-    """
-
-    smoothness: float = 1.0
-    tensor: tuple[int, int] = (8, 8)
-    width: int = 64
-    classes: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        at_least("boundary.smoothness", self.smoothness, 0)
-        all_at_least("boundary.tensor", self.tensor, 2)
-        at_least("boundary.width", self.width, 1)
-
-
-@dataclass(frozen=True)
-class FoveationConfig:
-    """The foveation sampler (arXiv / MICCAI 2020); used where ``sampler.name`` is foveation.
-
-    ``sampler.size`` is the patch that the network sees.
-
-    Attributes:
-        bank: widths of the fields of view in pixels of the image, increasing; their heights are in proportion
-            to the patch. Default five, from the patch to as much as the smallest training image holds.
-        shrink: pixels of the image that a pixel of the thumbnail stands for, along an axis.
-        estimator: mean, mode, gumbel or reinforce; or a baseline: fixed, random, average or ensemble.
-        field: which field of view the fixed baseline takes, from 0.
-        members: run folders of the fixed baselines, one for each field of view: what an ensemble is put
-            together from, without training.
-        reading: aligned (the output stands for the patch that was fed), or published (always for the
-            smallest field of view).
-        border: reflect, zero or edge: what a patch sees beyond the image.
-        locations: drawn from each image of a batch in a step.
-        visits: how often an epoch comes to each image; no location is drawn twice in an epoch.
-        stride: between the locations of a prediction, in pixels of the thumbnail; default half the smallest
-            field of view.
-        window: uniform or smooth: weights of a prediction inside its patch, where predictions overlap.
-        channels: of the foveation net's 3x3 layers, before its D outputs.
-        temperature: (first, last) of the Gumbel-softmax over the training.
-        draw: "rarity" draws locations near rare classes more often (1 / sqrt of the share of pixels), or one
-            weight a class; default all alike.
-    """
-
-    bank: tuple[int, ...] | None = None
-    shrink: int = 16
-    estimator: str = "mode"
-    field: int = 0
-    members: tuple[str, ...] | None = None
-    reading: str = "aligned"
-    border: str = "reflect"
-    locations: int = 4
-    visits: int = 8
-    stride: int | None = None
-    window: str = "smooth"
-    channels: tuple[int, ...] = (40, 40)
-    temperature: tuple[float, float] = (1.0, 0.1)
-    draw: str | tuple[float, ...] | None = None
-
-    def __post_init__(self) -> None:
-        all_at_least("foveation.bank", self.bank, 1)
-        if self.bank is not None and any(a >= b for a, b in pairwise(self.bank)):
-            raise InvalidInput("foveation.bank", "fields of view that increase", self.bank)
-        one_of("foveation.estimator", self.estimator, ESTIMATORS)
-        one_of("foveation.reading", self.reading, ("aligned", "published"))
-        one_of("foveation.border", self.border, ("reflect", "zero", "edge"))
-        one_of("foveation.window", self.window, ("uniform", "smooth"))
-        all_at_least("foveation.channels", self.channels, 1)
-        for name in ("locations", "visits", "shrink", "stride"):
-            at_least(f"foveation.{name}", getattr(self, name), 1)
-        at_least("foveation.field", self.field, 0)
-        self._require_members()
-        if not 0 < self.temperature[1] <= self.temperature[0]:
-            raise InvalidInput("foveation.temperature", "two numbers above 0 that fall", self.temperature)
-        if isinstance(self.draw, str):
-            one_of("foveation.draw", self.draw, ("rarity",))
-        else:
-            all_at_least("foveation.draw", self.draw, 0)
-
-    def _require_members(self) -> None:
-        if (self.estimator == "ensemble") == (self.members is not None):
-            return
-        fix = "train one run for each foveation.field with foveation.estimator=fixed, then list them"
-        got = f"foveation.estimator={self.estimator}, {'none' if self.members is None else 'some'} given"
-        raise InvalidInput("foveation.members", "run folders, for an ensemble and nothing else", got, fix)
-
+from saccade.errors import FileProblem, InvalidInput, UsageError, at_least, nearest_name, one_of
+from saccade.geometry import looks_like_size, parse_size
+from saccade.losses import LossConfig
+from saccade.samplers import SAMPLERS
+from saccade.samplers.recipe import NoOptions, Recipe, SamplerConfig, recipe_class, recipes
 
 MAX_SEED = 2**63 - 1
 """What the generators of torch take."""
 SCHEDULES = ("cosine", "poly", "step", "constant")
 VARIANTS = ("joint", "single", "staged", "staged_joint")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-FIRST_STAGE = {"deformation": 5, "boundary": 60}
-"""Samplers that can learn before the network, and for how many epochs where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -236,37 +38,6 @@ class NetworkConfig:
     name: str = "unet:resnet18"
     pretrained: bool = False
     antialias: bool = True
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """What is minimised: segmentation loss + edge_weight x edge loss.
-
-    Attributes:
-        segmentation: cross_entropy, or focal (as published).
-        focal_gamma: of the focal loss.
-        class_weights: "rarity" (1 / sqrt of the share of pixels), or one number a class; default all alike.
-        edge: kl, or mse of maps brought to [0, 1] (as published).
-        edge_weight: weight of the edge loss; 100 with mse as published.
-        through_grid: whether the segmentation loss also moves the samples (joint, as published).
-    """
-
-    segmentation: str = "cross_entropy"
-    focal_gamma: float = 2.0
-    class_weights: str | tuple[float, ...] | None = None
-    edge: str = "kl"
-    edge_weight: float = 0.3
-    through_grid: bool = False
-
-    def __post_init__(self) -> None:
-        one_of("loss.segmentation", self.segmentation, ("cross_entropy", "focal"))
-        one_of("loss.edge", self.edge, ("kl", "mse"))
-        at_least("loss.edge_weight", self.edge_weight, 0)
-        at_least("loss.focal_gamma", self.focal_gamma, 0)
-        if isinstance(self.class_weights, str):
-            one_of("loss.class_weights", self.class_weights, ("rarity", "a list as [1,2.5,1]"))
-        else:
-            all_at_least("loss.class_weights", self.class_weights, 0)
 
 
 @dataclass(frozen=True)
@@ -334,9 +105,9 @@ class ScheduleConfig:
         seed: of everything that is random, 0 or more.
         variant: joint (both losses together), single (segmentation loss alone), staged (the sampler first,
             then the network with the sampler frozen), staged_joint (the sampler first, then both) (ICLR 2022,
-            A.4 and A.5). Default: staged for boundary (ICCV 2019), joint for the others.
+            A.4 and A.5). Default: the sampler's own, staged for boundary (ICCV 2019), joint for the others.
         first_stage_epochs: of the staged variants, before ``epochs``: the sampler learns, the network waits
-            and nothing is validated. Default: 60 for boundary, 5 for the others.
+            and nothing is validated. Default: the sampler's own, 60 for boundary, 5 for deformation.
         validate_every: epochs between validations at full resolution; the last epoch is always validated.
         early_stopping: stop after so many validations without a better mIoU; default never.
         precision: 32-true, bf16-mixed or 16-mixed.
@@ -365,11 +136,32 @@ class ScheduleConfig:
             raise InvalidInput("training.seed", f"at most {MAX_SEED}", self.seed)
 
 
+def sampler_sections(sampler: str = "uniform", options: Iterable[str] = ()) -> dict[str, type]:
+    """Sections of options that a sampler has for itself, by its name, and the class of each.
+
+    Those of all that come with Saccade stand in every configuration; of the others only that of ``sampler``,
+    and those among ``options``.
+    """
+    shown = {*SAMPLERS, recipe_class(sampler).name, *options}
+    kinds = {name: recipe.options_class for name, recipe in recipes().items() if name in shown}
+    return {name: kind for name, kind in kinds.items() if kind is not NoOptions}
+
+
+def _default_sections() -> dict[str, Any]:
+    return {name: kind() for name, kind in sampler_sections().items()}
+
+
+Options = TypeVar("Options")
+
+
 @dataclass(frozen=True)
 class Config:
     """All options of a run; ``data.path`` and ``classes`` are filled in when it starts.
 
     Attributes:
+        sampler: what samplers share.
+        sections: the options that a sampler has for itself, by its name. Each reads like a field,
+            ``config.foveation``, and is a section of its own in files and on the command line.
         data: what it was trained on, and how that was read.
         classes: of the data, as in its classes.json.
 
@@ -381,8 +173,7 @@ class Config:
     """
 
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
-    boundary: BoundaryConfig = field(default_factory=BoundaryConfig)
-    foveation: FoveationConfig = field(default_factory=FoveationConfig)
+    sections: Mapping[str, Any] = field(default_factory=_default_sections, hash=False)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -392,14 +183,51 @@ class Config:
     classes: dict | None = None  # type: ignore[type-arg]  # options are checked against plain types
 
     def __post_init__(self) -> None:
-        if self.staged and self.sampler.name not in FIRST_STAGE:
-            got = f"{self.variant!r} with sampler {self.sampler.name}"
+        recipe = self.recipe
+        recipe.check()
+        if self.staged and not recipe.first_stage_epochs:
+            got = f"{self.variant!r} with sampler {recipe.name}"
             raise InvalidInput("training.variant", "joint where the sampler has nothing to learn", got)
+
+    if not TYPE_CHECKING:  # code of ours asks options_of, which is typed
+
+        def __getattr__(self, name: str) -> Any:
+            """The section of a sampler."""
+            sections = self.__dict__.get("sections", {})
+            if name not in sections:
+                raise AttributeError(f"a configuration has no section {name!r}")
+            return sections[name]
+
+    @property
+    def recipe(self) -> Recipe[Any]:
+        """What there is to know of the sampler, with its options."""
+        kind = recipe_class(self.sampler.name)
+        return kind(self.sampler, self.sections.get(kind.name, kind.options_class()))
+
+    def options_of(self, kind: type[Options]) -> Options:
+        """The section of a class of options, such as :class:`saccade.samplers.boundary.BoundaryConfig`.
+
+        Raises:
+            LookupError: where there is none.
+        """
+        for section in self.sections.values():
+            if isinstance(section, kind):
+                return section
+        raise LookupError(f"no section of {kind.__name__} in this configuration")
+
+    def with_options(self, options: Any) -> Config:
+        """The same with other options of its own sampler, and without those of others that do not come with
+        Saccade: their samplers need not be known where the run is opened."""
+        name = self.recipe.name
+        kept = {key: value for key, value in self.sections.items() if key in SAMPLERS or key == name}
+        if not isinstance(options, NoOptions):
+            kept[name] = options
+        return dataclasses.replace(self, sections=kept)
 
     @property
     def variant(self) -> str:
         """``training.variant``, or the sampler's own."""
-        return self.training.variant or ("staged" if self.sampler.name == "boundary" else "joint")
+        return self.training.variant or recipe_class(self.sampler.name).variant
 
     @property
     def staged(self) -> bool:
@@ -409,17 +237,13 @@ class Config:
     @property
     def first_epochs(self) -> int:
         """Epochs of the first stage; 0 where there is none."""
-        return (self.training.first_stage_epochs or FIRST_STAGE[self.sampler.name]) if self.staged else 0
+        usual = recipe_class(self.sampler.name).first_stage_epochs
+        return (self.training.first_stage_epochs or usual) if self.staged else 0
 
     @property
     def all_epochs(self) -> int:
         """Epochs of both stages."""
         return self.first_epochs + self.training.epochs
-
-    @property
-    def visits(self) -> int:
-        """How often an epoch comes to each image."""
-        return self.foveation.visits if self.sampler.name == "foveation" else 1
 
 
 YAML_ERROR = "a YAML file of options"
@@ -482,8 +306,18 @@ def save_config(config: Config, path: Path) -> None:
 def to_dict(config: Any) -> Any:
     """Dataclasses to dicts and tuples to lists: what YAML and JSON can hold."""
     if dataclasses.is_dataclass(config):
-        return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
+        options = {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
+        return _with_sections(config, options) if isinstance(config, Config) else options
     return [to_dict(item) for item in config] if isinstance(config, tuple | list) else config
+
+
+def _with_sections(config: Config, options: dict[str, Any]) -> dict[str, Any]:
+    """The sections of samplers beside the others, where their field stands."""
+    spread: dict[str, Any] = {}
+    for key, value in options.items():
+        own = {name: to_dict(section) for name, section in config.sections.items()}
+        spread.update(own if key == SECTIONS else {key: value})
+    return spread
 
 
 def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -503,6 +337,8 @@ def from_dict(cls: type, options: Any, where: str = "") -> Any:
     """
     if not isinstance(options, dict):
         raise InvalidInput(where or "the configuration", "a mapping of options", repr(options))
+    if cls is Config:
+        return _config_from(options)
     hints, values = get_type_hints(cls), {}
     names = [f.name for f in dataclasses.fields(cls)]
     for key, value in options.items():
@@ -511,6 +347,30 @@ def from_dict(cls: type, options: Any, where: str = "") -> Any:
             raise InvalidInput("option", "one that exists", repr(got), nearest_name(str(key), names))
         values[key] = _convert(value, hints[key], f"{where}.{key}" if where else key)
     return cls(**values)
+
+
+SECTIONS = "sections"
+"""The field of :class:`Config` whose entries are sections in files."""
+
+
+def _config_from(options: dict[str, Any]) -> Config:
+    """A configuration from its sections; the sampler's name says which there are."""
+    sampler = options.get("sampler")
+    name = sampler.get("name") if isinstance(sampler, dict) else None
+    kinds = sampler_sections(name if isinstance(name, str) else "uniform", options)
+    hints = {key: hint for key, hint in get_type_hints(Config).items() if key != SECTIONS}
+    if clash := sorted(hints.keys() & kinds.keys()):
+        raise InvalidInput("the name of a sampler", "none of " + ", ".join(hints), repr(clash[0]))
+    for key in options:
+        if key not in hints and key not in kinds:
+            fix = nearest_name(str(key), [*hints, *kinds])
+            raise InvalidInput("option", "one that exists", repr(str(key)), fix)
+    sections = {
+        key: from_dict(kind, {} if options.get(key) is None else options[key], key)
+        for key, kind in kinds.items()
+    }
+    values = {key: _convert(options[key], hint, key) for key, hint in hints.items() if key in options}
+    return Config(sections=sections, **values)
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:

@@ -169,7 +169,7 @@ class SyncCallback(L.Callback):
 def _may_idle(config: Config) -> bool:
     """Whether a step may leave parameters without a gradient, which costs a search for them in every step."""
     foreign = config.network.name.partition(":")[0] in ADAPTED
-    return foreign or config.staged or config.sampler.name == "foveation"
+    return foreign or config.staged or config.recipe.may_idle
 
 
 @contextmanager

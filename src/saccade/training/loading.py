@@ -12,7 +12,7 @@ from saccade.data import DataSet, Item, SampleCache
 from saccade.data.cache import Sample
 from saccade.data.options import Crop
 from saccade.errors import InvalidInput
-from saccade.training.augment import seed_of
+from saccade.runtime.seeds import seed_of
 
 PARTS = 1
 """What the seed of a draw of parts has behind those of the other draws of a step."""

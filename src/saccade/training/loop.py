@@ -25,9 +25,8 @@ from saccade.data.open import require_something_to_learn
 from saccade.errors import InvalidInput, SaccadeError
 from saccade.runtime.files import exclusively, writing
 from saccade.runtime.processes import die_with_parent
-from saccade.samplers import rarity_weights
+from saccade.samplers.recipe import resolved_weights
 from saccade.training import run_folder as folder
-from saccade.training.auxiliary_losses import target_classes
 from saccade.training.config import Config, ScheduleConfig
 from saccade.training.distributed import (
     DistributedContext,
@@ -36,9 +35,9 @@ from saccade.training.distributed import (
     no_group_left,
     torch_device,
 )
-from saccade.training.foveation import assemble, resolve_foveation
 from saccade.training.loading import Samples, training_batches, validation_batches
 from saccade.training.run_folder import (
+    assemble,
     build_segmenter,
     is_finished,
     require_same_images,
@@ -90,14 +89,15 @@ def fit(
         on_epoch: called after each epoch, in the first process.
     """
     config, names = job.config, job.data.classes.names
+    options = config.training
     trainer = build_trainer(job.root, config, names, place, on_epoch, folder.record_of(job.data))
-    torch.manual_seed(config.training.seed)
+    torch.manual_seed(options.seed)
     wanted = folder.without_pretrained(config) if job.goes_on or place.rank else config
     segmenter = build_segmenter(wanted, len(names))
     samples = {name: Samples(job.data, job.data.split(name), cache) for name in ("train", "val")}
     share = {"rank": place.rank, "count": place.count}
     batches = training_batches(
-        samples["train"], config.training.batch_size, config.training.seed, rounds=config.visits, **share
+        samples["train"], options.batch_size, options.seed, rounds=config.recipe.visits, **share
     )
     task = SegmentationTask(segmenter, config, names, len(batches), training_images(job.data))
     start = job.root / folder.CHECKPOINTS / folder.LAST if job.goes_on else None
@@ -391,7 +391,7 @@ def train(
         require_same_images(root, data, saved)
         if is_finished(saved, config):
             return folder.load_run(root)
-    if config.sampler.name == "foveation" and config.foveation.estimator == "ensemble":
+    if config.recipe.members:
         assemble(data, root, config)
         return folder.load_run(root)
     with disk_told(root):
@@ -422,21 +422,18 @@ def _fit(job: Job, cache: SampleCache, device: str, on_epoch: OnEpoch | None) ->
 
 def resolve(config: Config, data: DataFolder) -> Config:
     """The configuration with what data and sampler decide filled in: classes, weights by rarity, stages."""
-    edges = _weights("sampler.edge_weights", config.sampler.edge_weights, data)
-    classes = _weights("loss.class_weights", config.loss.class_weights, data)
-    sampler, loss = replace(config.sampler, edge_weights=edges), replace(config.loss, class_weights=classes)
-    target_classes(config.boundary, data.classes.names)
-    stages = _stages(config)
-    foveation = resolve_foveation(config, data, _weights("foveation.draw", config.foveation.draw, data))
-    table = data.classes.as_dict()
+    edges = resolved_weights("sampler.edge_weights", config.sampler.edge_weights, data)
+    classes = resolved_weights("loss.class_weights", config.loss.class_weights, data)
+    stages, recipe = _stages(config), config.recipe
+    member = folder.open_config(Path(recipe.members[0]))[0] if recipe.members else None
+    options = recipe.resolve(data, None if member is None else member.sections.get(recipe.name))
     return replace(
-        config,
-        sampler=sampler,
-        foveation=foveation,
-        loss=loss,
+        config.with_options(options),
+        sampler=replace(config.sampler, edge_weights=edges),
+        loss=replace(config.loss, class_weights=classes),
         training=stages,
         data=_data(config.data, data),
-        classes=table,
+        classes=data.classes.as_dict(),
     )
 
 
@@ -453,15 +450,6 @@ def _data(asked: DataOptions, data: DataFolder) -> DataOptions:
         fix = "open it with open_data(path, config.data)"
         raise InvalidInput("data", f"opened as the configuration asks, {asked}", opened, fix)
     return opened
-
-
-def _weights(name: str, given: Any, data: DataFolder) -> Any:
-    """Weights of the classes as numbers, where they are asked for by rarity."""
-    if given == "rarity":
-        return tuple(round(w, 6) for w in rarity_weights(data.class_counts("train").tolist()))
-    if isinstance(given, tuple) and len(given) != len(data.classes):
-        raise InvalidInput(name, f"one number for each of the {len(data.classes)} classes", given)
-    return given
 
 
 def _cache_for(config: Config, given: SampleCache | None) -> SampleCache:

@@ -16,37 +16,16 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import nn
 
 from saccade.data import DataFolder
 from saccade.data.classes import ClassTable, classes_from_dict
 from saccade.data.record import DataRecord
-from saccade.errors import FileProblem, InvalidInput, SaccadeError, UsageError
+from saccade.errors import FileProblem, SaccadeError, UsageError
 from saccade.networks import build_network
 from saccade.runtime.files import finished_file, remove_unfinished, write_file, writing
-from saccade.samplers import (
-    BoundarySampler,
-    DeformationSampler,
-    DensityNet,
-    DensityOf,
-    DensityToGrid,
-    EdgeTarget,
-    FoveationSampler,
-    OracleSampler,
-    Sampler,
-    UniformSampler,
-)
-from saccade.samplers.foveation_choice import FieldEnsemble
+from saccade.samplers.recipe import Recipe, SamplerConfig
 from saccade.segmenter import Segmenter
-from saccade.training.config import (
-    Config,
-    FoveationConfig,
-    SamplerConfig,
-    flat,
-    read_config,
-    save_config,
-    to_dict,
-)
+from saccade.training.config import Config, flat, read_config, save_config, to_dict
 
 
 def build_segmenter(config: Config, classes: int) -> Segmenter:
@@ -55,81 +34,13 @@ def build_segmenter(config: Config, classes: int) -> Segmenter:
     Raises:
         InvalidInput: for a network that cannot be made, or options that do not go together.
     """
-    network: nn.Module = build_network(config.network.name, classes, pretrained=config.network.pretrained)
-    if config.sampler.name == "foveation" and config.foveation.estimator == "ensemble":
-        bank = config.foveation.bank or ()
-        others = (build_network(config.network.name, classes) for _ in bank[1:])
-        network = FieldEnsemble([network, *others])
-    sampler = build_sampler(config)
+    name, recipe = config.network.name, config.recipe
+    first = build_network(name, classes, pretrained=config.network.pretrained)
+    network = recipe.network(first, lambda: build_network(name, classes))
+    sampler = recipe.build()
     if config.sampler.fit:
         sampler.follow_images()
     return Segmenter(sampler, network, antialias=config.network.antialias)
-
-
-def build_sampler(config: Config) -> Sampler:
-    """The sampler that ``config`` describes."""
-    options = config.sampler
-    if options.name == "boundary":
-        return BoundarySampler(
-            options.size,
-            thumbnail_size=options.thumbnail,
-            tensor_size=config.boundary.tensor,
-            width=config.boundary.width,
-        )
-    if options.name == "foveation":
-        return build_foveation(options, config.foveation)
-    if options.name == "uniform":
-        return UniformSampler(options.size)
-    to_grid = DensityToGrid(options.grid, options.floor, options.radius, options.cover)
-    if options.name == "oracle":
-        target = edge_target(options)
-        return OracleSampler(options.size, density_size=options.density, target=target, to_grid=to_grid)
-    return DeformationSampler(
-        options.size,
-        thumbnail_size=options.thumbnail,
-        density_size=options.density,
-        to_grid=to_grid,
-        net=build_density_net(options),
-    )
-
-
-def build_density_net(options: SamplerConfig) -> nn.Module:
-    """The paper's three convolutions, or the network of that name with one output."""
-    if options.net is None:
-        return DensityNet(options.channels, options.dilations)
-    return DensityOf(build_network(options.net, 1))
-
-
-def build_foveation(sampler: SamplerConfig, options: FoveationConfig) -> FoveationSampler:
-    """The foveation sampler of resolved options.
-
-    Raises:
-        InvalidInput: without a bank, which :func:`saccade.training.loop.resolve` fills in, or for a thumbnail
-            in pixels: foveation's follows the image.
-    """
-    if options.bank is None:
-        raise InvalidInput("foveation.bank", "resolved before the sampler is built", "none")
-    if sampler.thumbnail is not None:
-        fix = "leave sampler.thumbnail out"
-        raise InvalidInput("the thumbnail", "given as foveation.shrink", sampler.thumbnail, fix)
-    return FoveationSampler(
-        sampler.size,
-        options.bank,
-        shrink=options.shrink,
-        estimator=options.estimator,
-        field=options.field,
-        reading=options.reading,
-        border=options.border,
-        stride=options.stride,
-        window=options.window,
-        channels=options.channels,
-    )
-
-
-def edge_target(options: SamplerConfig) -> EdgeTarget:
-    """The density that label edges ask for; "rarity" must have been resolved to numbers by then."""
-    weights = None if isinstance(options.edge_weights, str) else options.edge_weights
-    return EdgeTarget(options.blur, weights)
 
 
 BEFORE = Config(sampler=SamplerConfig(net=None))
@@ -486,3 +397,43 @@ def is_finished(saved: dict[str, Any], config: Config) -> bool:
 
 def _text(value: Any) -> str:
     return "x".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def assemble(data: DataFolder, root: Path, config: Config) -> None:
+    """Writes a run whose networks are those of trained runs, the members of its sampler's recipe.
+
+    Raises:
+        FileProblem: when a run does not belong where it stands among the members.
+    """
+    recipe = config.recipe
+    runs = [load_run(member) for member in recipe.members]
+    first = runs[0].config
+    for number, run in enumerate(runs):
+        _require_member(recipe, run, first, number)
+        require_classes(run, data.classes, data.path)
+    made = replace(config, sampler=first.sampler, network=without_pretrained(first).network)
+    made = made.with_options(recipe.joined(first.recipe.own))
+    segmenter = build_segmenter(made, len(data.classes))
+    for network, run in zip(segmenter.network.networks, runs, strict=True):  # type: ignore[arg-type]
+        network.load_state_dict(run.segmenter.network.state_dict())
+    saved = {
+        "state_dict": {f"segmenter.{name}": value for name, value in segmenter.state_dict().items()},
+        "epoch": max(run.epoch for run in runs) - 1,
+        "training_images": training_images(data),
+        DATA: record_of(data).to_json(),
+        "callbacks": {"keep": {"best": None, "since_best": 0}},
+    }
+    with writing(root):
+        prepare(root, made, False, "cpu")
+        for name in (BEST, LAST):
+            save_checkpoint(saved, root / CHECKPOINTS / name)
+
+
+def _require_member(recipe: Recipe[Any], run: Run, first: Config, number: int) -> None:
+    config = run.config
+    alike = config.sampler == first.sampler and config.network.name == first.network.name
+    refusal = recipe.refusal(config.recipe, first.recipe, number)
+    if refusal is None and not alike:
+        refusal = "the options of the first member", "others"
+    if refusal is not None:
+        raise FileProblem(run.path, *refusal, recipe.members_fix)

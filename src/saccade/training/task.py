@@ -13,36 +13,36 @@ from torch import Tensor
 
 from saccade.data.cache import Sample
 from saccade.errors import SaccadeError
-from saccade.losses import segmentation_loss
 from saccade.metrics import iou, miou
 from saccade.metrics.confusion import confusion_matrix
+from saccade.runtime.seeds import seed_of
 from saccade.samplers import Glimpses, Sampler
+from saccade.samplers.recipe import StepInfo
 from saccade.segmenter import Segmenter
-from saccade.training.augment import Augmentation, seed_of
-from saccade.training.auxiliary_losses import build_auxiliary_loss
+from saccade.training.augment import Augmentation
 from saccade.training.config import Config
-from saccade.training.foveation import FoveationStep, StepInfo
 from saccade.training.loading import PARTS, random_crops
 from saccade.training.trainer import build_optimizer, rate_factor
 from saccade.warp import sample as sample_at
 
 
 def bucket_by_shape(
-    sampler: Sampler, batch: list[Sample], draw: Augmentation
+    sampler: Sampler, batch: list[Sample], augmentation: Augmentation
 ) -> Iterator[tuple[list[Sample], Augmentation, float]]:
-    """The images of each size of view, their part of the draw, and their share of the batch.
+    """The images of each size of glimpse, their part of the augmentation, and their share of the batch.
 
     A sampler of fixed sizes leaves the batch whole.
     """
     groups: dict[object, list[int]] = {}
-    for place, one in enumerate(batch):
-        sized = sampler.for_image(one.size)
-        groups.setdefault((sized.size, sized.thumbnail_size), []).append(place)
-    for places in groups.values():
-        if len(places) == len(batch):
-            yield batch, draw, 1.0
+    for index, sample in enumerate(batch):
+        sized = sampler.for_image(sample.size)
+        groups.setdefault((sized.size, sized.thumbnail_size), []).append(index)
+    for members in groups.values():
+        if len(members) == len(batch):
+            yield batch, augmentation, 1.0
         else:
-            yield [batch[place] for place in places], draw.of(places), len(places) / len(batch)
+            share = len(members) / len(batch)
+            yield [batch[index] for index in members], augmentation.of(members), share
 
 
 class Thumbnails:
@@ -60,19 +60,19 @@ class Thumbnails:
         """(B, 3, h_o, w_o) as :meth:`saccade.Segmenter.thumbnail` gives; None where none is wanted."""
         if segmenter.sampler.thumbnail_size is None:
             return None
-        return torch.cat([self._one(segmenter, sample) for sample in batch])
+        return torch.cat([self._of(segmenter, sample) for sample in batch])
 
-    def _one(self, segmenter: Segmenter, sample: Sample) -> Tensor:
+    def _of(self, segmenter: Segmenter, sample: Sample) -> Tensor:
         kept = None if sample.varied else self._kept.get(sample.stem)
         if kept is not None:
             return kept
-        made = segmenter.thumbnail([sample.pyramid])
-        assert made is not None  # asked for only where there is one
-        size = made.numel() * made.element_size()
+        thumbnail = segmenter.thumbnail([sample.pyramid])
+        assert thumbnail is not None  # asked for only where there is one
+        size = thumbnail.numel() * thumbnail.element_size()
         if not sample.varied and size <= self.left:
-            self._kept[sample.stem] = made
+            self._kept[sample.stem] = thumbnail
             self.left -= size
-        return made
+        return thumbnail
 
 
 class SegmentationTask(L.LightningModule):
@@ -101,8 +101,9 @@ class SegmentationTask(L.LightningModule):
         self.training_images = list(training_images)
         self.segmenter, self.config, self.class_names = segmenter, config, class_names
         self.steps_an_epoch = steps_an_epoch
-        self.auxiliary_loss = build_auxiliary_loss(config)
-        self.foveation = FoveationStep(config) if config.sampler.name == "foveation" else None
+        recipe, alone = config.recipe, config.variant == "single"
+        self.auxiliary_loss = None if alone else recipe.auxiliary_loss(config.loss, class_names)
+        self.own_step = recipe.training_step(config.loss, config.training.seed)
         self.thumbnails = Thumbnails()
         self.confusion = torch.zeros(len(class_names), len(class_names), dtype=torch.int64)
         self.shrinks: list[float] = []
@@ -158,22 +159,19 @@ class SegmentationTask(L.LightningModule):
     def training_step(self, batch: list[Sample], batch_index: int) -> Tensor:
         if self.config.data.cropping.random:
             batch = random_crops(batch, self.config.data.cropping, self._seed(batch_index, PARTS))
-        self.shrinks += [self._shrink(one.size) for one in batch]
-        draw = self._draw(len(batch), batch_index)
-        if self.foveation is not None:
-            step_info = StepInfo(
-                self.current_epoch, batch_index, self.steps_an_epoch, self.config.training.epochs,
-                self.global_rank,
-            )  # fmt: skip
-            segmentation, taught = self.foveation(self.segmenter, batch, draw, step_info)
-        else:
-            segmentation, taught = self._losses(batch, draw)
-        loss = segmentation + taught
+        self.shrinks += [self._shrink(sample.size) for sample in batch]
+        augmentation = self._augmentation(len(batch), batch_index)
+        segmentation, auxiliary = self._losses(batch, augmentation, batch_index)
+        loss = segmentation + auxiliary
         if not torch.isfinite(loss):
             where = f"epoch {self.current_epoch + 1}, step {batch_index + 1}"
             line = f"the loss became {loss.item()} in {where}{self._rate_told()}"
             raise SaccadeError(f"{line}; lower optimizer.learning_rate")
-        parts = {"train_loss": loss, "train_segmentation_loss": segmentation, "train_sampler_loss": taught}
+        parts = {
+            "train_loss": loss,
+            "train_segmentation_loss": segmentation,
+            "train_sampler_loss": auxiliary,
+        }
         self.log_dict(
             {name: part.detach() for name, part in parts.items()},
             on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True,
@@ -190,30 +188,39 @@ class SegmentationTask(L.LightningModule):
         """Pixels along an axis that a sample stands for: what predictions should come near to."""
         return sqrt(prod(size) / prod(self.segmenter.sampler.for_image(size).size))
 
-    def _losses(self, batch: list[Sample], draw: Augmentation) -> tuple[Tensor, Tensor]:
-        """The mean over the images, of which only those with views of one size are taken together."""
+    def _losses(
+        self, batch: list[Sample], augmentation: Augmentation, batch_index: int
+    ) -> tuple[Tensor, Tensor]:
+        """Segmentation and auxiliary loss: the sampler's own, or the mean over the images, of which only
+        those with glimpses of one size are taken together."""
+        if self.own_step is not None:
+            return self.own_step(self.segmenter, batch, augmentation, self._step_info(batch_index))
         parts = [
-            (share * segmentation, share * taught)
-            for part, drawn, share in bucket_by_shape(self.segmenter.sampler, batch, draw)
-            for segmentation, taught in [self._view_losses(part, drawn)]
+            (share * segmentation, share * auxiliary)
+            for part, varied, share in bucket_by_shape(self.segmenter.sampler, batch, augmentation)
+            for segmentation, auxiliary in [self._glimpse_losses(part, varied)]
         ]
         segmentations, auxiliary_losses = zip(*parts, strict=True)
         return torch.stack(segmentations).sum(), torch.stack(auxiliary_losses).sum()
 
-    def _view_losses(self, batch: list[Sample], draw: Augmentation) -> tuple[Tensor, Tensor]:
-        """Losses of the network and of the sampler, of one view an image."""
-        views = self._look(batch, draw)
+    def _step_info(self, batch_index: int) -> StepInfo:
+        epochs = self.config.training.epochs
+        return StepInfo(self.current_epoch, batch_index, self.steps_an_epoch, epochs, self.global_rank)
+
+    def _glimpse_losses(self, batch: list[Sample], augmentation: Augmentation) -> tuple[Tensor, Tensor]:
+        """Losses of the network and of the sampler, of one glimpse an image."""
+        glimpses = self._propose(batch, augmentation)
         sampler_learns, network_learns = self.stage()
-        zero = views.grids.new_zeros(())
-        segmentation = self._segmentation(batch, views, draw) if network_learns else zero
-        taught = (
-            self.auxiliary_loss(batch, views, draw)
+        zero = glimpses.grids.new_zeros(())
+        segmentation = self._segmentation(batch, glimpses, augmentation) if network_learns else zero
+        auxiliary = (
+            self.auxiliary_loss(batch, glimpses, augmentation)
             if sampler_learns and self.auxiliary_loss is not None
             else zero
         )
-        return segmentation, taught
+        return segmentation, auxiliary
 
-    def _draw(self, batch: int, batch_index: int) -> Augmentation:
+    def _augmentation(self, batch: int, batch_index: int) -> Augmentation:
         generator = torch.Generator().manual_seed(self._seed(batch_index))
         return Augmentation.draw(batch, self.config.augment, generator)
 
@@ -221,37 +228,31 @@ class SegmentationTask(L.LightningModule):
         options = self.config.training
         return seed_of(options.seed, self.current_epoch, batch_index, self.global_rank, *purpose)
 
-    def _look(self, batch: list[Sample], draw: Augmentation) -> Glimpses:
-        """Glimpses of the flipped, tinted images."""
+    def _propose(self, batch: list[Sample], augmentation: Augmentation) -> Glimpses:
+        """Glimpses of the flipped images under another light."""
         sampler = self.segmenter.sampler.for_image(batch[0].size)
         thumbnail = self.thumbnails.of(self.segmenter, batch)
         if thumbnail is not None:
-            thumbnail = draw.colour_jitter(draw.flip(thumbnail)).to(self.device)
+            thumbnail = augmentation.colour_jitter(augmentation.flip(thumbnail)).to(self.device)
         labels = None
         if sampler.sees_labels:
-            pairs = zip(batch, draw.flipped.split(1), strict=True)
-            labels = [Augmentation(m, draw.gain, draw.shift).flip(one.labels) for one, m in pairs]
+            labels = [augmentation.of([n]).flip(sample.labels) for n, sample in enumerate(batch)]
         return sampler(thumbnail, labels, batch=len(batch))
 
-    def _segmentation(self, batch: list[Sample], views: Glimpses, draw: Augmentation) -> Tensor:
-        options = self.config.loss
-        through = options.through_grid or self.config.variant == "single"
-        grids = draw.flip_grid(views.grids if through else views.grids.detach())
-        pixels = self.segmenter.read([one.pyramid for one in batch], grids, views.image_index)
-        pairs = zip(views.image_index.tolist(), grids.detach().split(1), strict=True)
+    def _segmentation(self, batch: list[Sample], glimpses: Glimpses, augmentation: Augmentation) -> Tensor:
+        through = self.config.loss.through_grid or self.config.variant == "single"
+        grids = augmentation.flip_grid(glimpses.grids if through else glimpses.grids.detach())
+        pixels = self.segmenter.read([sample.pyramid for sample in batch], grids, glimpses.image_index)
+        pairs = zip(glimpses.image_index.tolist(), grids.detach().split(1), strict=True)
         labels = torch.cat([sample_at(batch[i].labels, grid, mode="nearest") for i, grid in pairs])
-        scores = self.segmenter.score(draw.colour_jitter(pixels))
-        weights = None if isinstance(options.class_weights, str) else options.class_weights
-        return segmentation_loss(
-            scores, labels.to(scores.device), options.segmentation,
-            focal_gamma=options.focal_gamma, class_weights=weights,
-        )  # fmt: skip
+        scores = self.segmenter.score(augmentation.colour_jitter(pixels))
+        return self.config.loss(scores, labels.to(scores.device))
 
     def validation_step(self, batch: list[Sample], batch_index: int) -> None:
-        for one in batch:
-            labels = [one.labels] if self.segmenter.sampler.sees_labels else None
-            pred = self.segmenter.predict(one.pyramid, labels)
-            self.confusion += confusion_matrix(pred, one.labels, len(self.class_names))
+        for sample in batch:
+            labels = [sample.labels] if self.segmenter.sampler.sees_labels else None
+            pred = self.segmenter.predict(sample.pyramid, labels)
+            self.confusion += confusion_matrix(pred, sample.labels, len(self.class_names))
 
     def on_validation_epoch_end(self) -> None:
         counts = self.trainer.strategy.reduce(self.confusion.to(self.device), reduce_op="sum").cpu()

@@ -21,7 +21,6 @@ from saccade.data.record import DataRecord
 from saccade.errors import InvalidInput
 from saccade.training.config import Config, OptimizerConfig
 from saccade.training.distributed import DistributedContext, SyncCallback, strategy
-from saccade.training.foveation import FieldMapsCallback
 from saccade.training.run_folder import BEST, CHECKPOINTS, DATA, LAST, METRICS, MetricsTable, save_checkpoint
 
 
@@ -164,8 +163,8 @@ def build_trainer(
     keep = CheckpointCallback(root / CHECKPOINTS, record)
     table = [MetricsTable(root / METRICS, names)] if place.rank == 0 else []
     callbacks: list[L.Callback] = [SyncCallback(), *table, keep]
-    if config.sampler.name == "foveation" and place.rank == 0:
-        callbacks.append(FieldMapsCallback(root))
+    if place.rank == 0:
+        callbacks += config.recipe.callbacks(root)
     if options.early_stopping is not None:
         callbacks.append(StopEarly(keep, options.early_stopping))
     if on_epoch is not None and place.rank == 0:

@@ -338,13 +338,13 @@ def copy_patches(pixels, level, top, left, patches, starts, members, out):
 def averaged_patches(first, last, numbers, values, starts, size, levels, grid, out):
     """``averaged`` of the samples ``numbers[first:last]`` from copies of their pixels: equal to the bit.
 
-    values: flat, ``LANES`` longer than the copies. levels: how many the pyramid has.
+    values: flat. levels: how many the pyramid has.
     """
     height, width = size
     channels, rows, columns = out.shape[1:]
     across, down = np.ones(TAPS, out.dtype), np.ones(TAPS, out.dtype)
     many = high = 1
-    sums = np.empty(TAPS * channels + LANES, out.dtype)
+    sums = np.empty(TAPS * channels, out.dtype)
     for at in range(first, last):
         image, line = numbers[at] // (rows * columns), numbers[at] % (rows * columns)
         row, column = line // columns, line % columns

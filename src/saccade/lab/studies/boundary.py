@@ -18,8 +18,7 @@ from saccade.lab.studies.study import Block, Cell, Chart, Curve, Study, Table, T
 from saccade.metrics import iou, miou, recovery_counts, sampling_counts, sampling_ratio
 from saccade.metrics.boundary import squared_distance_to_marked
 from saccade.samplers import BoundaryTarget
-from saccade.samplers.boundary import sampling_grid
-from saccade.training.auxiliary_losses import target_classes
+from saccade.samplers.boundary import BoundaryConfig, sampling_grid, target_classes
 
 STEPS = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Values of lambda, from samples on the boundaries to samples spread evenly."""
@@ -187,8 +186,8 @@ NOTE = (
 def measure(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
     """Grids of the published size, and as large as the view, for ``boundary.classes`` of the setting."""
     names = setting.data.classes.names
-    targets = target_classes(setting.base.boundary, names)
-    ways = ways_of(tensor=setting.base.boundary.tensor)
+    options = setting.base.options_of(BoundaryConfig)
+    targets, ways = target_classes(options, names), ways_of(tensor=options.tensor)
     blocks: list[Block] = []
     for size in setting.sizes:
         found = smoothness_study(setting.samples(), len(names), size, ways=ways, classes=targets)

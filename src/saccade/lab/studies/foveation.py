@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,23 +23,28 @@ from saccade.lab.studies.study import Block, Cell, Chart, Curve, Study, Table, c
 from saccade.metrics import confusion_matrix, miou
 from saccade.samplers import FoveationSampler
 from saccade.samplers.foveation_lattice import centres_of, thumbnail_size
+from saccade.samplers.foveation_training import FoveationConfig, default_bank
 from saccade.segmenter import Segmenter, evaluating
 from saccade.training import load_run
-from saccade.training.foveation import default_bank
 
 FOVEATION = ("sampler.name=foveation",)
 
 
+def _sampler_of(segmenter: Segmenter) -> FoveationSampler:
+    """The sampler of a run of these studies, all of whose methods are foveation."""
+    return cast(FoveationSampler, segmenter.sampler)
+
+
 def bank_of(setting: ComparisonConfig) -> tuple[int, ...]:
     """The setting's bank, or the default one of its smallest patch."""
-    given = setting.base.foveation.bank
+    given = setting.base.options_of(FoveationConfig).bank
     return given or default_bank(setting.sizes[0], list(setting.data.sizes("train")))
 
 
 def thumbnail_for(setting: ComparisonConfig) -> tuple[str, ...]:
     """The setting's thumbnail, or where that leaves gaps between patches, one of two pixels in each."""
     most = max(1, min(min(size) for size in setting.sizes) // 2)
-    return () if setting.base.foveation.shrink <= most else (f"foveation.shrink={most}",)
+    return () if setting.base.options_of(FoveationConfig).shrink <= most else (f"foveation.shrink={most}",)
 
 
 def methods_of_fields(setting: ComparisonConfig) -> Sequence[Method]:
@@ -173,8 +178,7 @@ def compare_maps(
 @torch.no_grad()
 def foveation_map(segmenter: Segmenter, sample: Sample) -> Map:
     """The expected field of view at every pixel of the thumbnail, 0 the smallest, 1 the widest."""
-    sampler = segmenter.sampler
-    assert isinstance(sampler, FoveationSampler)
+    sampler = _sampler_of(segmenter)
     with evaluating(segmenter):
         found = segmenter.foveate(sample.pyramid).found
     if found.probabilities is None:
@@ -190,8 +194,7 @@ def gold_standard(fixed: Sequence[Segmenter], sample: Sample, classes: int) -> t
 
     The local mIoU is that of the labels in the smallest field of view around a place, over the classes there.
     """
-    sampler = fixed[0].sampler
-    assert isinstance(sampler, FoveationSampler)
+    sampler = _sampler_of(fixed[0])
     scores = []
     for segmenter in fixed:
         predicted = segmenter.predict(sample.pyramid).view(sample.labels.shape)
@@ -311,8 +314,7 @@ def stride_study(
 @contextmanager
 def strided(segmenter: Segmenter, stride: int) -> Iterator[FoveationSampler]:
     """The sampler with another stride inside."""
-    sampler = segmenter.sampler
-    assert isinstance(sampler, FoveationSampler)
+    sampler = _sampler_of(segmenter)
     own, sampler.stride = sampler.stride, stride
     try:
         yield sampler
@@ -331,8 +333,7 @@ def measure_of_stride(setting: ComparisonConfig, outcomes: Sequence[Outcome]) ->
         if outcome.evaluation is None:
             continue
         segmenter = load_run(outcome.folder).segmenter
-        assert isinstance(segmenter.sampler, FoveationSampler)
-        strides = sorted({*STRIDES, segmenter.sampler.stride})
+        strides = sorted({*STRIDES, _sampler_of(segmenter).stride})
         found = stride_study(segmenter, setting.samples(), setting.data.classes, strides).scores
         rows += [[outcome.trial.name, one.stride, one.miou, one.locations, one.seconds] for one in found]
         curves.append(Curve(outcome.trial.name, [one.stride for one in found], [one.miou for one in found]))

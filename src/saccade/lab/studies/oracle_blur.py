@@ -15,7 +15,6 @@ from saccade.metrics.bootstrap import Resampled
 from saccade.samplers import Sampler
 from saccade.training.config import read_config
 from saccade.training.loop import resolve
-from saccade.training.run_folder import build_sampler
 
 BLURS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0)
 """Standard deviations, in pixels of the density; the paper's go from 1 to 21."""
@@ -65,7 +64,7 @@ def _samplers(setting: ComparisonConfig, size: Size, *own: str) -> list[Sampler]
     found = []
     for options in (["sampler.name=uniform"], *blurs):
         given = [*options, f"sampler.size={named_size(size)}", *own]
-        sampler = build_sampler(resolve(read_config(overrides=given, base=setting.base), setting.data))
+        sampler = resolve(read_config(overrides=given, base=setting.base), setting.data).recipe.build()
         if setting.base.sampler.fit:
             sampler.follow_images()
         found.append(sampler)

@@ -17,7 +17,6 @@ from saccade.data.cache import Sample
 from saccade.lab.methods import ComparisonConfig, Method, Outcome, Size
 from saccade.lab.results import Comparison, config_json, to_json
 from saccade.metrics.bootstrap import Interval, Resampled, draw_images, iou_parts, resample
-from saccade.training.config import SAMPLERS
 
 Cell = str | float | int | None
 
@@ -160,7 +159,7 @@ Counts = Callable[[Sample], Sequence[Tensor]]
 
 UNIFORM = Method("uniform", ("sampler.name=uniform",))
 DEFORMATION = Method("deformation", ("sampler.name=deformation",))
-DOWNSAMPLERS = tuple(name for name in ("uniform", "oracle", "boundary", "deformation") if name in SAMPLERS)
+DOWNSAMPLERS = ("uniform", "oracle", "boundary", "deformation")
 """Samplers of one view an image."""
 
 
