@@ -23,9 +23,9 @@ from saccade.inference import (
     require_predictor,
     still_to_do,
 )
-from saccade.inference import predict as image_room
 from saccade.inference.jobs import Worker, predict_in_processes
 from saccade.samplers import DeformationSampler, OracleSampler, UniformSampler
+from saccade.samplers.base import TiledScores
 from saccade.segmenter import Segmenter
 from saccade.warp.unwarp import unwarp_labels
 
@@ -161,7 +161,7 @@ def test_an_image_too_large_for_the_memory_is_one_fault_among_others(
     def greedy(*_: object, **__: object) -> None:
         raise fault
 
-    monkeypatch.setattr(image_room, "bands", greedy)
+    monkeypatch.setattr(TiledScores, "bands", greedy)
     jobs = [Job(photos / "a.jpg", tmp_path / "a.png")]
     (outcome,) = predict_all(SEGMENTER, jobs, PredictionConfig(CLASSES))
     assert "not enough memory" in str(outcome.fault) and "a.jpg" in str(outcome.fault)
@@ -186,7 +186,7 @@ def test_a_defect_is_not_taken_for_a_bad_image(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(image_room, "bands", broken)
+    monkeypatch.setattr(TiledScores, "bands", broken)
     with pytest.raises(RuntimeError, match="a defect"):
         list(predict_all(SEGMENTER, [Job(photos / "a.jpg", tmp_path / "a.png")], PredictionConfig(CLASSES)))
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from saccade.training.auxiliary_losses import SamplingTensorLoss, target_classes
 from training_runs import assert_same_weights, rows, weights_of
 
 from saccade.data import DataFolder, SampleCache
@@ -14,6 +13,7 @@ from saccade.errors import InvalidInput
 from saccade.samplers import BoundaryTarget, Glimpses
 from saccade.training import Config, Run
 from saccade.training.augment import Augmentation
+from saccade.training.auxiliary_losses import SamplingTensorLoss, target_classes
 from saccade.training.config import BoundaryConfig
 from saccade.training.loading import Samples
 from saccade.training.loop import Interrupted, resolve

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from saccade.training.auxiliary_losses import EdgeDensityLoss
 from training_runs import Weights, rows, weights_of
 
 from saccade.data import DataFolder, SampleCache
 from saccade.errors import InvalidInput, SaccadeError
 from saccade.training import Config, Run, load_run
+from saccade.training.auxiliary_losses import EdgeDensityLoss
 from saccade.training.loading import Samples
 from saccade.training.loop import resolve
 from saccade.training.run_folder import build_segmenter

@@ -13,7 +13,7 @@ import torch
 
 from saccade.errors import InvalidInput, SaccadeError, UsageError
 from saccade.inference.estimate import WARM, resident_memory
-from saccade.inference.files import Job
+from saccade.inference.files import Job, ListedJob
 from saccade.inference.predict import Done, PredictionConfig, predict_image
 from saccade.segmenter import Segmenter
 from saccade.training.distributed import enough_memory
@@ -26,7 +26,7 @@ OnProgress = Callable[[float], None]
 class Outcome:
     """What became of a job: ``done``, or the ``fault`` that it met."""
 
-    job: Job
+    job: Job | ListedJob
     done: Done | None = None
     fault: SaccadeError | None = None
 
@@ -45,7 +45,10 @@ def require_predictor(segmenter: Segmenter, extras: Iterable[str] = ()) -> None:
 
 
 def predict_one(
-    segmenter: Segmenter, job: Job, settings: PredictionConfig, on_progress: OnProgress | None = None
+    segmenter: Segmenter,
+    job: Job | ListedJob,
+    settings: PredictionConfig,
+    on_progress: OnProgress | None = None,
 ) -> Outcome:
     """Predicts one job; a fault of the image, the disk or the memory is handed back, a defect is raised."""
     try:
@@ -57,7 +60,7 @@ def predict_one(
 
 def predict_all(
     segmenter: Segmenter,
-    jobs: Iterable[Job],
+    jobs: Iterable[Job | ListedJob],
     settings: PredictionConfig,
     *,
     on_progress: OnProgress | None = None,
@@ -102,7 +105,7 @@ class Worker:
 
 
 def predict_in_processes(
-    worker: Worker, jobs: Sequence[Job], settings: PredictionConfig, processes: int
+    worker: Worker, jobs: Sequence[Job | ListedJob], settings: PredictionConfig, processes: int
 ) -> Iterator[Outcome]:
     """Predicts the jobs in several processes, each with its share of threads and of the memory that this
     one leaves; outcomes come in the order of the jobs.
@@ -139,7 +142,7 @@ def _pool(worker: Worker, processes: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(worker,))
 
 
-def _outcome(job: Job, future: Future[Outcome]) -> Outcome:
+def _outcome(job: Job | ListedJob, future: Future[Outcome]) -> Outcome:
     try:
         return future.result()
     except BrokenProcessPool:
@@ -165,7 +168,7 @@ def _begin(worker: Worker) -> None:
     _SEGMENTERS[:] = [segmenter.to(torch_device(worker.device))]
 
 
-def _predict_here(job: Job, settings: PredictionConfig) -> Outcome:
+def _predict_here(job: Job | ListedJob, settings: PredictionConfig) -> Outcome:
     """The fault travels as its message: errors that are made of several arguments cannot be sent."""
     outcome = predict_one(_SEGMENTERS[0], job, settings)
     return outcome if outcome.fault is None else replace(outcome, fault=SaccadeError(str(outcome.fault)))

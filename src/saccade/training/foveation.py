@@ -340,7 +340,7 @@ class FieldMapsCallback(L.Callback):
         if batch_idx or not batch or not isinstance(sampler, FoveationSampler) or not sampler.learns:
             return
         with evaluating(segmenter):
-            found = segmenter.foveate(batch[0].pyramid).found.probabilities
+            found = sampler.foveate(segmenter.view(batch[0].pyramid)).foveation.probabilities
         assert found is not None  # there is a net
         self.folder.mkdir(exist_ok=True)
         if trainer.current_epoch == 0:

@@ -176,7 +176,7 @@ def foveation_map(segmenter: Segmenter, sample: Sample) -> Map:
     sampler = segmenter.sampler
     assert isinstance(sampler, FoveationSampler)
     with evaluating(segmenter):
-        found = segmenter.foveate(sample.pyramid).found
+        found = sampler.foveate(segmenter.view(sample.pyramid)).foveation
     if found.probabilities is None:
         expected = (found.weights @ _normal(sampler.bank)).view(found.lattice.shape)
         size = found.lattice.thumbnail
