@@ -145,7 +145,8 @@ def _tensor_of(pixels: NDArray[Any]) -> Tensor:
     """An array of any strides and byte order as a tensor."""
     if pixels.dtype.kind not in "uif" or pixels.dtype == np.longdouble:
         raise InvalidInput("image", "an array of uint8, or floating in [0, 1]", f"one of {pixels.dtype}")
-    return torch.from_numpy(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("=")))
+    native = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
+    return torch.from_numpy(native if native.flags.writeable else native.copy())  # torch warns of the others
 
 
 def pil_pixels(image: Image.Image) -> NDArray[Any]:

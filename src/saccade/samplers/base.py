@@ -346,23 +346,21 @@ def joined(glimpses: Sequence[Glimpses]) -> Glimpses:
     return Glimpses(grids, torch.cat(index), torch.cat(densities) if alike else None, samples=samples)
 
 
-class TiledScores(ImageScores):
-    """One glimpse of each tile; a single tile is the whole image.
+class PatchScores(ImageScores):
+    """Scores of patches that each lie on a grid over a region of the image: see :mod:`saccade.warp.stitch`.
 
-    Args:
-        sampler: in evaluation mode, with its sizes for the image.
-        image: the image.
-        request: where the tiles are, and what is kept of them.
+    A sampler that cuts an image into patches of its own gives one from :meth:`Sampler.rows_of`, with
+    ``size``, ``classes`` (K), ``regions`` (tops never falling), ``patches`` and ``glimpses``.
     """
 
-    probabilities = False
+    classes: int
+    regions: Sequence[Window]
+    probabilities: bool = False
+    """Whether scores are probabilities of the classes (softmax has been taken) and not logits."""
 
-    def __init__(self, sampler: Sampler, image: SampledImage, request: TileRequest) -> None:
-        self.sampler, self.image, self.request = sampler, image, request
-        self.size, self.classes = request.tiling.size, request.classes
-        skip = set(request.skip)
-        self.regions = [region for region in request.tiling.windows if region not in skip]
-        self._kept: dict[Window, RegionScores] = {}
+    @abstractmethod
+    def patches(self, numbers: Sequence[int]) -> list[Patch]:
+        """Scores the patches of these numbers, ascending."""
 
     @property
     def count(self) -> int:
@@ -373,6 +371,23 @@ class TiledScores(ImageScores):
 
     def score_one(self) -> None:
         self.patches([len(self.regions) // 2])
+
+
+class TiledScores(PatchScores):
+    """One glimpse of each tile; a single tile is the whole image.
+
+    Args:
+        sampler: in evaluation mode, with its sizes for the image.
+        image: the image.
+        request: where the tiles are, and what is kept of them.
+    """
+
+    def __init__(self, sampler: Sampler, image: SampledImage, request: TileRequest) -> None:
+        self.sampler, self.image, self.request = sampler, image, request
+        self.size, self.classes = request.tiling.size, request.classes
+        skip = set(request.skip)
+        self.regions = [region for region in request.tiling.windows if region not in skip]
+        self._kept: dict[Window, RegionScores] = {}
 
     def patches(self, numbers: Sequence[int]) -> list[Patch]:
         """Scores the tiles of these numbers, ascending."""
