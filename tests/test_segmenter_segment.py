@@ -190,7 +190,10 @@ def test_answers_in_another_form_are_the_same_scores(form: Any) -> None:
 
 
 def test_one_logit_is_two_classes_whose_softmax_is_its_sigmoid() -> None:
-    model = made("uniform", Answering(lambda y: y, 1))
+    network = Answering(lambda y: y, 1)
+    nn.init.constant_(network.conv.weight, 1.0)
+    nn.init.constant_(network.conv.bias, -0.2)
+    model = made("uniform", network, mean=(0.5,) * 3)
     segmented = model.segment(image())
     assert segmented.classes == 2 and segmented.scores is not None
     seen = model.read(

@@ -263,12 +263,12 @@ class Segmenter(nn.Module):
             InvalidInput: for an image of another shape, type or unit, or a network whose answer is no scores.
             FileProblem: for a file that cannot be read.
         """
-        seen = None if labels is None else [labels.reshape(labels.shape[-2:])]
+        seen = None if labels is None else [_one_map(labels)]
         with opened(source) as image, evaluating(self):
             full, scores, glimpses, count = self.sampler.segment(self.view(image), seen, size=size)
             table = self.classes
             return Segmentation(
-                full, scores, glimpses, count, drawn(image),
+                full, scores, glimpses(), count, drawn(image),
                 None if table is None else tuple(table.names),
                 None if table is None else np.asarray(table.colours, np.uint8),
             )  # fmt: skip
@@ -297,7 +297,7 @@ class Segmenter(nn.Module):
             FileProblem: as :meth:`segment`.
         """
         if not is_batch(images):
-            return self.segment(images, None if labels is None else torch.as_tensor(labels), size=size).labels  # type: ignore[arg-type]
+            return self._labels(images, labels, size)  # type: ignore[arg-type]
         pyramids = as_pyramids(images)  # type: ignore[arg-type]
         if len({pyramid.size for pyramid in pyramids}) > 1:
             sizes = sorted({pyramid.size for pyramid in pyramids})
@@ -305,10 +305,24 @@ class Segmenter(nn.Module):
         if len(pyramids) == 1 or self.sampler.chooses_patches:
             each = labels if labels is not None else [None] * len(pyramids)
             pairs = zip(pyramids, each, strict=True)
-            return torch.stack([self.segment(one, truth, size=size).labels for one, truth in pairs])
+            return torch.stack([self._labels(one, truth, size) for one, truth in pairs])
         with evaluating(self):
             found = self(pyramids, labels, size=size)
         return unwarp_labels(found.scores, found.views.grids, pyramids[0].size)
+
+    def _labels(
+        self, source: AnyImage, labels: Tensor | Sequence[Tensor] | None, size: Sequence[int] | None
+    ) -> Tensor:
+        """(H, W) of one image: :meth:`segment` without what a prediction does not ask for."""
+        seen = None if labels is None else [_one_map(labels)]
+        with opened(source) as image, evaluating(self):
+            return self.sampler.segment(self.view(image), seen, size=size)[0]
+
+
+def _one_map(labels: Tensor | Sequence[Tensor]) -> Tensor:
+    """(H, W) of the label map of one image, given as (H, W), (1, H, W) or a list of one."""
+    labels = labels if isinstance(labels, Tensor) else labels[0]
+    return labels.reshape(labels.shape[-2:])
 
 
 _MODES: WeakKeyDictionary[nn.Module, list[Any]] = WeakKeyDictionary()

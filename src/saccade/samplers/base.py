@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from math import ceil
@@ -273,11 +273,11 @@ class Sampler(nn.Module, ABC):
         labels: Sequence[Tensor] | None = None,
         *,
         size: Sequence[int] | None = None,
-    ) -> tuple[Tensor, Tensor | None, Glimpses, int]:
-        """A whole image: labels (H, W), scores (V, K, h, w) where few enough to keep, glimpses, and K."""
+    ) -> tuple[Tensor, Tensor | None, Callable[[], Glimpses], int]:
+        """A whole image: labels (H, W), scores (V, K, h, w) where kept, its glimpses when asked, and K."""
         scores, glimpses = self.score([image], labels, size=size)
         full = unwarp_labels(scores, glimpses.grids.to(scores.device), image.size)[0]
-        return full, scores, glimpses, scores.shape[1]
+        return full, scores, lambda: glimpses, scores.shape[1]
 
     def rows_of(self, image: SampledImage, request: TileRequest) -> ImageScores:
         """Labels and scores of an image of any size, row by row."""

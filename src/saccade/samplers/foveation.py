@@ -206,11 +206,11 @@ class FoveationSampler(Sampler):
         labels: Sequence[Tensor] | None = None,
         *,
         size: Sequence[int] | None = None,
-    ) -> tuple[Tensor, Tensor | None, Glimpses, int]:
+    ) -> tuple[Tensor, Tensor | None, Callable[[], Glimpses], int]:
         """Band by band, so that the scores of all locations are never in memory."""
         foveated = self.foveate(image)
         bands = [band.labels for band in foveated.bands(ROWS_AT_ONCE)]
-        return torch.from_numpy(np.concatenate(bands)), None, foveated.glimpses(), foveated.classes
+        return torch.from_numpy(np.concatenate(bands)), None, foveated.glimpses, foveated.classes
 
     def rows_of(self, image: SampledImage, request: TileRequest) -> FoveatedImage:
         """The whole image; how it would be cut into tiles is not asked."""
