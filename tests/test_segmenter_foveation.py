@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from saccade.evaluation import look
 from saccade.metrics.cost import measure_cost
 from saccade.networks import build_network
-from saccade.samplers.foveation import FoveationSampler, of_source
+from saccade.samplers.foveation import FoveatedImage, FoveationSampler
 from saccade.segmenter import Segmenter
 from saccade.warp.pyramid import Pyramid
 
@@ -36,7 +35,7 @@ class Source:
     """An image in memory as if it lay on a disk."""
 
     def __init__(self, pyramid: Pyramid) -> None:
-        self.pyramid, self.size = pyramid, pyramid.size
+        self.pyramid, self.size, self.white = pyramid, pyramid.size, 255.0
 
     def sample(self, grids: Tensor, *, antialias: bool) -> Tensor:
         from saccade.warp.sample import sample
@@ -49,6 +48,11 @@ def segmenter(network: nn.Module | None = None, **options: object) -> Segmenter:
     sampler = FoveationSampler((8, 8), (8, 14, 30), shrink=2, **options)  # type: ignore[arg-type]
     network = build_network("small:4", 3) if network is None else network
     return Segmenter(sampler, network, mean=(0.5,) * 3, std=(0.25,) * 3).eval()
+
+
+def foveated(made: Segmenter, source: Pyramid | Source) -> FoveatedImage:
+    assert isinstance(made.sampler, FoveationSampler)
+    return made.sampler.foveate(made.view(source))
 
 
 def halves(size: tuple[int, int]) -> Tensor:
@@ -83,7 +87,7 @@ def test_as_published_the_answer_to_a_wide_field_stands_for_the_smallest() -> No
         image = torch.zeros(1, 3, 61, 61, dtype=torch.uint8)
         image[..., 36:] = 255
         weights = torch.tensor([[0.0, 1.0]])
-        scores = made.foveate(Pyramid.of(image)).scores(places, weights)
+        scores = foveated(made, Pyramid.of(image)).scores(places, weights)
         found[reading] = (scores[0, 1] > 0.5).float().mean().item()
     assert found["aligned"] == pytest.approx((38 - 35.5) / 16, abs=0.13)
     assert found["published"] == pytest.approx((54 - 35.5) / 48, abs=0.07)
@@ -98,19 +102,19 @@ def test_any_band_height_gives_the_same_bits_and_no_gap(
     torch.manual_seed(2)
     pyramid = Pyramid.of(torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8))
     with torch.no_grad():
-        image = made.foveate(pyramid)
-        whole = next(iter(image.bands(height, shares=True)))
-        parts = list(image.bands(rows, shares=True))
+        image = foveated(made, pyramid)
+        whole = next(iter(image.bands(height, scores=True)))
+        parts = list(image.bands(rows, scores=True))
     assert np.array_equal(np.concatenate([part.labels for part in parts]), whole.labels)
-    assert whole.shares is not None
-    assert np.array_equal(np.concatenate([p.shares for p in parts if p.shares is not None]), whole.shares)
+    assert whole.scores is not None
+    assert np.array_equal(np.concatenate([p.scores for p in parts if p.scores is not None]), whole.scores)
     assert whole.labels.shape == (height, width) and whole.labels.max() < 3
 
 
 def test_work_that_goes_on_from_a_row_gives_the_rest() -> None:
     made = segmenter(estimator="mean")
     pyramid = Pyramid.of(torch.randint(0, 256, (1, 3, 61, 33), dtype=torch.uint8))
-    image = made.foveate(pyramid)
+    image = foveated(made, pyramid)
     whole = np.concatenate([band.labels for band in image.bands(16)])
     rest = list(image.bands(16, start=32))
     assert rest[0].top == 32
@@ -121,12 +125,12 @@ def test_work_that_goes_on_from_a_row_gives_the_rest() -> None:
 def test_an_image_on_disk_is_read_as_one_in_memory(estimator: str) -> None:
     made = segmenter(estimator=estimator)
     pyramid = Pyramid.of(torch.randint(0, 256, (1, 3, 41, 57), dtype=torch.uint8))
-    there = of_source(made.sampler, made, Source(pyramid))
+    there = foveated(made, Source(pyramid))
     with torch.no_grad():
         labels = np.concatenate([band.labels for band in there.bands(9)])
     assert np.array_equal(labels, made.predict(pyramid)[0].numpy())
     regions = there.regions
-    assert len(regions) == len(there.seen().grids) and (regions[:, :2].diff() > 0).all()
+    assert len(regions) == len(there.glimpses().grids) and (regions[:, :2].diff() > 0).all()
 
 
 def test_images_smaller_than_a_patch_are_mirrored_and_labelled() -> None:
@@ -144,9 +148,9 @@ def test_every_border_policy_labels_the_whole_image(border: str) -> None:
 def test_it_is_looked_at_and_its_cost_counts_every_patch_read() -> None:
     image = torch.randint(0, 256, (1, 3, 40, 52), dtype=torch.uint8)
     made = segmenter(estimator="mean")
-    found = look(made, Pyramid.of(image))
-    locations = len(found.grids)
-    assert found.classes == 3 and found.labels.shape == (1, 40, 52) and found.density is not None
+    found = made.segment(Pyramid.of(image))
+    locations = len(found.glimpses.grids)
+    assert found.classes == 3 and found.labels.shape == (40, 52) and found.density is not None
     cost = measure_cost(made, image)
     assert cost.pixels == locations * 3 * 64
     assert 0 < cost.sampler_gflops < cost.gflops

@@ -49,6 +49,21 @@ class InvalidInput(SaccadeError, ValueError):
         super().__init__(f"expected {what} to be {expected}, but got {got}" + (f"; {fix}" if fix else ""))
 
 
+class NetworkFault(InvalidInput, RuntimeError):
+    """A network that refuses its input, or answers with something that is no scores.
+
+    Args:
+        expected: what was expected of it, its name first ("SmallUNet to take pixels of shape (1, 3, 8, 8)").
+        got: what it did instead.
+        fix: the way out.
+    """
+
+    def __init__(self, expected: str, got: object, fix: str = "") -> None:
+        self.what, self.expected, self.got, self.fix = "network", expected, got, fix
+        message = f"expected the network {expected}, but got {got}" + (f"; {fix}" if fix else "")
+        SaccadeError.__init__(self, message)
+
+
 class UsageError(SaccadeError):
     """A command called wrongly: unknown option, missing argument. Exits with 2.
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
@@ -206,3 +211,33 @@ def outlined(image: Picture, labels: NDArray[np.uint8], *, zoom: int = 1) -> Pic
     out[ndimage.binary_dilation(lines, np.ones((3, 3)), iterations=2)] = 0
     out[ndimage.binary_dilation(lines, np.ones((2, 2)))] = 255
     return out
+
+
+def at_centres(labels: NDArray[np.integer], size: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A label map (H, W) at the centres of the pixels of a picture (h, w); ids above 254 are 255."""
+    rows, columns = (
+        (np.arange(n) * 2 + 1) * side // (2 * n) for n, side in zip(size, labels.shape, strict=True)
+    )
+    return np.minimum(labels[np.ix_(rows, columns)], 255).astype(np.uint8)
+
+
+def png_address(picture: Picture) -> str:
+    """A picture as an address that holds its own bytes: ``data:image/png;base64,...``."""
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def notebook_html(pictures: Mapping[str, Picture], classes: Sequence[tuple[str, ArrayLike]]) -> str:
+    """Pictures side by side, by their captions, and below them the colours of classes; needs nothing else."""
+    shown = "".join(
+        f'<figure style="display:inline-block;margin:0 8px 8px 0"><img src="{png_address(picture)}" '
+        f'alt="{escape(name)}" style="max-width:100%"><figcaption>{escape(name)}</figcaption></figure>'
+        for name, picture in pictures.items()
+    )
+    swatch = "display:inline-block;width:1em;height:1em;background:"
+    legend = " ".join(
+        f'<span><span style="{swatch}{hex_colour(colour)}"></span> {escape(name)}</span>'
+        for name, colour in classes
+    )
+    return f"<div>{shown}<div>{legend}</div></div>"

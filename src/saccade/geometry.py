@@ -190,6 +190,12 @@ def _step(at: NDArray[np.float64]) -> NDArray[np.float64]:
     return at * at * (3 - 2 * at)
 
 
+def fitted_size(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """(h, w) of an image of (H, W) whose longer side is at most ``longest`` pixels, in its proportions."""
+    shrink = max(1.0, max(size) / longest)
+    return max(1, int(size[0] / shrink)), max(1, int(size[1] / shrink))
+
+
 LEAST = 2
 """Rows or columns of the thinnest: a mesh needs two."""
 

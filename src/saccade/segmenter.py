@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from saccade import figures
 from saccade.errors import InvalidInput
+from saccade.geometry import fitted_size
 from saccade.grids import uniform_grid
-from saccade.samplers import FoveatedImage, FoveationSampler, Glimpses, Sampler
+from saccade.networks.adapters import scores_in
+from saccade.samplers import Glimpses, Sampler
+from saccade.samplers.base import ImageScores, TileRequest
+from saccade.samplers.images import SampledImage, Source, floating_type, read_images, thumbnails
+from saccade.sources import AnyImage, Images, MemorySource, as_pyramids, drawn, is_batch, opened
 from saccade.warp import Pyramid, sample, unwarp_labels
-
-ROWS_AT_ONCE = 512
-"""Rows of labels at a time, where an image has many views."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-Images = Tensor | Pyramid | Sequence[Pyramid]
+
+class Classes(Protocol):
+    """The table of classes of a run: :class:`saccade.data.ClassTable` is one."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    @property
+    def colours(self) -> Sequence[Sequence[int]]: ...
 
 
 @dataclass(frozen=True)
@@ -39,22 +54,86 @@ class Prediction:
     views: Glimpses
 
 
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """One image, segmented. In a notebook it shows the image, its labels and where the samples lie.
+
+    Attributes:
+        labels: (H, W) uint8 class ids 0..K-1 at full resolution (wider integers above 255 classes).
+        scores: (V, K, h, w) float32 at the nodes of ``glimpses.grids``; None where an image has so many
+            glimpses that they are never all in memory (foveation).
+        glimpses: where the samples lie: grids (V, h, w, 2), (x, y) in [-1, 1] over the whole image.
+        classes: K.
+        image: what is drawn: the image, or a thumbnail of one on disk.
+        names: of the classes; None where they are not known.
+        colours: (K, 3) uint8 of the classes; None where they are not known.
+    """
+
+    labels: Tensor
+    scores: Tensor | None
+    glimpses: Glimpses
+    classes: int
+    image: Pyramid
+    names: tuple[str, ...] | None = None
+    colours: NDArray[np.uint8] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return int(self.labels.shape[0]), int(self.labels.shape[1])
+
+    @property
+    def density(self) -> Tensor | None:
+        """(h_a, w_a) float32 >= 0, sums to 1: how densely to sample, as predicted; None without one."""
+        density = self.glimpses.density
+        return None if density is None else density[0, 0]
+
+    def picture(self, longest: int = 512) -> NDArray[np.uint8]:
+        """(h, w, 3) uint8: the image with its longer side at most ``longest`` pixels."""
+        grid = uniform_grid(fitted_size(self.size, longest), device=self.image.device)
+        white = 1.0 if self.image.dtype == torch.uint8 else 255.0
+        pixels = sample(self.image, grid, antialias=True)[0].permute(1, 2, 0) * white
+        return pixels.detach().clamp(0, 255).round().to(torch.uint8).cpu().numpy()
+
+    def _repr_html_(self) -> str:
+        image = self.picture()
+        labels = figures.at_centres(self.labels.cpu().numpy(), image.shape[:2])
+        counts = np.bincount(labels.ravel(), minlength=self.classes)[: self.classes]
+        palette = figures.class_palette(counts) if self.colours is None else self.colours
+        grids = self.glimpses.grids.detach().cpu().numpy()
+        samples = figures.samples_on(image, grids.reshape(-1, *grids.shape[2:]))
+        names = self.names or tuple(f"class {k}" for k in range(self.classes))
+        shown = {"image": image, "labels": figures.overlay(image, labels, palette), "samples": samples}
+        present = [(names[k], palette[k]) for k in np.flatnonzero(counts).tolist()]
+        return figures.notebook_html(shown, present)
+
+
 class Segmenter(nn.Module):
     """Sampler + network: looks, reads what it looked at, and scores it.
 
+    Predicting changes no weight, buffer or mode of a module, from any number of threads. ``mean`` and ``std``
+    are in the state dict.
+
     Args:
         sampler: decides where to look.
-        network: any module from (V, 3, h, w) to scores (V, K, h', w'); scores of another size than the input
-            are resized to it.
+        network: any module from (V, 3, h, w) to scores (V, K, h', w'), or to a dict, tuple or object that
+            holds them (``"out"``, the first, ``.logits``). Scores of another size than the input are resized
+            to it; one logit (V, 1, h', w') is two classes, where K is not said to be 1. Half-precision
+            networks get pixels of their own type.
         antialias: each sample is the mean over its footprint; False takes single pixels, as published.
         mean, std: of the three channels in [0, 1], what images are normalised with; default ImageNet's.
+        classes: K, or the table of classes, whose names and colours segmentations then show; None where it is
+            for the network to say.
+
+    Raises:
+        InvalidInput: when mean or std are not three numbers, or std is not above 0.
 
     Examples:
         >>> import saccade, torch
         >>> from saccade.networks import build_network
         >>> network = build_network("small:4", classes=3)
         >>> segmenter = saccade.Segmenter(saccade.UniformSampler((8, 16)), network)
-        >>> labels = segmenter.predict(torch.rand(3, 64, 128))
+        >>> labels = segmenter.segment(torch.rand(3, 64, 128)).labels
         >>> labels.shape, labels.dtype
         (torch.Size([64, 128]), torch.uint8)
     """
@@ -70,13 +149,42 @@ class Segmenter(nn.Module):
         antialias: bool = True,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
+        classes: int | Classes | None = None,
     ) -> None:
         super().__init__()
+        if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
+            got = f"{tuple(mean)} and {tuple(std)}"
+            raise InvalidInput("mean and std", "three numbers each, of red, green and blue, std above 0", got)
         self.sampler, self.network, self.antialias = sampler, network, antialias
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
-        self._layout = _fast_layout(self)
+        self.classes = None if isinstance(classes, int) else classes
+        self.num_classes = classes if isinstance(classes, int) or classes is None else len(classes.names)
+        self._normalisation = {"mean": tuple(mean), "std": tuple(std)}
+        for name, values in self._normalisation.items():
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
+        self._channels_last = not _is_dilated(self)
         self.to(memory_format=self._layout)
+
+    @property
+    def _layout(self) -> torch.memory_format:
+        """Channels last makes convolutions up to twice as fast on CPU and GPU; not with dilated ones: their
+        weight gradient in bfloat16 on the CPU is NaN in that layout (seen with PyTorch 2.15)."""
+        return torch.channels_last if self._channels_last else torch.contiguous_format
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *more: Any) -> None:
+        """Checkpoints of 0.1 do not say what images were normalised with: what this one was made with."""
+        for name, values in self._normalisation.items():
+            state_dict.setdefault(prefix + name, torch.tensor(values).view(1, 3, 1, 1))
+        super()._load_from_state_dict(state_dict, prefix, *more)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Segmenter:
+        """``mean`` and ``std`` stay float32 in a segmenter of half precision, which would round them."""
+        before = {name: getattr(self, name) for name in self._normalisation}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, value in before.items():
+            moved = getattr(self, name)
+            if moved.is_floating_point() and moved.element_size() < value.element_size():
+                setattr(self, name, value.to(moved.device))
+        return self
 
     def forward(
         self, images: Images, labels: Sequence[Tensor] | None = None, *, size: Sequence[int] | None = None
@@ -90,26 +198,19 @@ class Segmenter(nn.Module):
             size: (h, w) of the views; default the sampler's.
 
         Raises:
-            InvalidInput: for images of another shape or type.
+            InvalidInput: for images of another shape, type or unit, or a network whose answer is no scores.
         """
-        pyramids = as_pyramids(images)
-        if isinstance(self.sampler, FoveationSampler):
-            return self._foveated(pyramids, self.sampler)
-        views = self.look(pyramids, labels, size=size)
-        return Prediction(self.score(self.read(pyramids, views.grids, views.image_index)), views)
+        seen = [self.view(pyramid) for pyramid in as_pyramids(images)]
+        return Prediction(*self.sampler.score(seen, labels, size=size))
 
-    def look(
-        self,
-        pyramids: Sequence[Pyramid],
-        labels: Sequence[Tensor] | None = None,
-        *,
-        size: Sequence[int] | None = None,
-    ) -> Glimpses:
-        """Where the sampler looks in each image."""
-        if isinstance(self.sampler, FoveationSampler):
-            return _joined([self.sampler.views(self.foveate(one).found, one.size) for one in pyramids])
-        sampler = self.sampler_for(pyramids)
-        return sampler(self.thumbnail(pyramids), labels, size=size, batch=len(pyramids))
+    def view(self, source: Pyramid | Source) -> SampledImage:
+        """One image as the sampler sees it."""
+        source = MemorySource(source) if isinstance(source, Pyramid) else source
+        return SampledImage(source, self._normalised, self.score, self.antialias)
+
+    def rows_of(self, source: Source, request: TileRequest) -> ImageScores:
+        """Labels and scores of an image of any size, row by row; in evaluation mode, without gradients."""
+        return self.sampler.rows_of(self.view(source), request)
 
     def for_image(self, size: tuple[int, int]) -> Segmenter:
         """The same segmenter, weights included, with its sampler's sizes for an image of (H, W)."""
@@ -119,56 +220,75 @@ class Segmenter(nn.Module):
         sized._modules = {**self._modules, "sampler": self.sampler.for_image(size)}
         return sized
 
-    def sampler_for(self, pyramids: Sequence[Pyramid]) -> Sampler:
-        """The sampler with its sizes for these images.
-
-        Raises:
-            InvalidInput: when sizes follow the proportions of the images, and these differ.
-        """
-        sampler = self.sampler.for_image(pyramids[0].size)
-        if any(self.sampler.for_image(one.size).size != sampler.size for one in pyramids[1:]):
-            got = sorted({one.size for one in pyramids})
-            raise InvalidInput("images", "of one shape in one call", got, "take them one by one")
-        return sampler
-
     def thumbnail(self, pyramids: Sequence[Pyramid]) -> Tensor | None:
-        """(B, 3, h_o, w_o) normalised, each pixel the mean of its share; None where none is wanted."""
+        """(B, 3, h_o, w_o) normalised, each pixel the mean over its footprint; None where none is wanted."""
         wanted = self.sampler.thumbnail_for(pyramids[0].size)
-        if wanted is None:
-            return None
-        grid = uniform_grid(wanted, device=pyramids[0].device)
-        pixels = torch.cat([sample(one, grid, antialias=True) for one in pyramids])
-        return self.normalise(pixels, pyramids)
+        return None if wanted is None else thumbnails([self.view(one) for one in pyramids], wanted)
 
     def read(self, pyramids: Sequence[Pyramid], grids: Tensor, image_index: Tensor) -> Tensor:
         """(V, 3, h, w) normalised pixels at the grids (V, h, w, 2), differentiable with respect to them."""
-        images = [pyramids[i] for i in image_index.tolist()]
-        pairs = zip(images, grids.to(images[0].device).split(1), strict=True)
-        pixels = [sample(image, grid, antialias=self.antialias) for image, grid in pairs]
-        return self.normalise(torch.cat(pixels), images)
+        images = [self.view(pyramid) for pyramid in pyramids]
+        return read_images([images[i] for i in image_index.tolist()], grids, antialias=self.antialias)
 
     def normalise(self, pixels: Tensor, images: Sequence[Pyramid]) -> Tensor:
         """Pixels in the images' units to zero mean and unit variance, float32, where the weights are."""
-        scale = 1 / 255 if images[0].dtype == torch.uint8 else 1.0
-        pixels = (pixels.to(self.mean.device, torch.float32) * scale - self.mean) / self.std
+        return self._normalised(pixels, MemorySource(images[0]).white)
+
+    def _normalised(self, pixels: Tensor, white: float) -> Tensor:
+        pixels = (pixels.to(self.mean.device, torch.float32) * (1 / white) - self.mean) / self.std
         return pixels.contiguous(memory_format=self._layout)
 
     def score(self, pixels: Tensor) -> Tensor:
-        """(V, 3, h, w) normalised pixels to scores (V, K, h, w) float32."""
-        scores = self.network(pixels).float()
+        """(V, 3, h, w) normalised pixels to scores (V, K, h, w) float32.
+
+        Raises:
+            NetworkFault: when the network refuses the pixels, or does not answer with scores of K classes.
+        """
+        scores = scores_in(self.network, pixels.to(floating_type(self.network)), self.num_classes)
+        scores = scores.float()
         if scores.shape[2:] != pixels.shape[2:]:
             scores = F.interpolate(scores, pixels.shape[2:], mode="bilinear", align_corners=False)
         return scores
 
     @torch.no_grad()
+    def segment(
+        self, source: AnyImage, labels: Tensor | None = None, *, size: Sequence[int] | None = None
+    ) -> Segmentation:
+        """One image, at full resolution.
+
+        Args:
+            source: a tensor (3, H, W) or (1, 3, H, W), uint8 or floating in [0, 1]; an array (H, W, 3); a PIL
+                image; a pyramid of one image; an open raster; or a path, which is opened and closed.
+            labels: (H, W) or (1, H, W), for samplers that see labels; never for a real prediction.
+            size: (h, w) of the glimpses; default the sampler's.
+
+        Raises:
+            InvalidInput: for an image of another shape, type or unit, or a network whose answer is no scores.
+            FileProblem: for a file that cannot be read.
+        """
+        seen = None if labels is None else [_one_map(labels)]
+        with opened(source) as image, evaluating(self):
+            full, scores, glimpses, count = self.sampler.segment(self.view(image), seen, size=size)
+            table = self.classes
+            return Segmentation(
+                full, scores, glimpses(), count, drawn(image),
+                None if table is None else tuple(table.names),
+                None if table is None else np.asarray(table.colours, np.uint8),
+            )  # fmt: skip
+
+    @torch.no_grad()
     def predict(
-        self, images: Images, labels: Sequence[Tensor] | None = None, *, size: Sequence[int] | None = None
+        self,
+        images: Images | AnyImage,
+        labels: Sequence[Tensor] | None = None,
+        *,
+        size: Sequence[int] | None = None,
     ) -> Tensor:
         """Labels at full resolution.
 
         Args:
-            images: as for :meth:`forward`, or a single image (3, H, W).
-            labels: for samplers that see labels; never for a real prediction.
+            images: as for :meth:`forward`, or one image as for :meth:`segment`.
+            labels: one an image, for samplers that see labels; never for a real prediction.
             size: (h, w) of the views; default the sampler's.
 
         Returns:
@@ -176,90 +296,68 @@ class Segmenter(nn.Module):
             call must be of one size.
 
         Raises:
-            InvalidInput: for images of another shape or type, or of different sizes.
+            InvalidInput: as :meth:`segment`, and for images of different sizes.
+            FileProblem: as :meth:`segment`.
         """
-        single = isinstance(images, Tensor) and images.ndim == 3
-        pyramids = as_pyramids(images[None] if single else images)  # type: ignore[index,call-overload]
+        if not is_batch(images):
+            return self._labels(images, labels, size)  # type: ignore[arg-type]
+        pyramids = as_pyramids(images)  # type: ignore[arg-type]
         if len({pyramid.size for pyramid in pyramids}) > 1:
             sizes = sorted({pyramid.size for pyramid in pyramids})
             raise InvalidInput("images", "of one size in one call", sizes, "predict them one by one")
-        if isinstance(self.sampler, FoveationSampler):
-            full = torch.stack([self._in_bands(one) for one in pyramids])
-            return full[0] if single else full
+        if len(pyramids) == 1 or self.sampler.chooses_patches:
+            each = labels if labels is not None else [None] * len(pyramids)
+            pairs = zip(pyramids, each, strict=True)
+            return torch.stack([self._labels(one, truth, size) for one, truth in pairs])
         with evaluating(self):
             found = self(pyramids, labels, size=size)
-        full = unwarp_labels(found.scores, found.views.grids, pyramids[0].size)
-        return full[0] if single else full
+        return unwarp_labels(found.scores, found.views.grids, pyramids[0].size)
 
-    def foveate(self, pyramid: Pyramid) -> FoveatedImage:
-        """One image as a foveation sampler sees it."""
-        assert isinstance(self.sampler, FoveationSampler)
-        found = self.sampler.look(self.thumbnail([pyramid]), pyramid.size)
-
-        def read(grids: Tensor) -> Tensor:
-            pixels = sample(pyramid, grids.to(pyramid.device), antialias=self.antialias)
-            return self.normalise(pixels, [pyramid])
-
-        return FoveatedImage(self.sampler, pyramid.size, found, read, self.score)
-
-    def _in_bands(self, pyramid: Pyramid) -> Tensor:
-        """(H, W) labels of an image with many views, whose scores are never all in memory."""
-        with evaluating(self):
-            bands = [band.labels for band in self.foveate(pyramid).bands(ROWS_AT_ONCE)]
-        return torch.from_numpy(np.concatenate(bands))
-
-    def _foveated(self, pyramids: Sequence[Pyramid], sampler: FoveationSampler) -> Prediction:
-        """Scores of every location, as shares of the classes."""
-        images = [self.foveate(one) for one in pyramids]
-        rows = [image.row(n) for image in images for n in range(image.found.lattice.shape[0])]
-        views = _joined([sampler.views(image.found, image.size) for image in images])
-        return Prediction(torch.cat(rows).permute(0, 3, 1, 2), views)
+    def _labels(
+        self, source: AnyImage, labels: Tensor | Sequence[Tensor] | None, size: Sequence[int] | None
+    ) -> Tensor:
+        """(H, W) of one image: :meth:`segment` without what a prediction does not ask for."""
+        seen = None if labels is None else [_one_map(labels)]
+        with opened(source) as image, evaluating(self):
+            return self.sampler.segment(self.view(image), seen, size=size)[0]
 
 
-def _joined(views: Sequence[Glimpses]) -> Glimpses:
-    """The views of several images as those of one batch."""
-    index = torch.cat([torch.full((len(one.grids),), n) for n, one in enumerate(views)])
-    grids = torch.cat([one.grids for one in views])
-    densities = [one.density for one in views if one.density is not None]
-    alike = len({density.shape for density in densities}) == 1
-    samples = sum(one.samples_read for one in views)
-    return Glimpses(grids, index, torch.cat(densities) if alike else None, samples=samples)
+def _one_map(labels: Tensor | Sequence[Tensor]) -> Tensor:
+    """(H, W) of the label map of one image, given as (H, W), (1, H, W) or a list of one."""
+    labels = labels if isinstance(labels, Tensor) else labels[0]
+    return labels.reshape(labels.shape[-2:])
+
+
+_MODES: WeakKeyDictionary[nn.Module, list[Any]] = WeakKeyDictionary()
+"""Of every module that is in evaluation mode for a while: how often, and the mode that it was in."""
+
+_MODES_LOCK = threading.Lock()
 
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards every part is in the mode it was in, frozen parts too."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
+    """Evaluation mode inside; afterwards every part is in the mode it was in, frozen parts too.
+
+    Entries are counted, so that threads that share a module, or a part of one, leave it in evaluation mode
+    until the last of them is done. ``eval()`` is not called: some modules merge weights in it.
+    """
+    parts = list(module.modules())
+    with _MODES_LOCK:
+        for part in parts:
+            entry = _MODES.setdefault(part, [0, part.training])
+            entry[0] += 1
+            part.training = False
     try:
         yield
     finally:
-        for part, training in modes.items():
-            part.training = training
+        with _MODES_LOCK:
+            for part in parts:
+                entry = _MODES[part]
+                entry[0] -= 1
+                if not entry[0]:
+                    part.training = entry[1]
+                    del _MODES[part]
 
 
-def _fast_layout(module: nn.Module) -> torch.memory_format:
-    """Channels last, which makes convolutions up to twice as fast on CPU and GPU; not with dilated ones:
-    their weight gradient in bfloat16 on the CPU is NaN in that layout (seen with PyTorch 2.15)."""
-    dilated = any(max(m.dilation) > 1 for m in module.modules() if isinstance(m, nn.Conv2d))
-    return torch.contiguous_format if dilated else torch.channels_last
-
-
-def as_pyramids(images: Images) -> list[Pyramid]:
-    """One pyramid of one image (1, 3, H, W) for each image.
-
-    Raises:
-        InvalidInput: when an image has not three channels, or is neither uint8 nor floating.
-    """
-    if isinstance(images, Tensor):
-        if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
-            expected = "of shape (B, 3, H, W)"
-            raise InvalidInput("images", expected, tuple(images.shape), "repeat a grey channel, drop alpha")
-        if images.dtype != torch.uint8 and not images.is_floating_point():
-            raise InvalidInput("images", "uint8, or floating in [0, 1]", images.dtype)
-        return [Pyramid.of(image[None]) for image in images]
-    pyramids = [images] if isinstance(images, Pyramid) else list(images)
-    if not pyramids or any(one.channels != 3 or one.batch != 1 for one in pyramids):
-        got = [(one.batch, one.channels, *one.size) for one in pyramids]
-        raise InvalidInput("images", "one or more pyramids of one image (1, 3, H, W) each", got)
-    return pyramids
+def _is_dilated(module: nn.Module) -> bool:
+    return any(max(m.dilation) > 1 for m in module.modules() if isinstance(m, nn.Conv2d))

@@ -12,6 +12,7 @@ from torch import nn
 
 from saccade.grids.uniform import uniform_grid
 from saccade.samplers.base import Glimpses
+from saccade.segmenter import Segmentation
 from saccade.warp import Pyramid, sample, unwarp_labels
 
 
@@ -46,6 +47,11 @@ class ColourSegmenter(nn.Module):
         return SimpleNamespace(
             scores=scores, views=Glimpses(grids, torch.zeros(self.views, dtype=torch.int64))
         )
+
+    def segment(self, image, labels=None):
+        found = self([image], labels=labels)
+        full = unwarp_labels(found.scores[:1], found.views.grids[:1], image.size)[0]
+        return Segmentation(full, found.scores, found.views, found.scores.shape[1], image)
 
     def predict(self, image, labels=None):
         pyramid = image if isinstance(image, Pyramid) else Pyramid.of(image)

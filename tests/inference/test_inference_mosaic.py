@@ -8,7 +8,9 @@ import torch
 from inference_files import bent, picture, segmenter
 
 from saccade.geometry import Tiling, Window
-from saccade.inference.regions import MemorySource, TilePatches
+from saccade.samplers.base import TiledScores, TileRequest
+from saccade.segmenter import Segmenter
+from saccade.sources import MemorySource
 from saccade.warp import Pyramid
 from saccade.warp.stitch import bands
 from saccade.warp.unwarp import unwarp
@@ -25,8 +27,19 @@ def source(size: tuple[int, int] = SIZE, sigma: float = 6) -> MemorySource:
     return MemorySource(Pyramid.of(torch.from_numpy(picture(size, sigma=sigma)).permute(2, 0, 1)[None]))
 
 
-def tiled(overlap: float = 0.25, tile: tuple[int, int] = (70, 80), **options) -> TilePatches:
-    return TilePatches(bent(), source(), Tiling(SIZE, tile, overlap), 3, view=(24, 32), **options)
+def scored(
+    model: Segmenter,
+    image: MemorySource,
+    tiling: Tiling,
+    view=(24, 32),
+    kind: type[TiledScores] = TiledScores,
+    **options,
+) -> TiledScores:
+    return kind(model.sampler, model.view(image), TileRequest(tiling, 3, view, **options))
+
+
+def tiled(overlap: float = 0.25, tile: tuple[int, int] = (70, 80), **options) -> TiledScores:
+    return scored(bent(), source(), Tiling(SIZE, tile, overlap), **options)
 
 
 def joined(patches, rows: int, start: int = 0) -> np.ndarray:
@@ -34,7 +47,7 @@ def joined(patches, rows: int, start: int = 0) -> np.ndarray:
 
 
 def test_one_patch_of_the_whole_is_what_the_segmenter_predicts() -> None:
-    whole = TilePatches(bent(), source(), Tiling(SIZE, SIZE), 3, view=(24, 32))
+    whole = scored(bent(), source(), Tiling(SIZE, SIZE))
     image = torch.from_numpy(picture(SIZE)).permute(2, 0, 1)
     np.testing.assert_array_equal(joined(whole, 40), bent().predict(image).numpy())
 
@@ -42,7 +55,7 @@ def test_one_patch_of_the_whole_is_what_the_segmenter_predicts() -> None:
 def test_overlapping_tiles_are_the_highest_weighted_sum_of_their_scores() -> None:
     patches = tiled()
     total = torch.zeros(3, *SIZE, dtype=torch.float64)
-    for patch in patches.look(range(len(patches.regions))):
+    for patch in patches.patches(range(len(patches.regions))):
         full = unwarp(patch.scores[None], patch.grid[None], patch.region.size)[0].double()
         total[:, patch.region.slices[0], patch.region.slices[1]] += full * torch.from_numpy(
             np.outer(patch.rows, patch.columns)
@@ -59,11 +72,11 @@ def test_labels_do_not_depend_on_the_bands(rows: int) -> None:
 
 
 def test_labels_do_not_depend_on_the_order_of_the_tiles() -> None:
-    class Backwards(TilePatches):
-        def look(self, numbers):
-            return [super(Backwards, self).look([n])[0] for n in reversed(numbers)][::-1]
+    class Backwards(TiledScores):
+        def patches(self, numbers):
+            return [super(Backwards, self).patches([n])[0] for n in reversed(numbers)][::-1]
 
-    other = Backwards(bent(), source(), Tiling(SIZE, (70, 80), 0.25), 3, view=(24, 32))
+    other = scored(bent(), source(), Tiling(SIZE, (70, 80), 0.25), kind=Backwards)
     np.testing.assert_array_equal(joined(other, 20), joined(tiled(), 150))
 
 
@@ -74,7 +87,13 @@ def test_going_on_from_a_row_gives_the_rest(start: int) -> None:
 
 def test_a_tile_is_scored_once_and_only_when_its_rows_come() -> None:
     seen: list[Window] = []
-    patches = tiled(on_look=lambda regions, found: seen.extend(regions))
+
+    class Watched(TiledScores):
+        def _score(self, regions):
+            seen.extend(regions)
+            return super()._score(regions)
+
+    patches = scored(bent(), source(), Tiling(SIZE, (70, 80), 0.25), kind=Watched)
     made = bands(patches, 10)
     next(made)
     assert {region.top for region in seen} == {0}
@@ -84,7 +103,7 @@ def test_a_tile_is_scored_once_and_only_when_its_rows_come() -> None:
 
 def test_tiles_that_are_skipped_leave_what_no_other_tile_holds() -> None:
     everything = tiled()
-    patches = tiled(skip=everything.regions[:2])
+    patches = tiled(skip=tuple(everything.regions[:2]))
     labels = joined(patches, 50)
     held = np.zeros(SIZE, bool)
     for region in patches.regions:
@@ -105,11 +124,11 @@ def test_blending_lowers_the_error_along_seams() -> None:
     size = (256, 256)
     uniform = segmenter()
     image = source(size, sigma=16)
-    whole = TilePatches(uniform, image, Tiling(size, size), 3, view=(64, 64))
+    whole = scored(uniform, image, Tiling(size, size), (64, 64))
     untiled = joined(whole, 256)
     wrong = {}
     for overlap in (0.0, 0.25):
-        patches = TilePatches(uniform, image, Tiling(size, (128, 128), overlap), 3, view=(32, 32))
+        patches = scored(uniform, image, Tiling(size, (128, 128), overlap), (32, 32))
         wrong[overlap] = (joined(patches, 256) != untiled).mean()
     assert wrong[0.25] < 0.6 * wrong[0.0]
     assert wrong[0.25] < 0.05

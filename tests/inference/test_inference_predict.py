@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from inference_files import write_pyramid
 from PIL import Image
 
 from saccade.data.classes import ClassTable
@@ -23,9 +24,15 @@ from saccade.inference import (
     require_predictor,
     still_to_do,
 )
-from saccade.inference import predict as image_room
+from saccade.inference import extras as extras_module
+from saccade.inference import files as files_module
+from saccade.inference import predict as predict_module
+from saccade.inference.files import labels_suffix
 from saccade.inference.jobs import Worker, predict_in_processes
+from saccade.inference.writers import Values
+from saccade.rasters import Raster, open_raster, write_polygons
 from saccade.samplers import DeformationSampler, OracleSampler, UniformSampler
+from saccade.samplers.base import TiledScores
 from saccade.segmenter import Segmenter
 from saccade.warp.unwarp import unwarp_labels
 
@@ -161,7 +168,7 @@ def test_an_image_too_large_for_the_memory_is_one_fault_among_others(
     def greedy(*_: object, **__: object) -> None:
         raise fault
 
-    monkeypatch.setattr(image_room, "bands", greedy)
+    monkeypatch.setattr(TiledScores, "bands", greedy)
     jobs = [Job(photos / "a.jpg", tmp_path / "a.png")]
     (outcome,) = predict_all(SEGMENTER, jobs, PredictionConfig(CLASSES))
     assert "not enough memory" in str(outcome.fault) and "a.jpg" in str(outcome.fault)
@@ -186,7 +193,7 @@ def test_a_defect_is_not_taken_for_a_bad_image(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(image_room, "bands", broken)
+    monkeypatch.setattr(TiledScores, "bands", broken)
     with pytest.raises(RuntimeError, match="a defect"):
         list(predict_all(SEGMENTER, [Job(photos / "a.jpg", tmp_path / "a.png")], PredictionConfig(CLASSES)))
 
@@ -204,3 +211,48 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(FileProblem, match="a file where a folder should be"):
         make_folder(tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize("extras", [(), ("overlay", "polygons", "samples", "scores")])
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_an_image_is_opened_once(
+    suffix: str, extras: tuple[str, ...], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [path for path in photos.iterdir() if path.suffix.lower() == suffix]
+    opened: list[Path] = []
+
+    def counted(path: Path | str, **options: bool) -> Raster:
+        opened.append(Path(path))
+        return open_raster(path, **options)
+
+    for module in (extras_module, files_module, predict_module):
+        monkeypatch.setattr(module, "open_raster", counted)
+    make_folder(tmp_path / "out")
+    jobs = still_to_do(list_jobs(images, tmp_path / "out", extras), resume=False, overwrite=False)
+    outcomes = list(predict_all(SEGMENTER, jobs, PredictionConfig(CLASSES)))
+    assert [outcome.fault for outcome in outcomes] == [None] * len(images)
+    assert opened == images
+
+
+def test_polygons_of_labels_in_memory_are_those_of_the_file(photos: Path, tmp_path: Path) -> None:
+    job = Job(photos / "a.jpg", tmp_path / "a.png", ("polygons",))
+    predict_image(SEGMENTER, job, PredictionConfig(CLASSES))
+    with open_raster(job.labels) as labels:
+        again = tmp_path / "again.geojson"
+        values = Values(CLASSES)
+        options = {"names": values.names, "palette": values.palette, "skip": {values.nothing}}
+        write_polygons(again, labels, **options)
+    assert again.read_bytes() == job.extra("polygons").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "levels", "suffix"), [("a.png", 1, ".png"), ("a.tif", 1, ".png"), ("a.tif", 2, ".ome.tif")]
+)
+def test_labels_have_the_format_of_their_image(name: str, levels: int, suffix: str, tmp_path: Path) -> None:
+    pixels = np.zeros((128, 128, 3), np.uint8)
+    if levels > 1:
+        write_pyramid(tmp_path / name, pixels, levels)
+    else:
+        Image.fromarray(pixels).save(tmp_path / name)
+    with open_raster(tmp_path / name) as raster:
+        assert labels_suffix(raster) == suffix

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from raster_files import by_gdal, by_pillow
 
 from saccade.errors import FileProblem, InvalidInput
-from saccade.rasters import Output, PixelSize, RasterWriter, natural_suffix, open_raster
+from saccade.rasters import Output, PixelSize, RasterWriter, open_raster
 from saccade.rasters.journal import halve
 
 SIZE = (301, 450)
@@ -264,19 +264,6 @@ def test_a_band_that_does_not_fit_is_refused(band, problem, tmp_path):
         with pytest.raises(InvalidInput, match="all 301"):
             writer.finish()
     assert not (tmp_path / "l.tif").exists()
-
-
-def test_the_format_of_the_output_is_that_of_the_input(made):
-    suffixes = {
-        "jpeg": ".png",
-        "tiff tiles": ".ome.tif",
-        "slide": ".ome.tif",
-        "cog": ".tif",
-        "ome-zarr": ".zarr",
-    }
-    for name, suffix in suffixes.items():
-        with open_raster(made(name).path) as raster:
-            assert natural_suffix(raster) == suffix
 
 
 def test_an_output_like_a_raster_takes_its_place(made):

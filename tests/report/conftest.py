@@ -10,10 +10,10 @@ from saccade.evaluation import Evaluation, ImageRecord
 from saccade.metrics import boundary_counts, confusion_matrix, object_records, trimap_counts
 from saccade.metrics.boundary import WIDTHS
 from saccade.metrics.cost import Cost
-from saccade.report.examples import Looked
+from saccade.report.examples import SegmentedSample
 
 
-def make_looked(seed: int, size: tuple[int, int] = (80, 120), density: bool = True) -> Looked:
+def make_segmented(seed: int, size: tuple[int, int] = (80, 120), density: bool = True) -> SegmentedSample:
     rng = np.random.default_rng(seed)
     truth = np.zeros(size, np.uint8)
     truth[size[0] // 4 : -size[0] // 4, size[1] // 4 : -size[1] // 4] = 1
@@ -22,19 +22,21 @@ def make_looked(seed: int, size: tuple[int, int] = (80, 120), density: bool = Tr
     image = (rng.random((*size, 3)) * 60 + truth[..., None] * 60).astype(np.uint8)
     truth[:3] = 255
     grids = (rng.random((1, 6, 9, 2)) * 2 - 1).astype(np.float32)
-    return Looked(f"photo{seed}", image, truth, prediction, grids, rng.random((8, 12)) if density else None)
+    return SegmentedSample(
+        f"photo{seed}", image, truth, prediction, grids, rng.random((8, 12)) if density else None
+    )
 
 
 def make_evaluation(classes: tuple[str, ...] = ("ground", "leaf", "spot"), images: int = 5) -> Evaluation:
     records = []
     for seed in range(images):
-        looked = make_looked(seed)
-        pred, truth = torch.tensor(looked.prediction)[None], torch.tensor(looked.truth)[None]
+        segmented = make_segmented(seed)
+        pred, truth = torch.tensor(segmented.prediction)[None], torch.tensor(segmented.truth)[None]
         k = len(classes)
         confusion = confusion_matrix(pred, truth, k)
         records.append(
             ImageRecord(
-                looked.stem,
+                segmented.stem,
                 confusion,
                 confusion_matrix(truth.where(truth != 255, 0), truth, k),
                 boundary_counts(pred, truth, k),
@@ -47,8 +49,8 @@ def make_evaluation(classes: tuple[str, ...] = ("ground", "leaf", "spot"), image
 
 
 @pytest.fixture
-def looked():
-    return make_looked
+def segmented():
+    return make_segmented
 
 
 @pytest.fixture

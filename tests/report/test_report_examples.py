@@ -16,8 +16,8 @@ from saccade.report.examples import Example, choose, draw, load_examples, save_e
 NAMES, SHARES = ("ground", "leaf", "spot"), np.array([900, 90, 10])
 
 
-def drawn(looked, **options):
-    return draw(looked, NAMES, class_palette(SHARES), SHARES, **options)
+def drawn(segmented, **options):
+    return draw(segmented, NAMES, class_palette(SHARES), SHARES, **options)
 
 
 def test_the_worst_come_first_then_the_middle_then_the_best():
@@ -33,8 +33,8 @@ def test_few_images_are_shown_once_and_those_without_a_score_never():
     assert list(choose({"a": 0.5, "b": 0.1})) == ["b", "a"]
 
 
-def test_the_pictures_of_an_image_say_what_they_show(looked):
-    shown = drawn(looked(0))
+def test_the_pictures_of_an_image_say_what_they_show(segmented):
+    shown = drawn(segmented(0))
     assert [one.name for one in shown] == [
         "image", "truth", "prediction", "errors", "density", "samples", "close-truth", "close-prediction"
     ]  # fmt: skip
@@ -43,19 +43,22 @@ def test_the_pictures_of_an_image_say_what_they_show(looked):
     assert {Image.open(io.BytesIO(one.data)).size for one in shown[:6]} == {(120, 80)}
 
 
-def test_without_a_density_there_is_no_picture_of_one(looked):
-    assert "density" not in [one.name for one in drawn(looked(0, density=False))]
+def test_without_a_density_there_is_no_picture_of_one(segmented):
+    assert "density" not in [one.name for one in drawn(segmented(0, density=False))]
 
 
-def test_large_images_are_shrunk_and_odd_sizes_fit(looked):
+def test_large_images_are_shrunk_and_odd_sizes_fit(segmented):
     for size in ((1024, 2048), (701, 1333), (1500, 90)):
-        pictures = [Image.open(io.BytesIO(one.data)) for one in drawn(looked(3, size))]
+        pictures = [Image.open(io.BytesIO(one.data)) for one in drawn(segmented(3, size))]
         assert len({picture.size for picture in pictures[:6]}) == 1
         assert all(picture.width <= 660 for picture in pictures)
 
 
-def test_examples_come_back_as_they_were_saved(tmp_path, looked):
-    first = [Example("a/b c", "worst", 0.25, drawn(looked(0))), Example("d", "best", None, drawn(looked(1)))]
+def test_examples_come_back_as_they_were_saved(tmp_path, segmented):
+    first = [
+        Example("a/b c", "worst", 0.25, drawn(segmented(0))),
+        Example("d", "best", None, drawn(segmented(1))),
+    ]
     save_examples(first, tmp_path)
     assert load_examples(tmp_path) == tuple(first)
     save_examples(first[1:], tmp_path)
@@ -63,9 +66,9 @@ def test_examples_come_back_as_they_were_saved(tmp_path, looked):
     assert len(list((tmp_path / "examples").iterdir())) == 9
 
 
-def test_no_examples_are_no_fault_and_damaged_ones_are(tmp_path, looked):
+def test_no_examples_are_no_fault_and_damaged_ones_are(tmp_path, segmented):
     assert load_examples(tmp_path) == ()
-    save_examples([Example("a", "worst", 0.2, drawn(looked(0)))], tmp_path)
+    save_examples([Example("a", "worst", 0.2, drawn(segmented(0)))], tmp_path)
     next((tmp_path / "examples").glob("*_truth.*")).unlink()
     with pytest.raises(FileProblem, match="evaluate the run again"):
         load_examples(tmp_path)

@@ -35,8 +35,8 @@ def test_many_classes_keep_their_own_colours():
     assert hex_colour((255, 0, 16)) == "#ff0010"
 
 
-def test_an_overlay_leaves_ignored_pixels_and_edges_regions_in_white(looked):
-    one = looked(1)
+def test_an_overlay_leaves_ignored_pixels_and_edges_regions_in_white(segmented):
+    one = segmented(1)
     palette = class_palette([100, 10, 1])
     drawn = figures.overlay(one.image, one.truth, palette)
     inside = (one.truth == 255) & ~figures.outlines(one.truth)
@@ -59,8 +59,8 @@ def test_shrinking_labels_never_loses_a_rare_pixel():
     assert (odd == 255).all()
 
 
-def test_labels_that_fit_stay_as_they_are(looked):
-    truth = looked(2).truth
+def test_labels_that_fit_stay_as_they_are(segmented):
+    truth = segmented(2).truth
     assert figures.shrink_labels(truth, 500, np.arange(3)) is truth
 
 
@@ -88,7 +88,7 @@ def test_dense_samples_are_thinned():
     assert 300 < (drawn[..., 0] == 255).sum() <= 1000 * 16
 
 
-def test_errors_tell_missed_from_invented(looked):
+def test_errors_tell_missed_from_invented(segmented):
     image = np.zeros((20, 20, 3), np.uint8)
     truth, pred = np.zeros((20, 20), np.uint8), np.zeros((20, 20), np.uint8)
     truth[2:6, 2:6] = 1

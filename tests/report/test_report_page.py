@@ -45,14 +45,14 @@ class Checked(HTMLParser):
         assert self.open.pop() == tag
 
 
-def example(looked, seed: int = 0, size=(80, 120)) -> Example:
+def example(segmented, seed: int = 0, size=(80, 120)) -> Example:
     shares = np.array([900, 90, 10])
-    pictures = draw(looked(seed, size), ("ground", "leaf", "spot"), class_palette(shares), shares)
+    pictures = draw(segmented(seed, size), ("ground", "leaf", "spot"), class_palette(shares), shares)
     return Example(f"photo{seed}", "worst", 0.5, pictures)
 
 
 @pytest.fixture
-def folder(tmp_path, evaluation, looked):
+def folder(tmp_path, evaluation, segmented):
     root = tmp_path / "my run"
     root.mkdir()
     (root / "config.yaml").write_text(
@@ -63,7 +63,7 @@ def folder(tmp_path, evaluation, looked):
         METRICS + "0,10,0.9,0.6,0.3,,,0.01,5\n1,20,0.7,0.5,0.2,0.4,0.5,0.01,5\n"
     )
     save_evaluation(evaluation(), root / "evaluation_test.json")
-    save_examples([example(looked)], root / "figures")
+    save_examples([example(segmented)], root / "figures")
     return root
 
 
@@ -99,10 +99,10 @@ def test_the_page_says_the_scores_of_the_evaluation(folder, evaluation):
     assert "packages.torch" in text
 
 
-def test_names_cannot_break_the_page(evaluation, looked):
+def test_names_cannot_break_the_page(evaluation, segmented):
     evil = '<img src="https://evil.example/x">&"'
     run = RunReport(evil, config={evil: {evil: evil}, "data": evil}, evaluation=evaluation((evil, "b", "c")))
-    shown = replace(example(looked), stem=evil, rank=evil)
+    shown = replace(example(segmented), stem=evil, rank=evil)
     text = run_page(replace(run, examples=(shown,)))
     assert '<img src="https' not in text
     pictures = [given for tag, given in Checked(text).tags if tag == "img"]
@@ -131,8 +131,8 @@ def test_validation_is_shown_where_the_test_split_was_not_evaluated(folder):
     assert "images of the val split" in write_report(folder).read_text()
 
 
-def test_six_examples_of_large_photographs_stay_below_six_megabytes(evaluation, looked):
-    shown = tuple(example(looked, seed, (1024, 2048)) for seed in range(6))
+def test_six_examples_of_large_photographs_stay_below_six_megabytes(evaluation, segmented):
+    shown = tuple(example(segmented, seed, (1024, 2048)) for seed in range(6))
     assert len(run_page(RunReport("r", evaluation=evaluation(), examples=shown))) < 6e6
 
 

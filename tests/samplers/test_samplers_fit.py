@@ -83,4 +83,4 @@ def test_images_of_different_shapes_do_not_go_into_one_call() -> None:
     segmenter = Segmenter(sampler, SmallUNet(2, width=2, depth=1)).eval()
     pyramids = [Pyramid.of(torch.zeros(1, 3, *size, dtype=torch.uint8)) for size in [(20, 40), (40, 20)]]
     with pytest.raises(InvalidInput, match="one by one"):
-        segmenter.look(pyramids)
+        segmenter.sampler.glimpse([segmenter.view(one) for one in pyramids])

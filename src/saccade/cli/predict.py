@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +99,6 @@ def _outcomes(
     from saccade.inference.files import training_downsampling
     from saccade.inference.jobs import Worker, predict_all, predict_in_processes
     from saccade.inference.predict import PredictionConfig
-    from saccade.report.pictures import draw
 
     settings = PredictionConfig(
         run.classes,
@@ -108,7 +106,6 @@ def _outcomes(
         training_downsampling(run),
         resume=args.resume,
         overwrite=args.overwrite,
-        draw=draw,
     )
     processes = min(args.jobs, len(jobs))
     if processes > 1:
@@ -120,4 +117,4 @@ def _outcomes(
     def within(share: float) -> None:
         progress.update(progress.done, note=f"{share:.0%} of this one")
 
-    return predict_all(run.segmenter, jobs, replace(settings), on_progress=within)
+    return predict_all(run.segmenter, jobs, settings, on_progress=within)

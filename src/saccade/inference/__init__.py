@@ -1,7 +1,6 @@
 """From image files of any size to label files."""
 
-from saccade.inference.extras import Answer
-from saccade.inference.files import EXTRAS, Job, list_jobs, make_folder, parse_extras, still_to_do
+from saccade.inference.files import EXTRAS, Job, ListedJob, list_jobs, make_folder, parse_extras, still_to_do
 from saccade.inference.jobs import Outcome, predict_all, require_predictor
 from saccade.inference.options import Look, Spacing
 from saccade.inference.predict import Done, PredictionConfig, predict_image
@@ -9,10 +8,10 @@ from saccade.warp.stitch import Band, Patch, Patches, bands, one_patch
 
 __all__ = [
     "EXTRAS",
-    "Answer",
     "Band",
     "Done",
     "Job",
+    "ListedJob",
     "Look",
     "Outcome",
     "Patch",

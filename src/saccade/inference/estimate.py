@@ -14,15 +14,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from saccade.geometry import Window
 from saccade.inference.options import Layout
-from saccade.inference.regions import SAMPLES_AT_ONCE, MemorySource, OwnPatches, look
 from saccade.inference.writers import OUTPUT_TILE
 from saccade.metrics.cost import AVERAGED, count_flops, elastic_flops, sampling_flops
 from saccade.rasters import Level, Raster
 from saccade.rasters.reduce import BLOCK_PIXELS
 from saccade.runtime.memory import peak_memory
+from saccade.samplers.base import ImageScores
+from saccade.samplers.images import SAMPLES_AT_ONCE
 from saccade.segmenter import Segmenter, evaluating
+from saccade.sources import MemorySource
 from saccade.warp import Pyramid
 from saccade.warp.stitch import BLEND_VALUES, BYTES_A_NODE
 
@@ -67,11 +68,11 @@ _KNOWN: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], ViewCost]] = WeakKeyD
 
 
 def measure_view(segmenter: Segmenter, view: tuple[int, int], *, memory_alone: bool = False) -> ViewCost:
-    """Looks at a blank image: once to count, once to see the memory, a few times for the time."""
+    """Scores a blank image: once to count, once to see the memory, a few times for the time."""
     scale = min(1.0, sqrt(LARGEST / (view[0] * view[1])))
     tried = max(1, round(view[0] * scale)), max(1, round(view[1] * scale))
     blank = MemorySource(Pyramid.of(torch.full((1, 3, *tried), 127, dtype=torch.uint8)))
-    call = partial(look, segmenter, blank, [Window.full(tried)], view=tried)
+    call = partial(segmenter.sampler.score, [segmenter.view(blank)], size=tried)
     cost = _memory_of(segmenter, call) if memory_alone else _measured(segmenter, call)
     factor = view[0] * view[1] / (tried[0] * tried[1])
     margin = MEMORY_MARGIN if factor > 1 else 1.0
@@ -83,15 +84,14 @@ def measure_view(segmenter: Segmenter, view: tuple[int, int], *, memory_alone: b
     )
 
 
-def measure_patch(segmenter: Segmenter, patches: OwnPatches) -> ViewCost:
-    """Looks at one patch of the image itself, in the middle."""
-    middle = len(patches.regions) // 2
-    return _measured(segmenter, lambda: patches.look([middle]))
+def measure_patch(segmenter: Segmenter, scores: ImageScores) -> ViewCost:
+    """Scores one patch of the image itself, in the middle."""
+    return _measured(segmenter, scores.score_one)
 
 
 def _memory_of(segmenter: Segmenter, call: Callable[[], object]) -> ViewCost:
     device = segmenter.mean.device
-    with evaluating(segmenter):
+    with torch.no_grad(), evaluating(segmenter):
         call()
         used = peak_memory(call, device) or 0
     return ViewCost(0, 0.0, used, device.type == "cuda")
@@ -99,7 +99,7 @@ def _memory_of(segmenter: Segmenter, call: Callable[[], object]) -> ViewCost:
 
 def _measured(segmenter: Segmenter, call: Callable[[], object]) -> ViewCost:
     device = segmenter.mean.device
-    with evaluating(segmenter):
+    with torch.no_grad(), evaluating(segmenter):
         flops = count_flops(call)
         seconds = min(_seconds(call, device) for _ in range(REPEATS))
         used = peak_memory(call, device) or 0

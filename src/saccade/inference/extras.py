@@ -2,91 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import ceil
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from PIL import Image
 
-from saccade.data.classes import ClassTable
 from saccade.errors import UsageError
-from saccade.geometry import Window
-from saccade.grids import uniform_grid
-from saccade.inference.files import PICTURES, Job
-from saccade.inference.regions import Looked, OwnPatches, TilePatches, propose, whole_image
+from saccade.figures import Picture, density_picture, overlay, samples_on
+from saccade.geometry import Window, fitted_size
+from saccade.inference.files import Job
 from saccade.inference.writers import Values
 from saccade.rasters import Output, Raster, RasterWriter, open_raster, thumbnail, write_polygons
+from saccade.rasters.raster import Level, RasterInfo
 from saccade.runtime.files import finished_file
-from saccade.samplers import Glimpses
-from saccade.segmenter import Prediction
-from saccade.warp.stitch import Patch, RasterisedPatch, blend
+from saccade.samplers.base import ImageScores
 
 PICTURE_SIDE = 2048
 """The longer side of pictures of images whose labels are not a PNG."""
 
+NO_DENSITY = "this run's sampler predicts no density; leave density out of --save"
 
-@dataclass(frozen=True)
-class Answer:
-    """What a segmenter says of one image, for pictures.
+
+@dataclass
+class Extras:
+    """Writes the extras of one image once its labels are there; use it in a ``with`` statement.
+
+    Labels that were streamed to a file are opened once for all extras.
 
     Attributes:
-        image: (H, W, 3) uint8; smaller than the image where that is huge.
-        labels: (H, W) uint8 class ids, of the same size; 255 where nobody looked.
-        found: scores, and views with one grid of all samples, over the whole image.
+        raster: the image as 8-bit RGB.
+        scores: of it.
+        job: what is written where.
+        values: what the pixels of the labels mean.
+        overwrite: replace what is there.
+        labels: (H, W) uint8 class ids, 255 unlabelled, where they are in memory.
     """
 
-    image: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
-    found: Prediction
-
-
-Draw = Callable[[str, Answer, Job, ClassTable, bool], None]
-"""Draws a picture of an answer: its name, the answer, the job, the classes, whether to overwrite."""
-
-
-class Kept:
-    """What was found in each region, as far as the extras need it."""
-
-    def __init__(self, extras: Sequence[str], suffix: str) -> None:
-        self._scores = "scores" in extras and suffix == ".png"
-        self._grids = self._scores or "samples" in extras or "density" in extras
-        self.found: dict[Window, Looked] = {}
-
-    def keep(self, regions: Sequence[Window], found: Looked) -> None:
-        if not self._grids:
-            return
-        for n, region in enumerate(regions):
-            density = None if found.density is None else found.density[n : n + 1]
-            scores = found.scores[n : n + 1] if self._scores else found.scores[:0]
-            self.found[region] = Looked(scores, found.grids[n : n + 1], density)
-
-    def all_of(self, patches: TilePatches) -> dict[Window, Looked]:
-        """Every region; what an earlier run looked at is proposed again, without the network."""
-        for region in patches.regions:
-            if region not in self.found:
-                grids, density = propose(patches.segmenter, patches.source, [region], patches.view)
-                self.found[region] = Looked(grids.new_empty(0, 0, 0, 0), grids, density)
-        return {region: self.found[region] for region in patches.regions}
-
-
-@dataclass(frozen=True)
-class Extras:
-    """Writes the extras of one image once its labels are there."""
-
     raster: Raster
-    patches: TilePatches | OwnPatches
-    kept: Kept
+    scores: ImageScores
     job: Job
     values: Values
     overwrite: bool
-    draw: Draw | None
+    labels: NDArray[np.uint8] | None = None
+    _written: Raster | None = field(default=None, init=False)
 
-    def save(self, name: str, labels: NDArray[np.uint8] | None) -> None:
-        """One of the extras; ``labels`` (H, W) where they are in memory."""
+    def save(self, name: str) -> None:
+        """Writes one of the extras."""
         png = self.job.suffix == ".png"
         if name == "polygons":
             self._polygons()
@@ -96,86 +63,57 @@ class Extras:
         elif name == "density" and not png:
             self._density_raster()
         else:
-            self._picture(name, labels)
+            self._picture(name)
+
+    def __enter__(self) -> Extras:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._written is not None:
+            self._written.close()
+
+    def _label_raster(self) -> Raster:
+        """The labels as values: in memory, or the file that they were streamed to."""
+        if self._written is None:
+            if self.labels is None:
+                self._written = open_raster(self.job.labels)
+            else:
+                self._written = LabelArray(self.job.labels, self.values.of(self.labels))
+        return self._written
 
     def _polygons(self) -> None:
-        with open_raster(self.job.labels) as labels:
-            write_polygons(
-                self.job.extra("polygons"),
-                labels,
-                names=self.values.names,
-                palette=self.values.palette,
-                skip={self.values.nothing},
-                origin=self.raster.info.origin,
-                overwrite=self.overwrite,
-            )
+        write_polygons(
+            self.job.extra("polygons"),
+            self._label_raster(),
+            names=self.values.names,
+            palette=self.values.palette,
+            skip={self.values.nothing},
+            origin=self.raster.info.origin,
+            overwrite=self.overwrite,
+        )
 
     def _scores_npz(self) -> None:
         """Scores (K, h, w) float16 and their grid (h, w, 2): with ``size`` all that :func:`saccade.unwarp`
         needs to give them at any resolution. Of tiles: (V, K, h, w), (V, h, w, 2), and regions (V, 4)."""
-        found = self._looked()
-        scores = torch.cat([one.scores for one in found.values()]).numpy().astype(np.float16)
-        grids = torch.cat([one.grids for one in found.values()]).numpy()
+        nodes = self.scores.nodes()
+        scores = torch.cat([found.scores for found in nodes.values()]).numpy().astype(np.float16)
+        grids = torch.cat([found.grid for found in nodes.values()]).numpy()
         size = np.array(self.raster.size)
         arrays: dict[str, Any] = {"scores": scores, "grid": grids, "size": size}
-        if [region.size for region in found] == [self.raster.size]:
+        if [region.size for region in nodes] == [self.raster.size]:
             arrays = {"scores": scores[0], "grid": grids[0], "size": size}
         else:
-            arrays["regions"] = np.array([(r.top, r.bottom, r.left, r.right) for r in found]).reshape(-1, 4)
+            arrays["regions"] = np.array([(r.top, r.bottom, r.left, r.right) for r in nodes]).reshape(-1, 4)
         path = self.job.extra("scores")
         with finished_file(path, overwrite=self.overwrite) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)
 
-    def _looked(self) -> dict[Window, Looked]:
-        if not isinstance(self.patches, TilePatches):
-            raise UsageError("scores of a sampler that chooses its own patches are kept by rasters alone")
-        return self.kept.all_of(self.patches)
-
-    def _views(self) -> Glimpses:
-        """One grid of all samples over the whole image, and the density of all of it."""
-        if not isinstance(self.patches, TilePatches):
-            return self.patches.seen()
-        found = self._looked()
-        if not found:
-            return Glimpses(torch.zeros(1, 1, 1, 2), torch.zeros(1, dtype=torch.int64))
-        grids = torch.cat([one.grids for one in found.values()])
-        full = whole_image(grids, list(found), self.raster.size)
-        density = self._density(found)
-        shown = None if density is None else density[None, None]
-        return Glimpses(full.flatten(0, 1)[None], torch.zeros(1, dtype=torch.int64), shown)
-
-    def _density(self, found: dict[Window, Looked]) -> Tensor | None:
-        """(h, w) float32 density of the whole image on one raster: 1 on average over each region."""
-        known = {region: one.density for region, one in found.items() if one.density is not None}
-        if not known:
-            return None
-        region, one = next(iter(known.items()))
-        if len(known) == 1 and region.size == self.raster.size:
-            return one[0, 0]
-        steps = region.height / one.shape[2], region.width / one.shape[3]
-        size = [ceil(full / step) for full, step in zip(self.raster.size, steps, strict=True)]
-        patches = [self._density_patch(region, one, steps) for region, one in known.items()]
-        return _by_rows(patches, (size[0], size[1]))
-
-    def _density_patch(self, region: Window, density: Tensor, steps: tuple[float, float]) -> Patch:
-        rows, columns = density.shape[2:]
-        top, left = int(region.top / steps[0]), int(region.left / steps[1])
-        where = Window(top, top + rows, left, left + columns)
-        assert isinstance(self.patches, TilePatches)
-        weights = (
-            self.patches.tiling.weights(start, axis)[((np.arange(count) + 0.5) * side / count).astype(int)]
-            for start, axis, count, side in (
-                (region.top, 0, rows, region.height),
-                (region.left, 1, columns, region.width),
-            )
-        )
-        grid = uniform_grid((rows, columns))[0]
-        return Patch(where, density[0] * (rows * columns), grid, next(weights), next(weights))
-
     def _density_raster(self) -> None:
-        views = self._views()
+        views = self.scores.glimpses()
         if views.density is None:
-            raise UsageError("this run's sampler predicts no density; leave density out of --save")
+            raise UsageError(NO_DENSITY)
         array = views.density[0, 0].numpy().astype(np.float32)
         scale = [full / small for full, small in zip(self.raster.size, array.shape, strict=True)]
         like = Output.like(self.raster, "density", dtype="float32")
@@ -192,54 +130,55 @@ class Extras:
             writer.append(array)
             writer.finish()
 
-    def _picture(self, name: str, labels: NDArray[np.uint8] | None) -> None:
-        assert self.draw is not None  # the caller gives one where pictures are wanted
-        if labels is None:
-            image, labels = self._small()
-        else:
-            image = self.raster.read()
-        views = self._views() if name != "overlay" else _NO_VIEWS
-        found = Prediction(torch.zeros(1, 1, 1, 1), views)
-        self.draw(name, Answer(image, labels, found), self.job, self.values.classes, self.overwrite)
+    def _picture(self, name: str) -> None:
+        """Writes STEM_NAME.png for one of "overlay", "samples", "density"."""
+        picture = self._draw(name)
+        with finished_file(self.job.extra(name), overwrite=self.overwrite) as temporary:
+            Image.fromarray(picture).save(temporary, format="PNG")
 
-    def _small(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """The image and its labels, at most ``PICTURE_SIDE`` pixels long."""
-        scale = max(1.0, max(self.raster.size) / PICTURE_SIDE)
-        size = (max(1, int(self.raster.size[0] / scale)), max(1, int(self.raster.size[1] / scale)))
-        image = thumbnail(self.raster, size)
-        with open_raster(self.job.labels) as raster:
-            fine = [n for n, level in enumerate(raster.levels) if level.size >= size]
-            level = fine[-1] if fine else 0
-            full = raster.levels[level].size
-            lines, columns = (
-                ((np.arange(n) + 0.5) * whole / n).astype(int) for n, whole in zip(size, full, strict=True)
-            )
-            step = max(1, (1 << 24) // full[1])
-            rows = [
-                raster.read(Window(int(some[0]), int(some[-1]) + 1, 0, full[1]), level)[..., 0][
-                    np.ix_(some - some[0], columns)
-                ]
-                for some in np.array_split(lines, ceil(full[0] / step))
-                if len(some)
+    def _draw(self, name: str) -> Picture:
+        size = self.raster.size if self.labels is not None else fitted_size(self.raster.size, PICTURE_SIDE)
+        if name == "density":
+            density = self.scores.glimpses().density
+            if density is None:
+                raise UsageError(NO_DENSITY)
+            return density_picture(density[0, 0].numpy(), size)
+        image = self.raster.read() if self.labels is not None else thumbnail(self.raster, size)
+        if name == "samples":
+            return samples_on(image, self.scores.glimpses().grids.flatten(0, 1).numpy())
+        labels = self.labels if self.labels is not None else self._small_labels(size)
+        return overlay(image, labels, np.asarray(self.values.classes.colours, np.uint8))
+
+    def _small_labels(self, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """(h, w) class ids at the centres of the pixels of a picture, read a few rows at a time."""
+        raster = self._label_raster()
+        fine = [n for n, level in enumerate(raster.levels) if level.size >= size]
+        level = fine[-1] if fine else 0
+        full = raster.levels[level].size
+        lines, columns = (
+            ((np.arange(n) + 0.5) * whole / n).astype(int) for n, whole in zip(size, full, strict=True)
+        )
+        step = max(1, (1 << 24) // full[1])
+        rows = [
+            raster.read(Window(int(some[0]), int(some[-1]) + 1, 0, full[1]), level)[..., 0][
+                np.ix_(some - some[0], columns)
             ]
-        return image, self.values.ids(np.concatenate(rows))
+            for some in np.array_split(lines, ceil(full[0] / step))
+            if len(some)
+        ]
+        return self.values.ids(np.concatenate(rows))
 
 
-_NO_VIEWS = Glimpses(torch.zeros(1, 1, 1, 2), torch.zeros(1, dtype=torch.int64))
+class LabelArray(Raster):
+    """Labels (H, W) in memory, as what was written of them at ``path`` would be read."""
 
+    def __init__(self, path: Path, labels: NDArray[np.integer]) -> None:
+        level = Level.of(labels.shape, labels.shape, (512, 512))
+        super().__init__(RasterInfo(path, (level,), labels.dtype, 1, "grey"))
+        self._labels = labels
 
-def _by_rows(patches: list[Patch], size: tuple[int, int]) -> Tensor:
-    """Blended values (h, w) of patches of one class each."""
-    out, rasterised = torch.zeros(size), [RasterisedPatch(patch) for patch in patches]
-    for top in range(0, size[0], 256):
-        window = Window(top, min(top + 256, size[0]), 0, size[1])
-        here = [patch for patch in rasterised if patch.region.intersection(window)]
-        if here:
-            total, weights = blend(here, window)
-            out[window.slices] = torch.from_numpy(total[0] / np.maximum(weights, 1e-30))
-    return out
+    def _read(self, window: Window, level: int) -> NDArray[np.integer]:
+        return self._labels[window.slices][..., None]
 
-
-def needs_drawing(job: Job) -> bool:
-    """Whether some extra is a picture."""
-    return any(name in PICTURES or (name == "density" and job.suffix == ".png") for name in job.extras)
+    def close(self) -> None:
+        """Nothing is open."""

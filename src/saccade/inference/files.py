@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod, sqrt
 from pathlib import Path
 from statistics import median
@@ -20,7 +21,7 @@ from saccade.rasters.writer import LARGEST_PNG
 from saccade.runtime.files import writing
 from saccade.training.run_folder import Run
 
-PHOTOS = (".png", ".jpg", ".jpeg", ".webp")
+PHOTOS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp")
 IMAGE_SUFFIXES = (
     *PHOTOS, ".tif", ".tiff", ".btf", ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide",
     ".tf8", ".jpe", ".jfif", ".jif", ".gif", ".avif", ".jxl", ".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf",
@@ -31,6 +32,7 @@ PICTURES = ("samples", "overlay")
 LARGEST_SMALL = 1 << 24
 """Pixels of a TIFF whose labels are a PNG, where it says nothing that a PNG could not keep."""
 
+_LABELS = (".png", ".tif", ".ome.tif", ".zarr")
 _RASTER = (".ome.tif", ".ome.tiff", ".ome.zarr", ".zarr", ".tif", ".png")
 
 
@@ -78,10 +80,74 @@ class Job:
         """Whether all of it is there."""
         return all(os.path.exists(path) for path in self.outputs)
 
+    def for_raster(self, raster: Raster) -> Job:
+        """The job, once its image is open."""
+        return self
 
-def list_jobs(inputs: Sequence[Path], out: Path, extras: Sequence[str] = ()) -> list[Job]:
+
+@dataclass(frozen=True)
+class ListedJob:
+    """One image to predict into a folder, whose format is known once the image is open.
+
+    What asks for the labels' name before that opens the image for it.
+
+    Attributes:
+        image: its path.
+        folder: where its labels go.
+        extras: what else is written of it, any of :data:`EXTRAS`.
+    """
+
+    image: Path
+    folder: Path
+    extras: tuple[str, ...] = ()
+
+    def for_raster(self, raster: Raster) -> Job:
+        """The job, once its image is open."""
+        return self._job(labels_suffix(raster))
+
+    @cached_property
+    def possible(self) -> tuple[Path, ...]:
+        """Every file that might be written, whatever the image turns out to be."""
+        return tuple(path for suffix in _LABELS for path in self._job(suffix).outputs)
+
+    @cached_property
+    def named(self) -> Job:
+        """The job by the image's header; with PNG labels where it cannot be opened, which is said later."""
+        try:
+            with open_raster(self.image) as raster:
+                return self.for_raster(raster)
+        except SaccadeError:
+            return self._job(".png")
+
+    @property
+    def labels(self) -> Path:
+        """Where its labels go."""
+        return self.named.labels
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """Every file that is written, the labels last."""
+        return self.named.outputs
+
+    @property
+    def existing(self) -> tuple[Path, ...]:
+        """The outputs that are there already; the image is opened only where there may be one."""
+        if not any(os.path.exists(path) for path in self.possible):
+            return ()
+        return tuple(path for path in self.outputs if os.path.exists(path))
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all of it is there."""
+        return len(self.existing) > 0 and self.named.is_done
+
+    def _job(self, suffix: str) -> Job:
+        return Job(self.image, self.folder / f"{_stem(self.image)}{suffix}", self.extras)
+
+
+def list_jobs(inputs: Sequence[Path], out: Path, extras: Sequence[str] = ()) -> list[ListedJob]:
     """A job for every image: files as they are named, folders by what they hold, ``.txt`` files by their
-    lines.
+    lines. No image is opened, unless two might be written to one file.
 
     Raises:
         FileProblem: for an input that does not exist, a folder without images, or an ``out`` that is a file.
@@ -97,16 +163,19 @@ def list_jobs(inputs: Sequence[Path], out: Path, extras: Sequence[str] = ()) -> 
                 f"the labels would lie among the images of {given}; choose another output folder"
             )
     images = dict.fromkeys(image for given in inputs for image in _images(given))
-    jobs = [Job(image, out / f"{_stem(image)}{output_suffix(image)}", tuple(extras)) for image in images]
+    jobs = [ListedJob(image, out, tuple(extras)) for image in images]
     _require_own_names(jobs)
     return jobs
 
 
-def _require_own_names(jobs: Sequence[Job]) -> None:
+def _require_own_names(jobs: Sequence[ListedJob]) -> None:
     """Refuses two files of one name, and an output that would replace an image."""
     taken: dict[Path, Path] = {}
     images = {_real(job.image) for job in jobs}
+    uses = Counter(path for job in jobs for path in set(job.possible))
     for job in jobs:
+        if not any(uses[path] > 1 or _real(path) in images for path in job.possible):
+            continue
         for path in job.outputs:
             if path in taken:
                 both = f"{taken[path]} and {job.image}"
@@ -123,18 +192,9 @@ def _real(path: Path) -> str:
         return str(path)
 
 
-def output_suffix(image: Path) -> str:
-    """The extension of the labels of an image; .png for one that cannot be opened, which is said later."""
-    try:
-        with open_raster(image) as raster:
-            return labels_suffix(raster)
-    except SaccadeError:
-        return ".png"
-
-
 def labels_suffix(raster: Raster) -> str:
-    """The format of the input: .zarr, .tif (a map, as COG), .ome.tif; .png for photographs and what is small
-    and has neither scale nor place."""
+    """The one rule of the labels' format, that of the input: .zarr, .tif (a map, as COG), .ome.tif; .png for
+    photographs and what is small and has neither scale nor place."""
     pixels = raster.size[0] * raster.size[1]
     if raster.path.is_dir():
         return ".zarr"
@@ -147,7 +207,7 @@ def labels_suffix(raster: Raster) -> str:
     return ".ome.tif"
 
 
-def still_to_do(jobs: Sequence[Job], *, resume: bool, overwrite: bool) -> list[Job]:
+def still_to_do(jobs: Sequence[ListedJob], *, resume: bool, overwrite: bool) -> list[ListedJob]:
     """The jobs that are left: with ``resume`` those that are not done, with ``overwrite`` all.
 
     Raises:
@@ -155,8 +215,8 @@ def still_to_do(jobs: Sequence[Job], *, resume: bool, overwrite: bool) -> list[J
     """
     if resume:
         return [job for job in jobs if not job.is_done]
-    existing = [path for job in jobs for path in job.outputs if os.path.lexists(path)]
-    if existing and not overwrite:
+    existing = [] if overwrite else [path for job in jobs for path in job.existing]
+    if existing:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
         fix = "use --resume to do only the others, --overwrite, or another folder"
         raise FileProblem(existing[0], "a new file", f"one that exists{more}", fix)

@@ -11,7 +11,7 @@ import torch
 
 from saccade.errors import InvalidInput, SaccadeError, UsageError
 from saccade.inference.estimate import WARM, least_told
-from saccade.inference.files import Job
+from saccade.inference.files import Job, ListedJob
 from saccade.inference.predict import Done, PredictionConfig, predict_image
 from saccade.runtime.memory import resident_memory
 from saccade.runtime.processes import Killed, run_jobs
@@ -26,7 +26,7 @@ OnProgress = Callable[[float], None]
 class Outcome:
     """What became of a job: ``done``, or the ``fault`` that it met."""
 
-    job: Job
+    job: Job | ListedJob
     done: Done | None = None
     fault: SaccadeError | None = None
 
@@ -45,7 +45,10 @@ def require_predictor(segmenter: Segmenter, extras: Iterable[str] = ()) -> None:
 
 
 def predict_one(
-    segmenter: Segmenter, job: Job, settings: PredictionConfig, on_progress: OnProgress | None = None
+    segmenter: Segmenter,
+    job: Job | ListedJob,
+    settings: PredictionConfig,
+    on_progress: OnProgress | None = None,
 ) -> Outcome:
     """Predicts one job; a fault of the image, the disk or the memory is handed back, a defect is raised."""
     try:
@@ -57,7 +60,7 @@ def predict_one(
 
 def predict_all(
     segmenter: Segmenter,
-    jobs: Iterable[Job],
+    jobs: Iterable[Job | ListedJob],
     settings: PredictionConfig,
     *,
     on_progress: OnProgress | None = None,
@@ -102,7 +105,7 @@ class Worker:
 
 
 def predict_in_processes(
-    worker: Worker, jobs: Sequence[Job], settings: PredictionConfig, processes: int
+    worker: Worker, jobs: Sequence[Job | ListedJob], settings: PredictionConfig, processes: int
 ) -> Iterator[Outcome]:
     """Predicts the jobs in several processes, each with its share of threads and of the memory that this
     one leaves; outcomes come in the order of the jobs.
@@ -126,13 +129,15 @@ def predict_in_processes(
                 following += 1
 
 
-def _lost(job: Job, killed: Killed) -> Outcome:
+def _lost(job: Job | ListedJob, killed: Killed) -> Outcome:
     line = f"{job.image}: the process that worked on it was killed ({killed.how})"
     way_out = "memory may have run out: use fewer --jobs, and --resume"
     return Outcome(job, fault=SaccadeError(f"{line}; {way_out}"))
 
 
-def _begin(number: int, worker: Worker, settings: PredictionConfig) -> Callable[[Job, object], Outcome]:
+def _begin(
+    number: int, worker: Worker, settings: PredictionConfig
+) -> Callable[[Job | ListedJob, object], Outcome]:
     """Runs once in each process, which is its own master: its threads are nobody else's."""
     from saccade.training.distributed import torch_device
     from saccade.training.run_folder import load_run

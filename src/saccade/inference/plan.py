@@ -22,12 +22,13 @@ from saccade.inference.estimate import (
 )
 from saccade.inference.files import labels_suffix
 from saccade.inference.options import Layout, Look, lay_out
-from saccade.inference.regions import RasterSource, chooses_patches, own_patches
 from saccade.inference.writers import OUTPUT_TILE
 from saccade.metrics.cost import unwarping_flops
 from saccade.rasters import Raster
 from saccade.runtime.memory import resident_memory
-from saccade.segmenter import Segmenter
+from saccade.samplers.base import TileRequest
+from saccade.segmenter import Segmenter, evaluating
+from saccade.sources import RasterSource
 
 IN_MEMORY = 1 << 26
 """Pixels of an image without coarser levels that is read whole and kept with its pyramid."""
@@ -157,7 +158,7 @@ def layout_for(
     Raises:
         UsageError: when it is told how closely to look, which is for it to choose.
     """
-    if chooses_patches(segmenter):
+    if segmenter.sampler.chooses_patches:
         if look != replace(look, mode="auto", size=None, pixels=None, spacing=None, tile=None):
             name = type(segmenter.sampler).__name__
             way_out = "leave --mode, --size, --pixels, --mpp, --gsd and --tile out"
@@ -193,12 +194,15 @@ def make_plan(
         FileProblem: when the image is damaged.
     """
     segmenter = segmenter.for_image(raster.size)
-    chosen = own_patches(segmenter, RasterSource(raster), classes)
+    own = segmenter.sampler.chooses_patches
     layout = layout_for(raster, segmenter, look, training_downsampling)
-    cost = measure_view(segmenter, layout.view) if chosen is None else measure_patch(segmenter, chosen)
+    with evaluating(segmenter):
+        request = TileRequest(layout.tiling, classes, layout.view)
+        scores = segmenter.rows_of(RasterSource(raster), request)
+    cost = measure_patch(segmenter, scores) if own else measure_view(segmenter, layout.view)
     options: dict[str, Any] = {"training_downsampling": training_downsampling, "extras": extras, "cost": cost}
     way, about = choose_execution(raster, segmenter, look, classes, **options)
-    views = layout.views if chosen is None else len(chosen.regions)
+    views = scores.count
     flops = views * cost.flops + unwarping_flops(raster.size, classes)
     weights = sum(t.numel() * t.element_size() for t in segmenter.state_dict().values())
     memory = peak_bytes(about, resident_memory())
@@ -212,7 +216,7 @@ def make_plan(
         weights + cost.bytes if cost.on_gpu else 0,
         seconds(about, _tile_seconds(about)) + (views - layout.views) * cost.seconds,
         labels_suffix(raster),
-        (*_why(layout, chosen is not None, views), *_reading_reasons(about), *_writing_reasons(way, raster)),
+        (*_why(layout, own, views), *_reading_reasons(about), *_writing_reasons(way, raster)),
     )
 
 

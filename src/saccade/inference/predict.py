@@ -16,19 +16,20 @@ from numpy.typing import NDArray
 from saccade import __version__
 from saccade.data.classes import ClassTable
 from saccade.geometry import Window
-from saccade.inference.extras import Draw, Extras, Kept
-from saccade.inference.files import Job
+from saccade.inference.extras import Extras
+from saccade.inference.files import Job, ListedJob
 from saccade.inference.options import Layout, Look
 from saccade.inference.plan import ExecutionPlan, choose_execution
-from saccade.inference.regions import MemorySource, OwnPatches, RasterSource, TilePatches, own_patches
 from saccade.inference.writers import PngSink, RasterSink, Values
 from saccade.rasters import Raster, RGBRaster, as_rgb, open_raster, thumbnail
 from saccade.rasters.open import split_image_number
 from saccade.rasters.sample import READING_RULE
+from saccade.samplers.base import ImageScores, TileRequest
 from saccade.segmenter import Segmenter, evaluating
+from saccade.sources import MemorySource, RasterSource
 from saccade.warp import Pyramid
 from saccade.warp._stitch_kernels import UNLABELLED
-from saccade.warp.stitch import Band, bands
+from saccade.warp.stitch import Band
 
 LOOK_SIDE = 1024
 """The longer side of the thumbnail on which emptiness is judged."""
@@ -135,7 +136,6 @@ class PredictionConfig:
         training_downsampling: pixels that a sample stood for along an axis in training; None where not known.
         batch: views that go through the networks together.
         resume, overwrite: what is done with what is there already.
-        draw: draws the pictures; it comes from a room below.
     """
 
     classes: ClassTable
@@ -144,7 +144,6 @@ class PredictionConfig:
     batch: int = 1
     resume: bool = False
     overwrite: bool = False
-    draw: Draw | None = None
 
 
 def fingerprint(
@@ -211,18 +210,20 @@ class Done:
     Attributes:
         notices: what was done to it when it was read.
         layout: what was looked at.
+        labels: where the labels are.
         skipped: tiles that were left out as empty.
     """
 
     notices: tuple[str, ...]
     layout: Layout
+    labels: Path
     skipped: int = 0
 
 
 @torch.no_grad()
 def predict_image(
     segmenter: Segmenter,
-    job: Job,
+    job: Job | ListedJob,
     settings: PredictionConfig,
     *,
     on_progress: Callable[[float], None] | None = None,
@@ -242,6 +243,7 @@ def predict_image(
     classes = settings.classes
     rgb = as_rgb(open_raster(job.image))
     with rgb as raster, evaluating(segmenter):
+        job = job.for_raster(raster)
         segmenter = segmenter.for_image(raster.size)
         way, _ = choose_execution(
             raster,
@@ -254,20 +256,26 @@ def predict_image(
         )
         source = _in_memory(raster) if way.in_memory else RasterSource(raster)
         skip = _skipped(raster, way.layout) if settings.look.skip else []
-        kept = Kept(job.extras, job.suffix)
-        patches = own_patches(segmenter, source, len(classes)) or TilePatches(
-            segmenter,
-            source,
-            way.layout.tiling,
-            len(classes),
-            view=way.layout.view,
-            skip=skip,
-            batch=_batch(segmenter, settings),
-            on_look=kept.keep,
-        )
+        scores = segmenter.rows_of(source, _request(segmenter, way, job, settings, skip))
         mark = fingerprint(segmenter, job.image, rgb, way.layout, settings)
-        _write(raster, patches, way, kept, job, settings, mark, on_progress or (lambda share: None))
-        return Done((*raster.notices, *way.layout.notices), way.layout, len(skip))
+        _write(raster, scores, way, job, settings, mark, on_progress or (lambda share: None))
+        return Done((*raster.notices, *way.layout.notices), way.layout, job.labels, len(skip))
+
+
+def _request(
+    segmenter: Segmenter, way: ExecutionPlan, job: Job, settings: PredictionConfig, skip: Sequence[Window]
+) -> TileRequest:
+    """The tiles, and what of them the extras need afterwards."""
+    scores = "scores" in job.extras and job.suffix == ".png"
+    return TileRequest(
+        way.layout.tiling,
+        len(settings.classes),
+        way.layout.view,
+        tuple(skip),
+        _batch(segmenter, settings),
+        keep_grids=bool({"samples", "density"} & set(job.extras)),
+        keep_scores=scores,
+    )
 
 
 def _batch(segmenter: Segmenter, settings: PredictionConfig) -> int:
@@ -289,9 +297,8 @@ def _skipped(raster: Raster, layout: Layout) -> list[Window]:
 
 def _write(
     raster: Raster,
-    patches: TilePatches | OwnPatches,
+    scores: ImageScores,
     way: ExecutionPlan,
-    kept: Kept,
     job: Job,
     settings: PredictionConfig,
     mark: str,
@@ -301,14 +308,15 @@ def _write(
     with _sink(raster, way, job, values, settings, mark) as sink:
         rows = height if way.png else way.rows
         gaps = Measured(raster) if settings.look.skip and raster.info.masked else None
-        for band in bands(patches, rows, start=sink.start, scores=sink.wants_scores):
+        for band in scores.bands(rows, start=sink.start, scores=sink.wants_scores):
             sink.put(band if gaps is None else _with_gaps(band, gaps, raster))
             tell(0.9 * min(band.top + rows, height) / height)
         sink.finish(lambda share: tell(0.9 + 0.1 * share))
         overwrite = settings.overwrite or settings.resume
-        extras = Extras(raster, patches, kept, job, values, overwrite, settings.draw)
-        for name in job.extras:
-            extras.save(name, sink.labels if isinstance(sink, PngSink) else None)
+        labels = sink.labels if isinstance(sink, PngSink) else None
+        with Extras(raster, scores, job, values, overwrite, labels) as extras:
+            for name in job.extras:
+                extras.save(name)
 
 
 @contextmanager

@@ -30,9 +30,9 @@ from saccade.lab.tables import (
 )
 from saccade.metrics import iou
 from saccade.report.charts import Line, line_chart, round_range
-from saccade.report.examples import WIDTH, Looked, fitted
+from saccade.report.examples import WIDTH, SegmentedSample, fitted
 from saccade.report.html import Figure, details, facts, figure, figure_html, number, page, table, text
-from saccade.report.run import look_at
+from saccade.report.run import segment_sample
 from saccade.training import load_run
 from saccade.training.config import flat, to_dict
 from saccade.training.distributed import torch_device
@@ -174,11 +174,11 @@ def _at_size(compared: Comparison, point: Point, other: Point) -> str:
     items = {item.stem: item for item in setting.data.split(setting.split)}
     shown = differences(point, other)
     samples = {one.stem: setting.cache.get(setting.data, items[one.stem]) for one in shown}
-    looked = {p.method.name: _look(compared, p, samples) for p in (other, point)}
+    segmented = {p.method.name: _segmented(compared, p, samples) for p in (other, point)}
     parts = []
     for one in shown:
         head = f"{one.rank} of {100 * abs(one.gain):.1f} points: {one.stem}, {sized(point.size)}"
-        pictures = _pictures(compared, [(name, found[one.stem]) for name, found in looked.items()])
+        pictures = _pictures(compared, [(name, found[one.stem]) for name, found in segmented.items()])
         inner = "".join(figure_html(picture) for picture in pictures)
         parts.append(
             f'<section class="example"><h3>{text(head)}</h3><div class="pictures">{inner}</div></section>'
@@ -186,20 +186,19 @@ def _at_size(compared: Comparison, point: Point, other: Point) -> str:
     return "".join(parts)
 
 
-def _look(compared: Comparison, point: Point, samples: dict[str, Sample]) -> dict[str, Looked]:
-    """What the first seed of a point said of images."""
+def _segmented(compared: Comparison, point: Point, samples: dict[str, Sample]) -> dict[str, SegmentedSample]:
+    """Images as the first seed of a point segments them."""
     folder = next(
         one.folder for one in compared.outcomes
         if one.evaluation is not None and (one.trial.method, one.trial.size) == (point.method, point.size)
     )  # fmt: skip
     device = torch_device(compared.setting.device)
-    segmenter = load_run(folder).segmenter.to(device).eval()
-    with torch.no_grad():
-        return {stem: look_at(segmenter, sample, device) for stem, sample in samples.items()}
+    segmenter = load_run(folder).segmenter.to(device)
+    return {stem: segment_sample(segmenter, sample, device) for stem, sample in samples.items()}
 
 
-def _pictures(compared: Comparison, looked: list[tuple[str, Looked]]) -> list[Figure]:
-    first = looked[0][1]
+def _pictures(compared: Comparison, segmented: list[tuple[str, SegmentedSample]]) -> list[Figure]:
+    first = segmented[0][1]
     image = figures.shrink(first.image, WIDTH)
     size, palette = (image.shape[0], image.shape[1]), _palette(compared)
     rarity = np.argsort(-compared.shares, kind="stable")
@@ -208,7 +207,7 @@ def _pictures(compared: Comparison, looked: list[tuple[str, Looked]]) -> list[Fi
         figure("image", "image", f"{first.stem}: the photograph", image),
         figure("truth", "truth", f"{first.stem}: true classes", figures.overlay(image, truth, palette)),
     ]
-    for name, found in looked:
+    for name, found in segmented:
         said = fitted(found.prediction, rarity, size)
         wrong = ((found.truth != found.prediction) & (found.truth != 255)).mean()
         starred = method_name(compared, name)

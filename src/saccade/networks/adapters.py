@@ -8,10 +8,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saccade.errors import InvalidInput, nearest_name
+from saccade.errors import InvalidInput, NetworkFault, SaccadeError, nearest_name
 from saccade.runtime.plugins import imported
 
 STRIDE = 32
@@ -56,6 +57,53 @@ class Padded(nn.Module):
         if scores.shape[2:] != image.shape[2:]:
             scores = F.interpolate(scores, image.shape[2:], mode="bilinear", align_corners=False)
         return scores[:, :, :rows, :columns]
+
+
+def scores_in(network: Any, pixels: Tensor, classes: int | None = None) -> Tensor:
+    """What a network answers to pixels (B, C, h, w), as scores (B, K, h', w') floating.
+
+    Dicts, tuples and objects are opened as :func:`scores_of` does. One logit (B, 1, h', w') of a binary
+    network becomes the scores 0 and the logit of two classes: softmax of both is the sigmoid of the one.
+
+    Args:
+        network: the module.
+        pixels: as it takes them.
+        classes: K that is wanted; 1 leaves one logit as it is, None takes any K.
+
+    Raises:
+        NetworkFault: when it refuses the pixels, or what it answers is nothing of the kind.
+    """
+    name, shape = type(network).__name__, tuple(pixels.shape)
+    try:
+        answer = network(pixels)
+    except RuntimeError as error:
+        if isinstance(error, SaccadeError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        fix = "wrap it in saccade.networks.Padded where it wants sides of a multiple"
+        raise NetworkFault(f"{name} to take pixels of shape {shape}", reason, fix) from error
+    scores = answer if isinstance(answer, Tensor) else _opened(answer, name)
+    whole = scores.ndim == 4 and len(scores) == len(pixels) and 0 not in scores.shape
+    if not whole or not scores.is_floating_point():
+        kind = "" if scores.is_floating_point() else f" of {scores.dtype}"
+        expected = f"{name} to answer pixels of shape {shape} with floating scores ({shape[0]}, K, h, w)"
+        raise NetworkFault(
+            expected, f"{tuple(scores.shape)}{kind}", "wrap it in a module that returns scores"
+        )
+    if scores.shape[1] == 1 and classes != 1:
+        scores = torch.cat([torch.zeros_like(scores), scores], dim=1)
+    if classes is not None and scores.shape[1] != classes:
+        expected = f"{name} to score {classes} classes"
+        fix = "make it with as many outputs as there are classes"
+        raise NetworkFault(expected, f"scores of shape {tuple(scores.shape)}", fix)
+    return scores
+
+
+def _opened(answer: Any, name: str) -> Tensor:
+    try:
+        return scores_of(answer)
+    except InvalidInput as error:
+        raise NetworkFault(f"{name} to answer with {error.expected}", error.got, error.fix) from None
 
 
 MONAI_DEFAULTS: dict[str, dict[str, Any]] = {

@@ -9,7 +9,7 @@ from saccade.rasters.polygons import polygons, write_polygons
 from saccade.rasters.raster import Level, PixelSize, Raster, RasterInfo
 from saccade.rasters.reduce import thumbnail
 from saccade.rasters.sample import sample_raster
-from saccade.rasters.writer import RasterWriter, natural_suffix
+from saccade.rasters.writer import RasterWriter
 
 __all__ = [
     "RGB",
@@ -23,7 +23,6 @@ __all__ = [
     "Window",
     "as_rgb",
     "image_size",
-    "natural_suffix",
     "open_raster",
     "polygons",
     "read_label_map",

@@ -16,7 +16,6 @@ from saccade.errors import FileProblem, InvalidInput
 from saccade.rasters.decoders import load
 from saccade.rasters.journal import TileStore
 from saccade.rasters.output import Output
-from saccade.rasters.raster import Raster
 from saccade.runtime.files import publish, refuse_existing, writing
 
 
@@ -93,7 +92,6 @@ def _classes(output: Output) -> dict[str, Any]:
 
 
 LARGEST_PNG = 1 << 28
-_PHOTOS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp")
 
 
 class RasterWriter:
@@ -230,26 +228,6 @@ class RasterWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def natural_suffix(raster: Raster) -> str:
-    """The extension of an output in the format of its input: .zarr, .tif (a map), .png or .ome.tif.
-
-    Examples:
-        >>> import numpy as np
-        >>> from PIL import Image
-        >>> from saccade.rasters import natural_suffix, open_raster
-        >>> Image.new("RGB", (640, 480)).save("photo.png")
-        >>> with open_raster("photo.png") as raster:
-        ...     print(natural_suffix(raster))
-        .png
-    """
-    if raster.path.is_dir():
-        return ".zarr"
-    if raster.crs is not None or raster.transform is not None:
-        return ".tif"
-    small = raster.size[0] * raster.size[1] <= LARGEST_PNG
-    return ".png" if small and raster.path.suffix.lower() in _PHOTOS else ".ome.tif"
 
 
 def _format(path: Path, output: Output) -> Callable[[Path, Sequence[TileStore], Output], None]:

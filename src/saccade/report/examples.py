@@ -22,7 +22,7 @@ WIDTH, ZOOM = 660, 2
 
 
 @dataclass(frozen=True)
-class Looked:
+class SegmentedSample:
     """One image and everything that is drawn of it.
 
     Attributes:
@@ -80,54 +80,55 @@ def choose(scores: Mapping[str, float], *, worst: int = 3, median: int = 1, best
 
 
 def draw(
-    looked: Looked, names: Sequence[str], palette: NDArray[np.uint8], shares: NDArray[np.floating]
+    segmented: SegmentedSample, names: Sequence[str], palette: NDArray[np.uint8], shares: NDArray[np.floating]
 ) -> tuple[Figure, ...]:
     """The pictures of one image, at most 660 pixels wide, and a close-up of where it errs most.
 
     Args:
-        looked: the image.
+        segmented: the image.
         names: of the K classes.
         palette: (K, 3) colours of the classes.
         shares: (K,) pixels of each class in the data; rare classes are drawn over others, and weigh more.
     """
     rarity = np.argsort(-np.asarray(shares), kind="stable")
-    image = figures.shrink(looked.image, WIDTH)
+    image = figures.shrink(segmented.image, WIDTH)
     size = image.shape[:2]
-    truth, pred = (fitted(labels, rarity, size) for labels in (looked.truth, looked.prediction))
-    stem, wrong = looked.stem, (looked.truth != looked.prediction) & (looked.truth != 255)
-    samples = " x ".join(map(str, looked.grids.shape[1:3]))
+    truth, pred = (fitted(labels, rarity, size) for labels in (segmented.truth, segmented.prediction))
+    stem, wrong = segmented.stem, (segmented.truth != segmented.prediction) & (segmented.truth != 255)
+    samples = " x ".join(map(str, segmented.grids.shape[1:3]))
     shown = [
         figure("image", "image", f"{stem}: the photograph", image),
-        figure("truth", "truth", f"{stem}: true classes, {_spoken(looked.truth, names)}",
+        figure("truth", "truth", f"{stem}: true classes, {_spoken(segmented.truth, names)}",
                figures.overlay(image, truth, palette)),
-        figure("prediction", "prediction", f"{stem}: predicted classes, {_spoken(looked.prediction, names)}",
+        figure("prediction", "prediction",
+               f"{stem}: predicted classes, {_spoken(segmented.prediction, names)}",
                figures.overlay(image, pred, palette)),
         figure("errors", f"errors: orange missed, striped blue invented ({wrong.mean():.2%} of pixels)",
                f"{stem}: pixels that are wrong, {wrong.mean():.2%}",
                figures.error_picture(image, truth, pred, int(rarity[0]))),
     ]  # fmt: skip
-    if looked.density is not None:
-        picture = figures.density_picture(looked.density, size)
-        alt = f"{stem}: density, brightest {_place(looked.density)}"
+    if segmented.density is not None:
+        picture = figures.density_picture(segmented.density, size)
+        alt = f"{stem}: density, brightest {_place(segmented.density)}"
         shown.append(figure("density", "predicted density, light where samples should lie", alt, picture))
-    dots = figures.samples_on(image, looked.grids.reshape(-1, *looked.grids.shape[2:]))
+    dots = figures.samples_on(image, segmented.grids.reshape(-1, *segmented.grids.shape[2:]))
     shown.append(figure("samples", f"where the {samples} samples lie", f"{stem}: sample positions", dots))
     rare = 1 / np.maximum(np.asarray(shares, np.float64), 1)
-    return (*shown, *_close_up(looked, rare))
+    return (*shown, *_close_up(segmented, rare))
 
 
-def _close_up(looked: Looked, weights: NDArray[np.floating]) -> list[Figure]:
+def _close_up(segmented: SegmentedSample, weights: NDArray[np.floating]) -> list[Figure]:
     """The window of the heaviest errors, of the image's own shape, enlarged to the width of the others."""
-    height, width = looked.truth.shape
+    height, width = segmented.truth.shape
     window = max(1, round(height / width * WIDTH / ZOOM)), WIDTH // ZOOM
-    top, bottom, left, right = figures.worst_window(looked.truth, looked.prediction, window, weights)
+    top, bottom, left, right = figures.worst_window(segmented.truth, segmented.prediction, window, weights)
     part = np.s_[top:bottom, left:right]
     where = f"rows {top}-{bottom - 1}, columns {left}-{right - 1}"
     shown = []
-    for name, labels in (("truth", looked.truth), ("prediction", looked.prediction)):
+    for name, labels in (("truth", segmented.truth), ("prediction", segmented.prediction)):
         caption = f"close-up of the worst errors, {name} ({where})"
-        alt = f"{looked.stem}: outlines of the {name}, enlarged, {where}"
-        picture = figures.outlined(looked.image[part], labels[part], zoom=ZOOM)
+        alt = f"{segmented.stem}: outlines of the {name}, enlarged, {where}"
+        picture = figures.outlined(segmented.image[part], labels[part], zoom=ZOOM)
         shown.append(figure(f"close-{name}", caption, alt, picture))
     return shown
 

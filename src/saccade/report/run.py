@@ -15,20 +15,20 @@ import torch
 import yaml
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
 
 from saccade.errors import FileProblem, SaccadeError
-from saccade.evaluation import Evaluation, LabelledImage, load_evaluation, look
+from saccade.evaluation import Evaluation, LabelledImage, load_evaluation
 from saccade.evaluation.results import own_file
 from saccade.figures import class_palette, ramp
 from saccade.report.charts import Line
-from saccade.report.examples import Example, Looked, choose, draw, load_examples
+from saccade.report.examples import Example, SegmentedSample, choose, draw, load_examples
 from saccade.report.html import Figure, figure
+from saccade.segmenter import Segmenter
 from saccade.training.run_folder import open_config
 
 
 def draw_examples(
-    segmenter: nn.Module,
+    segmenter: Segmenter,
     evaluation: Evaluation,
     sample_of: Callable[[str], LabelledImage],
     *,
@@ -49,25 +49,28 @@ def draw_examples(
     scores = {record.stem: record.miou for record in evaluation.records}
     shares = evaluation.confusion.sum(1).numpy()
     palette = class_palette(shares, own_colours)
-    segmenter.to(device).eval()
+    segmenter.to(device)
     examples = []
     for stem, rank in choose(scores, **how_many).items():
-        looked = look_at(segmenter, sample_of(stem), device)
+        segmented = segment_sample(segmenter, sample_of(stem), device)
         score = scores[stem] if math.isfinite(scores[stem]) else None
-        examples.append(Example(stem, rank, score, draw(looked, evaluation.classes, palette, shares)))
+        examples.append(Example(stem, rank, score, draw(segmented, evaluation.classes, palette, shares)))
     return tuple(examples)
 
 
-def look_at(segmenter: nn.Module, sample: LabelledImage, device: torch.device | str = "cpu") -> Looked:
-    """Predict one image and keep what is drawn of it."""
-    found = look(segmenter, sample.pyramid.to(device), sample.labels.to(device))
-    return Looked(
+def segment_sample(
+    segmenter: Segmenter, sample: LabelledImage, device: torch.device | str = "cpu"
+) -> SegmentedSample:
+    """Segments one labelled image and keeps what is drawn of it."""
+    segmented = segmenter.segment(sample.pyramid.to(device), sample.labels.to(device))
+    density = segmented.density
+    return SegmentedSample(
         stem=sample.stem,
         image=sample.pyramid.level(0)[0].permute(1, 2, 0).contiguous().numpy(),
         truth=sample.labels[0].numpy(),
-        prediction=found.labels[0].numpy(),
-        grids=found.grids.numpy(),
-        density=None if found.density is None else found.density[0, 0].numpy(),
+        prediction=segmented.labels.cpu().numpy(),
+        grids=segmented.glimpses.grids.cpu().numpy(),
+        density=None if density is None else density.cpu().numpy(),
     )
 
 

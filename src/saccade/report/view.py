@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from saccade.errors import FileProblem
 from saccade.figures import class_palette, hex_colour, label_picture
-from saccade.geometry import Window
+from saccade.geometry import Window, fitted_size
 from saccade.rasters import Raster, as_rgb, open_raster, thumbnail
 from saccade.report.html import Figure, facts, figure, page, text
 
@@ -41,7 +41,7 @@ def image_page(image: Path, labels: Path | None, known: Mapping[str, object]) ->
         FileProblem: when a file is none of these, or the sizes differ.
     """
     with open_raster(image) as raster:
-        size = _fitted(raster.size)
+        size = fitted_size(raster.size, WIDTH)
         picture = figure("image", "", f"{image.name}: thumbnail", thumbnail(as_rgb(raster), size))
         whole = raster.size
     top, legend = ("", "") if labels is None else _labels(labels, whole, size)
@@ -94,8 +94,3 @@ def _at_centres(raster: Raster, size: tuple[int, int]) -> NDArray[np.uint8]:
 def _img(shown: Figure, more: str = "") -> str:
     coded = base64.b64encode(shown.data).decode("ascii")
     return f'<img src="data:image/{shown.kind};base64,{coded}" alt="{text(shown.alt)}"{more}>'
-
-
-def _fitted(size: tuple[int, int]) -> tuple[int, int]:
-    shrink = max(1.0, max(size) / WIDTH)
-    return max(1, round(size[0] / shrink)), max(1, round(size[1] / shrink))

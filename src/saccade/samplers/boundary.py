@@ -50,8 +50,6 @@ class BoundaryNet(nn.Module):
         torch.Size([1, 2, 8, 8])
     """
 
-    even: Tensor
-
     def __init__(
         self, thumbnail_size: Sequence[int], tensor_size: Sequence[int] = (8, 8), width: int = 256
     ) -> None:
@@ -67,14 +65,14 @@ class BoundaryNet(nn.Module):
         for part in self.head.parameters():
             nn.init.zeros_(part)
         self.usual = nn.Parameter(torch.zeros(1, 2, *self.tensor_size))
-        self.register_buffer("even", uniform_grid(self.tensor_size).permute(0, 3, 1, 2), persistent=False)
 
     def forward(self, thumbnail: Tensor) -> Tensor:
         """(B, 3, h, w) normalised image to (B, 2, h_t, w_t) float32: x and y of each node, about [-1, 1]."""
         features = self.first(thumbnail)
         if features.shape[2:] != self.tensor_size:
             features = F.adaptive_avg_pool2d(features, self.tensor_size)
-        return self.even + self.usual + self.head(self.second(features)).float()
+        even = uniform_grid(self.tensor_size, device=thumbnail.device).permute(0, 3, 1, 2)
+        return even + self.usual + self.head(self.second(features)).float()
 
 
 def _depth(thumbnail: tuple[int, int], tensor: tuple[int, int]) -> tuple[int, int]:

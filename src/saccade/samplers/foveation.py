@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from saccade.errors import InvalidInput, nearest_name
-from saccade.grids import patch_grids, uniform_grid
+from saccade.grids import patch_grids
 from saccade.grids.uniform import BORDERS
-from saccade.samplers.base import Glimpses, Sampler
+from saccade.samplers.base import Glimpses, ImageScores, Sampler, TileRequest, joined
 from saccade.samplers.foveation_choice import (
     BLENDS,
     ESTIMATORS,
@@ -25,8 +23,8 @@ from saccade.samplers.foveation_choice import (
     choose_in_prediction,
 )
 from saccade.samplers.foveation_lattice import Lattice, thumbnail_size
-from saccade.warp import Pyramid
-from saccade.warp.stitch import stitch_lattice
+from saccade.samplers.images import SampledImage, floating_type, thumbnails
+from saccade.warp.stitch import Band, stitch_lattice
 
 RANDOM_SEED = 20201113
 """Of the fields that the random baseline predicts with."""
@@ -87,6 +85,7 @@ class FoveationSampler(Sampler):
     """
 
     has_density = True
+    chooses_patches = True
 
     def __init__(
         self,
@@ -147,7 +146,7 @@ class FoveationSampler(Sampler):
         if thumbnail is None or thumbnail.shape[2:] != lattice.thumbnail:
             got = "none" if thumbnail is None else tuple(thumbnail.shape)
             raise InvalidInput("thumbnail", f"of shape (1, 3, {lattice.thumbnail})", got)
-        found = self.net(thumbnail).detach().cpu()
+        found = self.net(thumbnail).detach().cpu().float()
         rows, columns = (torch.from_numpy(lattice.numbers(axis)) for axis in (0, 1))
         here = found[0][:, rows][:, :, columns].flatten(1).T
         return Foveation(lattice, choose_in_prediction(here, self.estimator), found.exp())
@@ -191,15 +190,52 @@ class FoveationSampler(Sampler):
             density = torch.einsum("bdhw,d->bhw", found.probabilities, shares)[:, None]
         return density / density.sum()
 
-    def patches(self, segmenter: Any, source: Any) -> FoveatedImage:
-        """What is looked at in one image of any size, on disk or in memory; see docs/predict.md.
+    def glimpse(
+        self,
+        images: Sequence[SampledImage],
+        labels: Sequence[Tensor] | None = None,
+        *,
+        size: Sequence[int] | None = None,
+        batch: int | None = None,
+    ) -> Glimpses:
+        """One view a location of each image; ``size`` and ``batch`` are not asked."""
+        return joined([self.foveate(image).glimpses() for image in images])
 
-        Args:
-            segmenter: in evaluation mode, this sampler's.
-            source: ``size`` (H, W), and ``sample(grids, antialias=...)`` giving 0..255.
-        """
+    def score(
+        self,
+        images: Sequence[SampledImage],
+        labels: Sequence[Tensor] | None = None,
+        *,
+        size: Sequence[int] | None = None,
+        batch: int | None = None,
+    ) -> tuple[Tensor, Glimpses]:
+        """Probabilities (V, K, h, w) at every location, in its smallest field of view."""
+        foveated = [self.foveate(image) for image in images]
+        rows = [one.row(n) for one in foveated for n in range(one.foveation.lattice.shape[0])]
+        return torch.cat(rows).permute(0, 3, 1, 2), joined([one.glimpses() for one in foveated])
 
-        return of_source(self, segmenter, source)
+    def segment(
+        self,
+        image: SampledImage,
+        labels: Sequence[Tensor] | None = None,
+        *,
+        size: Sequence[int] | None = None,
+    ) -> tuple[Tensor, Tensor | None, Callable[[], Glimpses], int]:
+        """Band by band, so that the scores of all locations are never in memory."""
+        foveated = self.foveate(image)
+        bands = [band.labels for band in foveated.bands(ROWS_AT_ONCE)]
+        return torch.from_numpy(np.concatenate(bands)), None, foveated.glimpses, foveated.classes
+
+    def rows_of(self, image: SampledImage, request: TileRequest) -> FoveatedImage:
+        """The whole image; how it would be cut into tiles is not asked."""
+        return self.foveate(image)
+
+    def foveate(self, image: SampledImage) -> FoveatedImage:
+        """Chooses the fields of view of one image, in memory or on disk."""
+        wanted = self.thumbnail_for(image.size)
+        with torch.no_grad():
+            seen = None if wanted is None else thumbnails([image], wanted).to(floating_type(self))
+            return FoveatedImage(self, image, self.look(seen, image.size))
 
     def propose(
         self, thumbnail: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int
@@ -209,81 +245,78 @@ class FoveationSampler(Sampler):
         raise InvalidInput("FoveationSampler", "told the size of the image", "a thumbnail alone", fix)
 
 
-READ_AT_ONCE = 1 << 18
-"""Pixels of a thumbnail that are read in one go."""
+ROWS_AT_ONCE = 512
+"""Rows of labels at a time, where the image is labelled whole."""
 
 TOGETHER = 16
 """Patches that go through the network together."""
 
 
-@dataclass(frozen=True)
-class LabelBand:
-    """Rows of an answer.
-
-    Attributes:
-        top: the first row.
-        labels: (rows, W) uint8 class ids.
-        shares: (rows, W, K) uint8, of 255; None where not asked for.
-    """
-
-    top: int
-    labels: NDArray[np.uint8]
-    shares: NDArray[np.uint8] | None
-
-
-@dataclass(frozen=True)
-class FoveatedImage:
+class FoveatedImage(ImageScores):
     """Scores and labels of one image.
 
-    Attributes:
+    Args:
         sampler: in evaluation mode.
-        size: (H, W).
-        found: where the sampler looks in it.
-        read: grids (V, h, w, 2) to normalised pixels (V, 3, h, w).
-        score: normalised pixels to scores (V, K, h, w).
+        image: the image.
+        foveation: where the sampler looks in it.
     """
 
-    sampler: FoveationSampler
-    size: tuple[int, int]
-    found: Foveation
-    read: Callable[[Tensor], Tensor]
-    score: Callable[[Tensor], Tensor]
+    def __init__(self, sampler: FoveationSampler, image: SampledImage, foveation: Foveation) -> None:
+        self.sampler, self.image, self.foveation = sampler, image, foveation
+        self.size = image.size
+        self._classes = 0
 
-    shares = True
-    """Scores are shares of the classes: softmax was taken."""
+    @property
+    def count(self) -> int:
+        rows, columns = self.foveation.lattice.shape
+        return rows * columns
+
+    @property
+    def classes(self) -> int:
+        """K, once something was scored."""
+        return self._classes
 
     @property
     def regions(self) -> Tensor:
         """(L, 4) top, bottom, left, right of the pixels that the prediction of each location covers."""
-        (top, bottom), (left, right) = (self.found.lattice.covered(axis) for axis in (0, 1))
+        (top, bottom), (left, right) = (self.foveation.lattice.covered(axis) for axis in (0, 1))
         down, across = np.stack([top, bottom + 1], 1)[:, None], np.stack([left, right + 1], 1)[None]
         shape = len(top), len(left), 2
         both = np.broadcast_to(down, shape), np.broadcast_to(across, shape)
         return torch.from_numpy(np.concatenate(both, 2)).flatten(0, 1)
 
     def row(self, number: int) -> Tensor:
-        """(C, h, w, K) float32 shares of the classes in the smallest fields of a row of locations.
+        """(C, h, w, K) float32 probabilities of the classes in the smallest fields of a row of locations.
 
         What goes through the network together depends on the row alone.
         """
-        columns = self.found.lattice.shape[1]
-        weights = self.found.weights[number * columns : (number + 1) * columns]
-        pairs = zip(self.found.lattice.places[number].split(TOGETHER), weights.split(TOGETHER), strict=True)
+        columns = self.foveation.lattice.shape[1]
+        weights = self.foveation.weights[number * columns : (number + 1) * columns]
+        places = self.foveation.lattice.places[number]
+        pairs = zip(places.split(TOGETHER), weights.split(TOGETHER), strict=True)
         return torch.cat([self.scores(some, weight).permute(0, 2, 3, 1) for some, weight in pairs])
 
     @torch.no_grad()
     def scores(self, places: Tensor, weights: Tensor) -> Tensor:
-        """(N, K, h, w) shares around places (N, 2), fed with weights (N, D)."""
+        """(N, K, h, w) probabilities around places (N, 2), fed with weights (N, D)."""
         sampler = self.sampler
         grids, inside = sampler.fields_at(places, self.size, sampler.fed(weights))
-        pixels = self.read(grids.flatten(0, 1))
+        pixels = self.image.read(grids.flatten(0, 1))
         if sampler.border == "zero":
-            pixels = pixels * inside.flatten(0, 1)[:, None].to(pixels.device)
-        return shares_of(sampler, pixels.unflatten(0, grids.shape[:2]), weights, self.score).cpu()
+            pixels = pixels * inside.flatten(0, 1)[:, None].to(pixels)
+        pixels = pixels.unflatten(0, grids.shape[:2])
+        probabilities = probabilities_of(sampler, pixels, weights, self.image.score).cpu()
+        self._classes = probabilities.shape[1]
+        return probabilities
 
-    def bands(self, rows: int, *, start: int = 0, shares: bool = False) -> Iterator[LabelBand]:
-        """The answer from row ``start`` on, in bands of ``rows`` rows; only their patches are in memory."""
-        lattice = self.found.lattice
+    def score_one(self) -> None:
+        middle = self.count // 2
+        places = self.foveation.lattice.places.flatten(0, 1)
+        self.scores(places[middle : middle + 1], self.foveation.weights[middle : middle + 1])
+
+    def bands(self, rows: int, *, start: int = 0, scores: bool = False) -> Iterator[Band]:
+        """Bands of ``rows`` rows from row ``start`` on; only their patches are in memory."""
+        lattice = self.foveation.lattice
         first, last = lattice.covered(0)
         down, across = lattice.centres(0), lattice.centres(1)
         held: dict[int, Tensor] = {}
@@ -293,31 +326,13 @@ class FoveatedImage:
             held = {n: held[n] if n in held else self.row(n) for n in wanted}
             labels, mean = stitch_lattice(
                 torch.stack([held[n] for n in wanted]), down[wanted], across, lattice.field,
-                (top, bottom), self.size[1], window=self.sampler.window, shares=shares,
+                (top, bottom), self.size[1], window=self.sampler.window, shares=scores,
             )  # fmt: skip
-            yield LabelBand(top, labels, mean)
+            yield Band(top, labels, mean)
 
-    def seen(self) -> Glimpses:
+    def glimpses(self) -> Glimpses:
         """Where the sampler looks, over the whole image."""
-        return self.sampler.views(self.found, self.size)
-
-
-def of_source(sampler: FoveationSampler, segmenter: Any, source: Any) -> FoveatedImage:
-    """An image that is sampled where it lies: see :meth:`saccade.FoveationSampler.patches`."""
-    like = [Pyramid.of(torch.zeros(1, 3, 1, 1, dtype=torch.uint8))]
-
-    def read(grids: Tensor, antialias: bool = segmenter.antialias) -> Tensor:
-        normal: Tensor = segmenter.normalise(source.sample(grids, antialias=antialias), like)
-        return normal
-
-    thumbnail = None
-    wanted = sampler.thumbnail_for(source.size)
-    if wanted is not None:
-        strips = uniform_grid(wanted).split(max(1, READ_AT_ONCE // wanted[1]), dim=1)
-        thumbnail = torch.cat([read(strip, True) for strip in strips], dim=2)
-    with torch.no_grad():
-        found = sampler.look(thumbnail, source.size)
-    return FoveatedImage(sampler, source.size, found, read, segmenter.score)
+        return self.sampler.views(self.foveation, self.size)
 
 
 def blend(pixels: Tensor, weights: Tensor) -> Tensor:
@@ -328,10 +343,10 @@ def blend(pixels: Tensor, weights: Tensor) -> Tensor:
         return torch.einsum("ndchw,nd->nchw", pixels, weights.to(pixels))
 
 
-def shares_of(
+def probabilities_of(
     sampler: FoveationSampler, pixels: Tensor, weights: Tensor, score: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """(N, K, h, w) shares of the classes in the smallest field, of patches (N, D, 3, h, w), D = 1 where one
+    """(N, K, h, w) probabilities in the smallest field, of patches (N, D, 3, h, w), D = 1 where one
     was chosen."""
     weights = weights.to(pixels.device)
     if sampler.estimator != "ensemble":

@@ -40,7 +40,7 @@ def build_segmenter(config: Config, classes: int) -> Segmenter:
     sampler = recipe.build()
     if config.sampler.fit:
         sampler.follow_images()
-    return Segmenter(sampler, network, antialias=config.network.antialias)
+    return Segmenter(sampler, network, antialias=config.network.antialias, classes=classes)
 
 
 BEFORE = Config(sampler=SamplerConfig(net=None))
@@ -117,6 +117,7 @@ def load_run(path: Path | str, checkpoint: str = "best") -> Run:
         raise FileProblem(file, "a checkpoint", "no such file", fix)
     saved = read_checkpoint(file)
     segmenter = build_segmenter(without_pretrained(config), len(classes))
+    segmenter.classes = classes
     prefix = "segmenter."
     state = {k.removeprefix(prefix): v for k, v in saved["state_dict"].items() if k.startswith(prefix)}
     try:

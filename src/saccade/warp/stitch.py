@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -56,11 +56,11 @@ class Patches(Protocol):
         ...
 
     @property
-    def shares(self) -> bool:
-        """Whether scores are shares of the classes (softmax has been taken) and not logits."""
+    def probabilities(self) -> bool:
+        """Whether scores are probabilities of the classes (softmax has been taken) and not logits."""
         ...
 
-    def look(self, numbers: Sequence[int]) -> list[Patch]:
+    def patches(self, numbers: Sequence[int]) -> list[Patch]:
         """Scores the patches of these numbers, ascending."""
         ...
 
@@ -119,7 +119,7 @@ class Band:
 
     Attributes:
         top: the first row.
-        labels: (rows, W) uint8 class ids; 255 where nobody looked.
+        labels: (rows, W) uint8 class ids; 255 where there is no patch.
         scores: (rows, W, K) uint8, each class's share of 255; None where not asked for.
     """
 
@@ -134,19 +134,9 @@ def bands(
     *,
     start: int = 0,
     scores: bool = False,
-    on_patches: Callable[[int], None] | None = None,
 ) -> Iterator[Band]:
-    """The answer from row ``start`` on, in bands of ``rows`` rows (the last may have fewer).
-
-    Args:
-        scores: give them too.
-        on_patches: called with the number of patches that have been scored since the last call.
-    """
-    chosen: Any = getattr(patches, "chosen", None)
-    if chosen is not None and hasattr(chosen, "bands"):  # patches on a lattice are added up without a mesh
-        found = chosen.bands(rows, start=start, shares=scores)
-        yield from (Band(one.top, one.labels, one.shares) for one in found)
-        return
+    """The answer from row ``start`` on, in bands of ``rows`` rows (the last may have fewer), with ``scores``
+    the probabilities too."""
     height, width = patches.size
     held: dict[int, RasterisedPatch] = {}
     ends = np.array([(region.top, region.bottom) for region in patches.regions]).reshape(-1, 2)
@@ -156,11 +146,9 @@ def bands(
         held = {n: held[n] for n in wanted if n in held}
         missing = [n for n in wanted if n not in held]
         if missing:
-            held |= dict(zip(missing, map(RasterisedPatch, patches.look(missing)), strict=True))
-            if on_patches is not None:
-                on_patches(len(missing))
+            held |= dict(zip(missing, map(RasterisedPatch, patches.patches(missing)), strict=True))
         here = [held[n] for n in wanted]
-        yield Band(top, labels_of(here, window), shares_of(here, window, patches) if scores else None)
+        yield Band(top, labels_of(here, window), probabilities_of(here, window, patches) if scores else None)
 
 
 def labels_of(patches: list[RasterisedPatch], window: Window) -> NDArray[np.uint8]:
@@ -219,7 +207,7 @@ def blend(patches: list[RasterisedPatch], window: Window) -> tuple[NDArray[np.fl
     return total, weights
 
 
-def shares_of(here: list[RasterisedPatch], window: Window, patches: Patches) -> NDArray[np.uint8]:
+def probabilities_of(here: list[RasterisedPatch], window: Window, patches: Patches) -> NDArray[np.uint8]:
     """(rows, columns, K) uint8: each class's share of 255 in the patches that are ``here``; 0 without one."""
     out = np.zeros((*window.size, patches.classes), np.uint8)
     step = max(1, BLEND_VALUES // (patches.classes * window.height))
@@ -229,8 +217,8 @@ def shares_of(here: list[RasterisedPatch], window: Window, patches: Patches) -> 
         part = Window(window.top, window.bottom, left, min(left + step, window.width))
         total, weights = blend(here, part)
         mean = torch.from_numpy(total / np.maximum(weights, 1e-30))
-        shares = (mean if patches.shares else mean.softmax(0)) * torch.from_numpy(weights > 0)
-        out[:, left : part.right] = (shares * 255).round_().to(torch.uint8).permute(1, 2, 0).numpy()
+        part_of_all = (mean if patches.probabilities else mean.softmax(0)) * torch.from_numpy(weights > 0)
+        out[:, left : part.right] = (part_of_all * 255).round_().to(torch.uint8).permute(1, 2, 0).numpy()
     return out
 
 

@@ -180,7 +180,7 @@ def foveation_map(segmenter: Segmenter, sample: Sample) -> Map:
     """The expected field of view at every pixel of the thumbnail, 0 the smallest, 1 the widest."""
     sampler = _sampler_of(segmenter)
     with evaluating(segmenter):
-        found = segmenter.foveate(sample.pyramid).found
+        found = sampler.foveate(segmenter.view(sample.pyramid)).foveation
     if found.probabilities is None:
         expected = (found.weights @ _normal(sampler.bank)).view(found.lattice.shape)
         size = found.lattice.thumbnail

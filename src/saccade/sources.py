@@ -1,0 +1,226 @@
+"""What an image may be given as: a tensor, an array, a PIL image, a pyramid, an open raster, a path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from saccade.errors import InvalidInput
+from saccade.geometry import fitted_size
+from saccade.rasters import Raster, as_rgb, open_raster, sample_raster, thumbnail
+from saccade.rasters.colour import to_bytes
+from saccade.rasters.raster import orient
+from saccade.samplers.images import Source
+from saccade.warp import Pyramid, sample
+
+ROUNDING = 1e-3
+"""How far beyond 0 and 1 a float may lie: what resizing leaves behind, not another unit."""
+
+READ_WHOLE = 1 << 26
+"""Pixels of an image without coarser levels that is read whole and kept with its pyramid."""
+
+DRAWN_SIDE = 1024
+"""The longer side of what is kept of a raster for drawing."""
+
+ORIENTATION = 0x0112
+
+Images = Tensor | Pyramid | Sequence[Pyramid]
+"""A batch: (B, 3, H, W), or pyramids of one image each."""
+
+AnyImage = Tensor | NDArray[Any] | Image.Image | Pyramid | Raster | Path | str
+"""One image, however it is given."""
+
+
+class MemorySource:
+    """An image in memory with its pyramid.
+
+    Args:
+        pyramid: of one image (1, 3, H, W), uint8 or floating in [0, 1].
+    """
+
+    def __init__(self, pyramid: Pyramid) -> None:
+        self.pyramid = pyramid
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.pyramid.size
+
+    @property
+    def white(self) -> float:
+        return 255.0 if self.pyramid.dtype == torch.uint8 else 1.0
+
+    def sample(self, grids: Tensor, *, antialias: bool) -> Tensor:
+        """(V, 3, h, w) floating at grids (V, h, w, 2), differentiable with respect to them."""
+        return sample(self.pyramid, grids.to(self.pyramid.device), antialias=antialias)
+
+
+class RasterSource:
+    """A raster on disk: only the tiles, and the level, that the samples need.
+
+    Args:
+        raster: as 8-bit RGB.
+    """
+
+    white = 255.0
+
+    def __init__(self, raster: Raster) -> None:
+        self.raster = raster
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.raster.size
+
+    def sample(self, grids: Tensor, *, antialias: bool) -> Tensor:
+        """(V, 3, h, w) float32 in 0..255, on the CPU, at grids (V, h, w, 2)."""
+        return sample_raster(self.raster, grids.cpu(), antialias=antialias)
+
+
+@contextmanager
+def opened(image: AnyImage) -> Iterator[Source]:
+    """One image as what samples are read from; a path is opened, and closed afterwards.
+
+    Raises:
+        InvalidInput: for an image of another shape, type or unit.
+        FileProblem: for a file that cannot be read.
+    """
+    if isinstance(image, str | Path):
+        with as_rgb(open_raster(image)) as raster:
+            yield source_of_raster(raster)
+    elif isinstance(image, Raster):
+        yield source_of_raster(as_rgb(image))
+    else:
+        (pyramid,) = as_pyramids(image if isinstance(image, Pyramid) else single(image))
+        yield MemorySource(pyramid)
+
+
+def source_of_raster(raster: Raster) -> Source:
+    """A raster as 8-bit RGB, read whole where it is small and has no coarser levels."""
+    if len(raster.levels) > 1 or raster.info.masked or raster.size[0] * raster.size[1] > READ_WHOLE:
+        return RasterSource(raster)
+    pixels = torch.from_numpy(np.ascontiguousarray(raster.read()))
+    return MemorySource(Pyramid.of(pixels.permute(2, 0, 1)[None]))
+
+
+def drawn(source: Source) -> Pyramid:
+    """What is kept of an image for drawing: itself where it is in memory, else a thumbnail."""
+    if isinstance(source, MemorySource):
+        return source.pyramid
+    assert isinstance(source, RasterSource)
+    small = thumbnail(source.raster, fitted_size(source.size, DRAWN_SIDE))
+    return Pyramid.of(torch.from_numpy(small).permute(2, 0, 1)[None])
+
+
+def is_batch(images: object) -> bool:
+    """Whether these are images whose labels come with an axis of images: (B, 3, H, W), or pyramids."""
+    return (isinstance(images, Tensor) and images.ndim == 4) or isinstance(images, Pyramid | list | tuple)
+
+
+def single(image: Tensor | NDArray[Any] | Image.Image) -> Tensor:
+    """(1, 3, H, W) of one image that is not on disk; rows, columns, channels where the axes say so.
+
+    Raises:
+        InvalidInput: for what is no image.
+    """
+    if isinstance(image, Image.Image):
+        image = pil_pixels(image)
+    if isinstance(image, np.ndarray):
+        image = _tensor_of(image)
+        if image.ndim == 3 and image.shape[2] == 3:
+            image = image.permute(2, 0, 1)
+    if not isinstance(image, Tensor):
+        expected = "a tensor, an array, a PIL image, a pyramid, a raster or a path"
+        raise InvalidInput("image", expected, type(image).__name__)
+    return image[None] if image.ndim == 3 else image
+
+
+def _tensor_of(pixels: NDArray[Any]) -> Tensor:
+    """An array of any strides and byte order as a tensor."""
+    if pixels.dtype.kind not in "uif" or pixels.dtype == np.longdouble:
+        raise InvalidInput("image", "an array of uint8, or floating in [0, 1]", f"one of {pixels.dtype}")
+    native = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
+    return torch.from_numpy(native if native.flags.writeable else native.copy())  # torch warns of the others
+
+
+def pil_pixels(image: Image.Image) -> NDArray[Any]:
+    """(H, W, 3) uint8 as it is shown, by the rule for files: EXIF orientation applied, opacity left out, grey
+    repeated, palettes expanded, 16 bits divided by 257; floats as they are."""
+    if image.mode.startswith("I;16"):
+        pixels = to_bytes(np.asarray(image)[..., None], (0.0, 65535.0)).repeat(3, 2)
+    elif image.mode == "F":
+        pixels = np.asarray(image)[..., None].repeat(3, 2)
+    elif image.mode == "CMYK":
+        ink = np.asarray(image).astype(np.uint16)
+        pixels = (((255 - ink[..., :3]) * (255 - ink[..., 3:]) + 127) // 255).astype(np.uint8)
+    elif image.mode in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBX", "RGBA", "YCbCr", "HSV"):
+        pixels = _without_opacity(image)
+    else:
+        raise InvalidInput("image", "a PIL image of grey or colours", f"one of mode {image.mode}")
+    return orient(pixels, int(image.getexif().get(ORIENTATION, 1)))
+
+
+def _without_opacity(image: Image.Image) -> NDArray[np.uint8]:
+    """(H, W, 3) of a mode of 8 bits: its colours alone, not blended with a background."""
+    if image.mode in ("LA", "La"):
+        image = image.getchannel("L")
+    if image.mode in ("P", "PA") and "transparency" in image.info:
+        image = image.convert("RGBA")  # a palette with opacity warns when its colours are asked for alone
+    return np.asarray(image.convert("RGB"))
+
+
+def as_pyramids(images: Images) -> list[Pyramid]:
+    """One pyramid of one image (1, 3, H, W) for each image.
+
+    Raises:
+        InvalidInput: when an image has not three channels, or is neither uint8 nor floating in [0, 1].
+    """
+    if isinstance(images, Tensor):
+        images = _channels_first(images)
+        if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
+            expected = "of shape (B, 3, H, W)"
+            raise InvalidInput("images", expected, tuple(images.shape), "repeat a grey channel, drop alpha")
+        if images.dtype != torch.uint8 and not images.is_floating_point():
+            fix = "bring the values to 0..255 and convert them with .to(torch.uint8)"
+            raise InvalidInput("images", "uint8, or floating in [0, 1]", images.dtype, fix)
+        _require_unit(images)
+        return [Pyramid.of(image[None]) for image in images]
+    pyramids = [images] if isinstance(images, Pyramid) else list(images)
+    if not pyramids or not all(isinstance(one, Pyramid) for one in pyramids):
+        got = "none" if not pyramids else ", ".join(sorted({type(one).__name__ for one in pyramids}))
+        raise InvalidInput("images", "one or more pyramids of one image (1, 3, H, W) each", got)
+    if any(one.channels != 3 or one.batch != 1 for one in pyramids):
+        got = str([(one.batch, one.channels, *one.size) for one in pyramids])
+        raise InvalidInput("images", "one or more pyramids of one image (1, 3, H, W) each", got)
+    for pyramid in pyramids:
+        _require_unit(pyramid.base)
+    return pyramids
+
+
+def _channels_first(images: Tensor) -> Tensor:
+    """(B, 3, H, W) of (B, H, W, 3), where the axes leave no doubt."""
+    if images.ndim == 4 and images.shape[1] != 3 and images.shape[3] == 3:
+        return images.permute(0, 3, 1, 2)
+    return images
+
+
+def _require_unit(values: Tensor) -> None:
+    """Refuses floats in another unit, which would be labelled without a word and wrongly."""
+    if not values.is_floating_point() or values.is_meta:
+        return
+    low, high = (float(value) for value in values.detach().aminmax())
+    if -ROUNDING <= low <= high <= 1 + ROUNDING:
+        return
+    if not np.isfinite([low, high]).all():
+        raise InvalidInput("images", "finite, in [0, 1]", "NaN or infinity", "replace them: nan_to_num")
+    if low < -ROUNDING:
+        fix = "give the pixels before they are normalised: the segmenter does that"
+    else:
+        fix = "divide them by 255, or give uint8"
+    raise InvalidInput("images", "floating in [0, 1], or uint8", f"values from {low:.4g} to {high:.4g}", fix)
