@@ -143,6 +143,7 @@ class PredictionConfig:
         classes: of the run.
         look: what the user wants.
         training_downsampling: pixels that a sample stood for along an axis in training; None where not known.
+        value_range: the sample values of black and white; None: by the rule of ``saccade.rasters.as_rgb``.
         batch: views that go through the networks together.
         resume, overwrite: what is done with what is there already.
         draw: draws the pictures; it comes from a room below.
@@ -151,6 +152,7 @@ class PredictionConfig:
     classes: ClassTable
     look: Look = field(default_factory=Look)
     training_downsampling: float | None = None
+    value_range: tuple[float, float] | None = None
     batch: int = 1
     resume: bool = False
     overwrite: bool = False
@@ -193,7 +195,7 @@ def predict_image(
         InvalidInput: when the wishes do not fit the image.
     """
     classes = settings.classes
-    with as_rgb(open_raster(job.image)) as raster, evaluating(segmenter):
+    with as_rgb(open_raster(job.image), value_range=settings.value_range) as raster, evaluating(segmenter):
         segmenter = segmenter.for_image(raster.size)
         way, _ = choose_execution(
             raster,
