@@ -90,6 +90,10 @@ class FileProblem(SaccadeError):
         super().__init__(f"{path}: expected {expected}, but got {got}" + (f"; {fix}" if fix else ""))
 
 
+class FinalProblem(FileProblem):
+    """A fault that lies in the file for certain, or a refusal: no other reader would help."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """One fault of a data set: the file, what was expected of it, what was found."""

@@ -82,12 +82,30 @@ def output() -> argparse.ArgumentParser:
     return parser
 
 
+def value_range(parser: Any) -> None:
+    """``--value-range``, for :func:`parsed_value_range`."""
+    parser.add_argument(
+        "--value-range",
+        metavar="LOW,HIGH",
+        help="sample values of black and white; default as trained, else by the file",
+    )
+
+
+def parsed_value_range(args: argparse.Namespace, trained: DataOptions | None = None) -> Any:
+    """What ``--value-range`` says, else what a run was trained with, else None."""
+    from saccade.data.options import parse_value_range
+
+    if args.value_range is not None:
+        return parse_value_range(args.value_range)
+    return None if trained is None else trained.value_range
+
+
 MODES = ("auto", "whole", "tiles")
 
 
 def look() -> argparse.ArgumentParser:
-    """``--mode``, ``--size``, ``--pixels``, ``--mpp``, ``--gsd``, ``--tile``, ``--overlap``, ``--memory``,
-    ``--no-skip``."""
+    """``--mode``, ``--size``, ``--pixels``, ``--mpp``, ``--gsd``, ``--tile``, ``--overlap``,
+    ``--value-range``, ``--memory``, ``--no-skip``."""
     parser = argparse.ArgumentParser(add_help=False)
     group = parser.add_argument_group("how closely to look")
     group.add_argument(
@@ -109,6 +127,7 @@ def look() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="of a tile with the next (default: 0.125)",
     )
+    value_range(group)
     group.add_argument("--memory", metavar="BYTES", help="RAM that may be used in all, such as 2GB")
     group.add_argument(
         "--no-skip", action="store_true", help="look at empty glass and at pixels without measurement too"

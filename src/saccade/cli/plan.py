@@ -36,8 +36,9 @@ def run(args: argparse.Namespace) -> int:
 
     extras, look = parse_extras(args.save), options.wanted(args)
     device = torch_device(args.device)
-    with as_rgb(open_raster(args.path)) as raster:
-        run = load_run(args.run_folder, args.checkpoint)
+    run = load_run(args.run_folder, args.checkpoint)
+    limits = options.parsed_value_range(args, run.config.data)
+    with as_rgb(open_raster(args.path), value_range=limits) as raster:
         require_predictor(run.segmenter, extras)
         segmenter = run.segmenter.to(device)
         shrink = training_downsampling(run)

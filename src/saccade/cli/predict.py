@@ -104,6 +104,7 @@ def _outcomes(
         run.classes,
         look,
         training_downsampling(run),
+        options.parsed_value_range(args, run.config.data),
         resume=args.resume,
         overwrite=args.overwrite,
     )

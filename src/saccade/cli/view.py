@@ -25,6 +25,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", metavar="FILE", type=Path, help="of an image's page (default: a temporary file)"
     )
+    options.value_range(parser)
     parser.add_argument("--open", action="store_true", help="open it in the browser")
     return parser
 
@@ -66,7 +67,7 @@ def _image_page(args: argparse.Namespace) -> Path:
 
     with open_raster(args.path) as raster:
         known = {key: value for key, value in image_facts(raster.info).items() if value not in (None, [])}
-    html = image_page(args.path, args.labels, known)
+    html = image_page(args.path, args.labels, known, options.parsed_value_range(args))
     out: Path = args.out or Path(tempfile.gettempdir()) / f"saccade_{args.path.stem}.html"
     with finished_file(out, overwrite=args.out is None) as temporary:
         temporary.write_text(html, encoding="utf-8")

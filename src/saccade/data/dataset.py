@@ -141,7 +141,7 @@ class Format(ABC):
 
     def image(self, item: Item) -> RGB:
         """(H, W, 3) uint8; raises FileProblem where it cannot be read."""
-        return read_rgb(item.image)
+        return read_rgb(item.image, value_range=self.options.value_range)
 
     def values(self, item: Item) -> NDArray[np.integer]:
         """(H, W) uint8 or uint16, as the class table means them; raises FileProblem."""

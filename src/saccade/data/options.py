@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -66,6 +67,17 @@ class Crop:
         return min(wanted[0], size[0]), min(wanted[1], size[1])
 
 
+def parse_value_range(text: str, what: str = "--value-range") -> tuple[float, float]:
+    """``LOW,HIGH``: the values of black and white; raises InvalidInput where it is anything else."""
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not -math.inf < low < high < math.inf:
+        raise InvalidInput(what, "LOW,HIGH with LOW below HIGH, such as 0,4095", repr(text))
+    return low, high
+
+
 GRADE5 = ("ignore", "class")
 
 
@@ -82,6 +94,7 @@ class DataOptions:
             all classes.
         max_pixels: whole slides are read so far reduced that none has more pixels.
         mpp: microns a pixel that whole slides are read at; default as fine as ``max_pixels`` allows.
+        value_range: the sample values of black and white; default by the rule of ``saccade.rasters.as_rgb``.
         grade5: of Gleason 2019: ignore (as published: counts nowhere), or class (scored as the others).
 
     Examples:
@@ -97,6 +110,7 @@ class DataOptions:
     target: str | None = None
     max_pixels: int = 50_000_000
     mpp: float | None = None
+    value_range: tuple[float, float] | None = None
     grade5: str = "ignore"
 
     def __post_init__(self) -> None:
@@ -105,6 +119,9 @@ class DataOptions:
             raise InvalidInput("data.max_pixels", "1 or more", self.max_pixels)
         if self.mpp is not None and not 0 < self.mpp < float("inf"):
             raise InvalidInput("data.mpp", "a positive number of microns a pixel", self.mpp)
+        limits = self.value_range
+        if limits is not None and not -math.inf < limits[0] < limits[1] < math.inf:
+            raise InvalidInput("data.value_range", "LOW,HIGH with LOW below HIGH, such as 0,4095", limits)
         if self.grade5 not in GRADE5:
             fix = nearest_name(self.grade5, GRADE5)
             raise InvalidInput("data.grade5", "one of " + ", ".join(GRADE5), repr(self.grade5), fix)

@@ -164,7 +164,7 @@ class Slides(Format):
         return Fault(path, expected, found)
 
     def image(self, item: Item) -> RGB:
-        with as_rgb(open_raster(item.image)) as raster:
+        with as_rgb(open_raster(item.image), value_range=self.options.value_range) as raster:
             size = self.reduced(raster)
             if size == raster.size:
                 return RGB(raster.read(), raster.notices)

@@ -134,6 +134,7 @@ class PredictionConfig:
         classes: of the run.
         look: what the user wants.
         training_downsampling: pixels that a sample stood for along an axis in training; None where not known.
+        value_range: the sample values of black and white; None: by the rule of ``saccade.rasters.as_rgb``.
         batch: views that go through the networks together.
         resume, overwrite: what is done with what is there already.
     """
@@ -141,6 +142,7 @@ class PredictionConfig:
     classes: ClassTable
     look: Look = field(default_factory=Look)
     training_downsampling: float | None = None
+    value_range: tuple[float, float] | None = None
     batch: int = 1
     resume: bool = False
     overwrite: bool = False
@@ -241,7 +243,7 @@ def predict_image(
         InvalidInput: when the wishes do not fit the image.
     """
     classes = settings.classes
-    rgb = as_rgb(open_raster(job.image))
+    rgb = as_rgb(open_raster(job.image), value_range=settings.value_range)
     with rgb as raster, evaluating(segmenter):
         job = job.for_raster(raster)
         segmenter = segmenter.for_image(raster.size)

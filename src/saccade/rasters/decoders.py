@@ -87,12 +87,12 @@ def listen(logger: str) -> None:
 
 _DECODER_ERRORS = (
     ValueError, TypeError, LookupError, ArithmeticError, AttributeError, EOFError, RuntimeError, SyntaxError,
-    AssertionError, struct.error, zlib.error,
+    AssertionError, ImportError, struct.error, zlib.error,
 )  # fmt: skip
 
 _UNSUPPORTED = re.compile(
     r"not supported|unsupported|not implemented|missing codec|not (?:yet )?handled|cannot handle|no codec|"
-    r"unknown compression|not available|could not import",
+    r"unknown compression|not available|could not import|requires the|unexpected compression",
     re.IGNORECASE,
 )
 

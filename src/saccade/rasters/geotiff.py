@@ -13,11 +13,25 @@ from typing import Any
 
 import numpy as np
 
-from saccade.errors import FileProblem
+from saccade.errors import FileProblem, FinalProblem
 from saccade.geometry import Window
 from saccade.rasters.decoders import DAMAGE, decoder_words, listen, load, misnamed, reading
-from saccade.rasters.georeference import GEO_TAGS, georeference, georeference_of_tags, placed_beside
-from saccade.rasters.raster import Level, Meaning, Raster, RasterInfo
+from saccade.rasters.georeference import (
+    GEO_TAGS,
+    Georeference,
+    georeference,
+    georeference_of_tags,
+    placed_beside,
+)
+from saccade.rasters.raster import (
+    Level,
+    Raster,
+    RasterInfo,
+    measured,
+    orient,
+    oriented_pair,
+    sample_roles,
+)
 from saccade.rasters.tiff import TiffRaster
 
 _EXPECTED = "a georeferenced raster"
@@ -29,14 +43,16 @@ _DRIVERS = {
     b"BM": "BMP",
 }
 CACHE_BYTES = 64 << 20
-_INKS = ("cyan", "magenta", "yellow", "black")
 
 
 class GeoRaster(Raster):
-    """A raster with CRS, transform and nodata; its overviews are the levels."""
+    """A raster with CRS, transform and nodata; its overviews are the levels.
 
-    def __init__(self, path: Path, driver: str = "GTiff") -> None:
-        self._driver = driver
+    ``directory`` is the number of the image among those of a TIFF, from 0.
+    """
+
+    def __init__(self, path: Path, driver: str = "GTiff", directory: int = 0) -> None:
+        self._driver, self._directory = driver, directory
         self._rasterio: Any = load("rasterio", "geo", path, "georeferenced rasters")
         listen("rasterio")
         with self._reading(path):
@@ -68,7 +84,8 @@ class GeoRaster(Raster):
     def _handle(self, path: Path, **options: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return self._rasterio.open(path, driver=self._driver, **options)
+            name = f"GTIFF_DIR:{self._directory + 1}:{path}" if self._directory else path
+            return self._rasterio.open(name, driver=self._driver, **options)
 
     def _read(self, window: Window, level: int) -> np.ndarray:
         with self._reading(self.path), self._locks[level]:
@@ -76,8 +93,15 @@ class GeoRaster(Raster):
         return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
     def _valid(self, window: Window, level: int) -> np.ndarray:
-        with self._reading(self.path), self._locks[level]:
-            return self._files[level].dataset_mask(window=_box(window)) > 0
+        """By nodata, opacity and numbers that are none, and by the mask."""
+        file = self._files[level]
+        flags = [{flag.name for flag in band} for band in file.mask_flag_enums]
+        by_mask = not any(names & {"all_valid", "alpha", "nodata"} for names in flags)
+        valid = measured(self._read(window, level), self.info, by_mask=by_mask)
+        if by_mask:
+            with self._reading(self.path), self._locks[level]:
+                valid &= (file.read_masks(window=_box(window)) > 0).any(axis=0)
+        return valid
 
     def close(self) -> None:
         for file in self._files:
@@ -115,40 +139,88 @@ def _box(window: Window) -> tuple[tuple[int, int], tuple[int, int]]:
 def _info(path: Path, files: list[Any]) -> RasterInfo:
     first = files[0]
     full = (first.height, first.width)
-    dtype = np.dtype(first.dtypes[0])
-    meaning = _meaning(first)
+    dtype = _dtype(path, first)
+    samples = _samples(path, first, dtype)
     place = georeference(path, first)
     return RasterInfo(
         path,
         tuple(Level.of((f.height, f.width), full, f.block_shapes[0]) for f in files),
         dtype,
         first.count,
-        meaning,
-        white=float(np.iinfo(dtype).max) if dtype.kind in "ui" else None,
-        alpha=first.count > 1 and first.colorinterp[-1].name == "alpha",
-        palette=_palette(first) if meaning == "palette" else None,
         pixel_size=place.pixel_size,
         crs=place.crs,
         transform=place.transform,
-        nodata=first.nodata,
-        masked=any(flag.name != "all_valid" for flag in first.mask_flag_enums[0]),
+        masked=dtype.kind == "f"
+        or samples["alpha"]
+        or any(flag.name != "all_valid" for band in first.mask_flag_enums for flag in band),
         notices=(*(misnamed(path, "tiff") if first.driver == "GTiff" else ()), *place.notices),
+        **samples,
     )
 
 
-def _meaning(file: Any) -> Meaning:
-    names = tuple(band.name for band in file.colorinterp)
-    if names[0] == "palette":
-        return "palette"
-    if names[:3] == ("red", "green", "blue"):
-        return "rgb"
-    if names[:4] == _INKS:
-        return "cmyk"
-    return "grey" if file.count - (names[-1] == "alpha") == 1 else "bands"
+def _dtype(path: Path, file: Any) -> np.dtype:
+    """Of all bands together."""
+    names = set(file.dtypes)
+    if any(name.startswith("complex") for name in names):
+        raise FinalProblem(path, "real numbers of 1 to 64 bits", " and ".join(sorted(names)))
+    return np.result_type(*names)
 
 
-def _palette(file: Any) -> np.ndarray:
-    colours = file.colormap(1)
+def _samples(path: Path, file: Any, dtype: np.dtype) -> dict[str, Any]:
+    """Attributes of ``RasterInfo`` that say what the samples are, in GDAL's words."""
+    samples = sample_roles(path, [band.name for band in file.colorinterp])
+    if samples["meaning"] == "grey" and file.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
+        samples["meaning"] = "white_is_zero"
+    samples["palette"] = (
+        _palette(file, samples["colours"][0] + 1) if samples["meaning"] == "palette" else None
+    )
+    bands = tuple(file.nodatavals)
+    alike = all(str(value) == str(bands[0]) for value in bands)
+    return samples | {
+        "white": _white(file, dtype),
+        "nodata": bands[0],
+        "nodata_of_bands": () if alike else bands,
+    }
+
+
+def _white(file: Any, dtype: np.dtype) -> float | None:
+    """Full scale of integers: of the bits that the bands, or the sources of a VRT, state."""
+    if dtype.kind == "f":
+        return None
+    bits = [_bits(file, band) for band in range(1, file.count + 1)]
+    if file.driver == "VRT" and not any(bits):
+        bits = _bits_of_sources(file)
+    stated = [number for number in bits if number]
+    if stated and len(stated) == len(bits):
+        return float(2 ** max(stated) - 1)
+    return float(np.iinfo(dtype).max)
+
+
+def _bits(file: Any, band: int) -> int:
+    """0 where the file does not say."""
+    text = file.tags(band, ns="IMAGE_STRUCTURE").get("NBITS", "")
+    return int(text) if text.isdigit() else 0
+
+
+def _bits_of_sources(file: Any) -> list[int]:
+    """Of the files that a VRT takes its pixels from unchanged."""
+    import rasterio
+
+    text = Path(file.name).read_text(errors="replace")
+    if any(tag in text for tag in ("<ScaleRatio", "<LUT", "<PixelFunctionType", "<Exponent", "<WarpOptions")):
+        return [0]
+    bits = []
+    for name in {Path(name) for name in file.files[1:]}:
+        try:
+            with rasterio.open(name) as source:
+                bits += [_bits(source, band) for band in range(1, source.count + 1)]
+        except rasterio.errors.RasterioError:
+            bits.append(0)
+    return bits
+
+
+def _palette(file: Any, band: int) -> np.ndarray:
+    colours = file.colormap(band)
     palette = np.zeros((max(colours) + 1, 3), np.uint8)
     for index, colour in colours.items():
         palette[index] = colour[:3]
@@ -156,62 +228,93 @@ def _palette(file: Any) -> np.ndarray:
 
 
 class GeoTiffRaster(Raster):
-    """The description of ``place`` over the pixels of ``pixels``; closes both."""
+    """The pixels of ``pixels`` at the place on the map that ``place`` tells."""
 
-    def __init__(self, place: GeoRaster, pixels: TiffRaster) -> None:
-        self._place, self._pixels = place, pixels
-        own = {name: getattr(pixels.info, name) for name in ("levels", "dtype", "white", "resident")}
-        super().__init__(replace(place.info, **own))
+    def __init__(self, place: RasterInfo | Georeference, pixels: TiffRaster) -> None:
+        self._pixels = pixels
+        own = {name: getattr(place, name) for name in ("crs", "pixel_size")}
+        own["transform"] = _turned(place.transform, pixels.stored_size, pixels.orientation)
+        own["notices"] = tuple(dict.fromkeys((*pixels.notices, *place.notices)))
+        super().__init__(replace(pixels.info, **own))
 
     def _read(self, window: Window, level: int) -> np.ndarray:
         return self._pixels.read(window, level)
 
     def _valid(self, window: Window, level: int) -> np.ndarray:
-        """By the nodata value where there is one; masks and transparency only GDAL reads."""
-        if self.nodata is not None:
-            return super()._valid(window, level)
-        return self._place.valid(window, level)
+        return self._pixels.valid(window, level)
 
     def close(self) -> None:
-        self._place.close()
         self._pixels.close()
 
 
-def open_geotiff(path: Path) -> Raster:
-    """A georeferenced TIFF; all by GDAL where tifffile sees other pixels in it (overviews in a file beside
-    it, masks between the levels, a compression it does not know)."""
-    load("rasterio", "geo", path, "georeferenced rasters")
-    try:
-        place = GeoRaster(path)
-    except FileProblem:
-        return _placed_by_tags(path)
+Transform = tuple[float, float, float, float, float, float]
+
+
+def _turned(transform: Transform | None, stored: tuple[int, int], tag: int) -> Transform | None:
+    """The transform of an image as it is shown, from that of its stored rows and columns."""
+    if transform is None or tag == 1:
+        return transform
+    rows, columns = np.indices((2, 2))
+    full = np.stack([rows * stored[0], columns * stored[1]], axis=-1)  # (row, column) of the stored corners
+    (origin, right), (down, _) = orient(full, tag).tolist()
+    shown = oriented_pair(stored, tag)
+    a, b, c, d, e, f = transform
+    by_column = [(end - start) / shown[1] for start, end in zip(origin, right, strict=True)]
+    by_row = [(end - start) / shown[0] for start, end in zip(origin, down, strict=True)]
+    return (
+        a * by_column[1] + b * by_column[0],
+        a * by_row[1] + b * by_row[0],
+        a * origin[1] + b * origin[0] + c,
+        d * by_column[1] + e * by_column[0],
+        d * by_row[1] + e * by_row[0],
+        d * origin[1] + e * origin[0] + f,
+    )
+
+
+def open_tiff(path: Path, *, place: bool = True) -> Raster:
+    """A TIFF, with its place on the map where it has one and ``place`` is set. tifffile reads the pixels;
+    where it cannot, GDAL is asked before the file is given up."""
     try:
         pixels = TiffRaster(path)
+    except FinalProblem:
+        raise
+    except FileProblem as problem:
+        return _by_gdal(path, problem)
+    if not place or not is_georeferenced(path):
+        return pixels
+    try:
+        return GeoTiffRaster(_place(path, pixels), pixels)
+    except BaseException:
+        pixels.close()
+        raise
+
+
+def _by_gdal(path: Path, problem: FileProblem) -> Raster:
+    """The file by GDAL; ``problem`` is raised where GDAL is not installed or reads no pixel either."""
+    try:
+        raster = GeoRaster(path)
     except FileProblem:
-        return place
-    if pixels.orientation == 1 and _shape(pixels) == _shape(place):
-        return GeoTiffRaster(place, pixels)
-    pixels.close()
-    return place
-
-
-def _placed_by_tags(path: Path) -> Raster:
-    """A TIFF that this GDAL does not open (JPEG XL, LERC, ... are left out of many builds)."""
-    from tifffile import TiffFile
-
-    raster = TiffRaster(path)
-    if raster.orientation != 1:
-        return raster
-    with reading(path, _EXPECTED), TiffFile(path) as file:
-        place = georeference_of_tags(file.pages[0].tags, raster.size)  # type: ignore[union-attr]
-    raster.info = replace(
-        raster.info,
-        crs=place.crs,
-        transform=place.transform,
-        pixel_size=place.pixel_size or raster.info.pixel_size,
-        notices=(*raster.info.notices, *place.notices),
-    )
+        raise problem from None
+    try:
+        raster.read(Window(0, 1, 0, 1))
+    except FileProblem:
+        raster.close()
+        raise problem from None
+    notice = f"read by GDAL, for tifffile met {problem.got}"
+    raster.info = replace(raster.info, notices=(*raster.info.notices, notice))
     return raster
+
+
+def _place(path: Path, pixels: TiffRaster) -> RasterInfo | Georeference:
+    """What GDAL says of the file; where it does not open it (JPEG XL, LERC, ... are left out of many builds),
+    what the tags say."""
+    load("rasterio", "geo", path, "georeferenced rasters")
+    index = pixels.page.index
+    try:
+        with GeoRaster(path, directory=index if isinstance(index, int) else 0) as place:
+            return place.info
+    except FileProblem:
+        return georeference_of_tags(pixels.page.keyframe.tags, pixels.stored_size)
 
 
 def is_georeferenced(path: Path) -> bool:
@@ -221,9 +324,6 @@ def is_georeferenced(path: Path) -> bool:
     if placed_beside(path):
         return True
     with reading(path, "a TIFF image"), TiffFile(path) as file:
-        return any(code in file.pages[0].tags for code in GEO_TAGS)  # type: ignore[union-attr]
-
-
-def _shape(raster: Raster) -> tuple[object, ...]:
-    kind = raster.dtype.kind
-    return raster.channels, kind, [level.size for level in raster.levels]
+        pages: list[Any] = list(file.pages)
+        image = next((page for page in pages if not int(page.keyframe.subfiletype) & 5), pages[0])
+        return any(code in image.tags for code in GEO_TAGS)

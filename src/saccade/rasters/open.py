@@ -72,7 +72,7 @@ def _open_photo(path: Path, kind: Kind, place: bool) -> Raster:
 
 
 def _open_tiff(path: Path, place: bool, number: int | None) -> Raster:
-    from saccade.rasters.geotiff import is_georeferenced, open_geotiff
+    from saccade.rasters.geotiff import open_tiff
     from saccade.rasters.slide import SlideRaster, is_slide
     from saccade.rasters.tiff import TiffRaster
 
@@ -80,7 +80,7 @@ def _open_tiff(path: Path, place: bool, number: int | None) -> Raster:
         return TiffRaster(path, number)
     if is_slide(path, tiff=True):
         return SlideRaster(path)
-    return open_geotiff(path) if place and is_georeferenced(path) else TiffRaster(path)
+    return open_tiff(path, place=place)
 
 
 _WITHOUT_GDAL: tuple[Kind, ...] = ("bmp", "jpeg2000")

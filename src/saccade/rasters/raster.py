@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from saccade.errors import FileProblem, InvalidInput
+from saccade.errors import FileProblem, FinalProblem, InvalidInput
 from saccade.geometry import Window
 
 # tag: (flip stored rows, flip stored columns, then swap axes)
@@ -135,12 +136,18 @@ class RasterInfo:
         channels: C of ``read``'s (h, w, C).
         meaning: what the channels are; "palette" reads as indices, C = 1, with ``palette`` (N, 3) uint8.
         white: the sample value of full brightness (255, 4095, 1 for black and white); None for floats.
-        alpha: the last channel is opacity, not colour.
+        alpha: one channel is opacity, not colour.
+        opacity: which channel that is; the last unless the file says otherwise.
+        colours: the channels that are red, green and blue (grey alone; cyan, magenta, yellow and black), in
+            this order; () for the first ones.
+        premultiplied: colours are stored multiplied by the opacity.
+        profile: the ICC profile of the colours where they are not to be taken as sRGB.
         pixel_size: physical size of a pixel of level 0, None where the file does not say.
         crs: coordinate reference system ("EPSG:32632" or WKT), None without one.
         transform: (a, b, c, d, e, f): map x = a col + b row + c, map y = d col + e row + f, with pixel
             corners at whole col and row; None without one.
-        nodata: the value that means "nothing was measured here".
+        nodata: the value that means "nothing was measured here", of the first band.
+        nodata_of_bands: the same, one a channel, where bands differ; () where they do not.
         masked: some pixels may be unmeasured; ``Raster.valid`` tells which.
         notices: what a user should know about how the file was taken, one line each.
         resident: bytes that stay in memory once anything was read (formats without windows).
@@ -165,16 +172,88 @@ class RasterInfo:
     meaning: Meaning
     white: float | None = None
     alpha: bool = False
+    opacity: int = -1
+    colours: tuple[int, ...] = ()
+    premultiplied: bool = False
+    profile: bytes | None = None
     palette: np.ndarray | None = None
     pixel_size: PixelSize | None = None
     crs: str | None = None
     transform: tuple[float, float, float, float, float, float] | None = None
     nodata: float | None = None
+    nodata_of_bands: tuple[float | None, ...] = ()
     masked: bool = False
     notices: tuple[str, ...] = ()
     resident: int = 0
     origin: tuple[int, int] = (0, 0)
     background: float = 0.0
+
+
+def measured(pixels: np.ndarray, info: RasterInfo, *, by_mask: bool = False) -> np.ndarray:
+    """Where samples (h, w, C) of a raster say that something was measured: bool (h, w).
+
+    False where every band holds its nodata value or no finite number, and where opacity is 0. As in GDAL the
+    opacity is one of the bands: opaque black is measured although 0 is the nodata value. ``by_mask`` tells
+    that a mask goes with the pixels: then a nodata value that is a colour too, such as 0 or 255, is left to
+    the mask.
+    """
+    count = pixels.shape[2]
+    nodata = info.nodata_of_bands or (info.nodata,) * count
+    valid = np.zeros(pixels.shape[:2], bool)
+    for band in range(count):
+        value = nodata[band]
+        is_colour = value is not None and 0 <= value <= (info.white or 255)
+        valid |= ~_is_empty(pixels[..., band], None if by_mask and is_colour else value)
+    if info.alpha and count > 1:
+        opacity = info.opacity % count
+        if pixels.dtype.kind == "f":
+            valid &= np.isfinite(np.delete(pixels, opacity, axis=2)).any(axis=2)
+        valid &= pixels[..., opacity] > 0
+    return valid
+
+
+def _is_empty(values: np.ndarray, nodata: float | None) -> np.ndarray:
+    empty = np.zeros(values.shape, bool) if nodata is None or np.isnan(nodata) else values == nodata
+    return empty | ~np.isfinite(values) if values.dtype.kind == "f" else empty
+
+
+_PRIMARIES = ("red", "green", "blue")
+_INKS = ("cyan", "magenta", "yellow", "black")
+_FOREIGN = {"hue", "saturation", "lightness", "Y", "Cb", "Cr"}
+
+
+def sample_roles(path: Path, roles: Sequence[str]) -> dict[str, Any]:
+    """What the samples are by their roles (GDAL's words for them), as attributes of ``RasterInfo``.
+
+    Raises:
+        FinalProblem: the roles are those of a colour space that is not converted.
+    """
+    if _FOREIGN & set(roles):
+        raise FinalProblem(
+            path, "grey, RGB, CMYK or palette", f"the colour space {', '.join(roles)}", _CONVERT
+        )
+    alphas = [channel for channel, role in enumerate(roles) if role == "alpha" and len(roles) > 1]
+    rest = [channel for channel in range(len(roles)) if channel not in alphas[-1:]]
+    meaning, colours = _colours(roles, rest)
+    return {
+        "meaning": meaning,
+        "colours": colours,
+        "alpha": bool(alphas),
+        "opacity": alphas[-1] if alphas else -1,
+    }
+
+
+_CONVERT = "convert it to RGB first, for example: gdal_translate, vips colourspace IN OUT srgb"
+
+
+def _colours(roles: Sequence[str], rest: list[int]) -> tuple[Meaning, tuple[int, ...]]:
+    inks: tuple[tuple[Meaning, tuple[str, ...]], ...] = (("rgb", _PRIMARIES), ("cmyk", _INKS))
+    for meaning, names in inks:
+        if set(names) <= set(roles):
+            return meaning, tuple(roles.index(name) for name in names)
+    if len(rest) == 1:
+        return ("palette" if roles[rest[0]] == "palette" else "grey"), tuple(rest)
+    return "bands", tuple(rest[:3] if len(rest) >= 3 else rest[:1])
 
 
 class Raster(ABC):
@@ -279,11 +358,9 @@ class Raster(ABC):
             )
 
     def _valid(self, window: Window, level: int) -> np.ndarray:
-        if self.nodata is None:
+        if self.nodata is None and not self.info.masked:
             return np.ones(window.size, bool)
-        pixels = self._read(window, level)
-        empty = np.isnan(pixels) if np.isnan(self.nodata) else pixels == self.nodata
-        return ~empty.all(axis=2)
+        return measured(self._read(window, level), self.info)
 
     @abstractmethod
     def _read(self, window: Window, level: int) -> np.ndarray: ...

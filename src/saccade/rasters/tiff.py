@@ -2,110 +2,45 @@
 
 from __future__ import annotations
 
+import mmap
 import threading
-import xml.etree.ElementTree as ET
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import imagecodecs
 import numpy as np
+from PIL import Image, ImageCms
 from tifffile import TiffFile, TiffPage, TiffPageSeries
 
-from saccade.errors import FileProblem
+from saccade.errors import FileProblem, FinalProblem
 from saccade.geometry import Window
 from saccade.rasters.decoders import listen, misnamed, reading
 from saccade.rasters.raster import (
     Level,
-    Meaning,
-    PixelSize,
     Raster,
     RasterInfo,
+    measured,
     orient,
     oriented_pair,
+    physical_memory,
     stored_window,
 )
-
-# a coarser TIFF resolution is the size of a print (300 dpi is 85 microns), not of what was imaged
-COARSEST_MICRONS = 25.0
-_OME = {
-    "nm": 1e-3, "µm": 1.0, "um": 1.0, "μm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6, "pm": 1e-6, "Å": 1e-4,
-    "in": 25400.0,
-}  # fmt: skip
-_IMAGEJ = {
-    "nm": 1e-3,
-    "micron": 1.0,
-    "microns": 1.0,
-    "um": 1.0,
-    "µm": 1.0,
-    "\\u00B5m": 1.0,
-    "mm": 1e3,
-    "cm": 1e4,
-}
-
-
-def pixel_size(page: TiffPage) -> PixelSize | None:
-    """OME-XML first, then ImageJ's unit, then the resolution tags where they are fine enough to be true."""
-    microns = _ome(page) or _imagej(page) or _tags(page)
-    if microns is None or not (0 < microns[0] < 1e12 and 0 < microns[1] < 1e12):
-        return None
-    return PixelSize(*microns, "micron")
-
-
-def _ome(page: TiffPage) -> tuple[float, float] | None:
-    text = page.description or ""
-    if "<OME" not in text[:2000]:
-        return None
-    try:
-        root = ET.fromstring(text.strip().rstrip("\0"))
-        pixels: Any = next(element for element in root.iter() if element.tag.endswith("Pixels"))
-        y, x = (
-            float(pixels.attrib[f"PhysicalSize{axis}"])
-            * _OME[pixels.attrib.get(f"PhysicalSize{axis}Unit", "µm")]
-            for axis in "YX"
-        )
-    except (ET.ParseError, StopIteration, KeyError, ValueError):
-        return None
-    return y, x
-
-
-def _imagej(page: TiffPage) -> tuple[float, float] | None:
-    text = page.description or ""
-    if not text.startswith("ImageJ="):
-        return None
-    fields = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-    unit = _IMAGEJ.get(fields.get("unit", ""))
-    density = _density(page)
-    return None if unit is None or density is None else (unit / density[0], unit / density[1])
-
-
-def _tags(page: TiffPage) -> tuple[float, float] | None:
-    unit = {2: 25400.0, 3: 10000.0}.get(_value(page, 296, 2))
-    density = _density(page)
-    if unit is None or density is None:
-        return None
-    y, x = unit / density[0], unit / density[1]
-    return (y, x) if max(y, x) <= COARSEST_MICRONS else None
-
-
-def _density(page: TiffPage) -> tuple[float, float] | None:
-    """Pixels a unit along y and x."""
-    found = []
-    for code in (283, 282):
-        value = _value(page, code, None)
-        if not isinstance(value, tuple) or len(value) != 2 or not value[0] or not value[1]:
-            return None
-        found.append(value[0] / value[1])
-    return found[0], found[1]
-
-
-def _value(page: TiffPage, code: int, default: Any) -> Any:
-    tag = page.tags.get(code)
-    return default if tag is None else tag.value
-
+from saccade.rasters.tiff_description import (
+    converted_space,
+    describe,
+    orientation,
+    photometric,
+    pixel_size,
+)
 
 LARGEST_SEGMENT = 1 << 30
 LARGE_SEGMENT = 1 << 24
 PLAIN_ROWS = 16
 _JPEG = {6, 7, 34892, 33007}
+_LERC = 34887
+# what every file of these is decoded by is known to work: nothing needs to be tried when one is opened
+_PLAIN_DECODERS = {1, 7, 8, 32946, 32773}
 
 
 class PageReader:
@@ -115,9 +50,9 @@ class PageReader:
         self.page, self.lock = page, lock
         self.frame: TiffPage = page.keyframe
         if self.frame.dtype is None or self.frame.dtype.kind not in "uifb":
-            raise FileProblem(self._path(), "real numbers of 1 to 64 bits", "samples of another type")
+            raise FinalProblem(self._path(), "real numbers of 1 to 64 bits", _sample_type(self.frame))
         if self.frame.imagedepth != 1:
-            raise FileProblem(self._path(), "a flat image", "a volume (ImageDepth above 1)")
+            raise FinalProblem(self._path(), "a flat image", "a volume (ImageDepth above 1)")
         self.dtype: np.dtype = self.frame.dtype
         self.size = (self.frame.imagelength, self.frame.imagewidth)
         self.samples = self.frame.samplesperpixel
@@ -127,6 +62,7 @@ class PageReader:
         stripe = (min(self.frame.rowsperstrip, self.size[0]), self.size[1])
         self.tile = (self.frame.tilelength, self.frame.tilewidth) if self.frame.is_tiled else stripe
         self.count = -(-self.size[0] // self.tile[0]), -(-self.size[1] // self.tile[1])
+        self._counts = self._byte_counts()
         self._require_all_segments()
         self.plain = (
             not self.frame.is_tiled
@@ -205,7 +141,9 @@ class PageReader:
                 f"one piece of {weight / 2**30:.1f} GiB",
                 "store the image in tiles, for example: vips tiffsave IN OUT.tif --tile --pyramid --bigtiff",
             )
-        data = self._bytes(index, 0, self.page.databytecounts[index])
+        data = self._bytes(index, 0, self._counts[index])
+        if self.frame.compression == _LERC and data is not None:
+            return _lerc(data, samples)
         decoded, _, shape = self._decode(data, index, **self._decode_arguments)
         if decoded is None:
             return None
@@ -227,10 +165,30 @@ class PageReader:
     def _require_all_segments(self) -> None:
         """What a damaged header promises and the file does not hold is found now, not after hours."""
         wanted = self.count[0] * self.count[1] * (self.samples if self.separate else 1)
-        if min(len(self.page.dataoffsets), len(self.page.databytecounts)) < wanted:
-            raise ValueError("the table of tiles or strips ends too early")
-        if max(self.page.dataoffsets[:wanted], default=0) >= self.page.parent.filehandle.size:
-            raise ValueError("the file ends before its last tile or strip")
+        early = min(len(self.page.dataoffsets), len(self._counts)) < wanted
+        if early or max(self.page.dataoffsets[:wanted], default=0) >= self.page.parent.filehandle.size:
+            raise FinalProblem(self._path(), "a TIFF image", "a damaged or truncated file")
+
+    def _byte_counts(self) -> tuple[int, ...]:
+        """Bytes of each tile or strip; where the file says 0 of all, what lies between their offsets.
+
+        Zero among others means left out; offset 0 always does.
+        """
+        offsets, counts = self.page.dataoffsets, self.page.databytecounts
+        if any(counts) or not any(offsets):
+            return tuple(counts)
+        ends = np.array([*sorted(offsets), self.page.parent.filehandle.size])
+        return tuple(int(ends[np.searchsorted(ends, offset, side="right")] - offset) for offset in offsets)
+
+    def probe(self) -> None:
+        """Decode one tile or strip where the decoder is of a rarer kind: what is not supported is then known
+        when the file is opened, and another reader can be asked."""
+        usual = self.frame.compression in _PLAIN_DECODERS and self.frame.bitspersample in (8, 16, 32, 64)
+        index = next(
+            (i for i, offset in enumerate(self.page.dataoffsets) if offset and self._counts[i]), None
+        )
+        if not usual and index is not None and self.segment_bytes <= LARGEST_SEGMENT:
+            self._kept_segment(index)
 
     def _rows(self, index: int, first: int, last: int) -> np.ndarray | None:
         """Rows of an uncompressed strip, without the rest of it: a strip may be the whole image."""
@@ -244,12 +202,10 @@ class PageReader:
 
     def _bytes(self, index: int, skip: int, count: int) -> bytes | None:
         offsets: Any = self.page.dataoffsets
-        if offsets[index] == 0 or self.page.databytecounts[index] == 0:
+        if offsets[index] == 0 or self._counts[index] == 0:
             return None
         file = self.page.parent.filehandle
         with self.lock:
-            if file.closed:  # tifffile closes the other files of an OME set once it knows their pages
-                file.open()
             file.seek(offsets[index] + skip)
             data = file.read(count)
         if len(data) < count:
@@ -260,35 +216,141 @@ class PageReader:
         return self.page.parent.filehandle.path
 
 
+def _sample_type(page: TiffPage) -> str:
+    kind = {5: "complex integers", 6: "complex numbers"}.get(
+        int(page.sampleformat), f"sample format {page.sampleformat}"
+    )
+    return f"samples of another type ({kind} of {page.bitspersample} bits)"
+
+
+def _lerc(data: bytes, samples: int) -> np.ndarray:
+    """(rows, columns, samples) as libtiff has them: what LERC masks is NaN in floats; of RGBA the mask is the
+    opacity; masks that differ by band come with the bands stored one after the other."""
+    pixels, valid = imagecodecs.lerc_decode(data, masks=True)
+    if valid is not None and valid.ndim == 3:
+        pixels, valid = np.moveaxis(pixels, 0, -1), np.moveaxis(valid, 0, -1)
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    if valid is None:
+        valid = np.ones(pixels.shape[:2], bool)
+    valid = valid.reshape(*valid.shape[:2], -1)
+    if pixels.shape[2] == samples - 1 and valid.shape[2] == 1:
+        return np.concatenate([pixels, valid.astype(pixels.dtype) * 255], axis=2)
+    return np.where(valid, pixels, pixels.dtype.type(np.nan)) if pixels.dtype.kind == "f" else pixels
+
+
+class LibtiffReader:
+    """Reads windows (h, w, 3) uint8 of a page in a colour space that libtiff turns into red, green and blue;
+    it is decoded whole, once."""
+
+    def __init__(self, page: TiffPage, space: str) -> None:
+        self.page, self.frame, self._space = page, page.keyframe, space
+        self.size = (self.frame.imagelength, self.frame.imagewidth)
+        self.samples, self.dtype = 3, np.dtype(np.uint8)
+        self.access, self.resident = self.size, self.size[0] * self.size[1] * 3
+        self._pixels: np.ndarray | None = None
+        self._lock = threading.Lock()
+        if page.is_subifd or 4 * self.resident > physical_memory():
+            raise FinalProblem(
+                self._path(), "RGB, grey, palette or CMYK", f"a {space} image too large to convert"
+            )
+
+    def probe(self) -> None:
+        self._whole()
+
+    def read(self, window: Window) -> np.ndarray:
+        return self._whole()[window.slices].copy()
+
+    def _whole(self) -> np.ndarray:
+        with self._lock:
+            if self._pixels is None:
+                self._pixels = self._converted()
+            return self._pixels
+
+    def _converted(self) -> np.ndarray:
+        with open(self._path(), "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            try:
+                pixels = imagecodecs.tiff_decode(data, self.page.index, asrgb=True)
+            except Exception as error:
+                raise FinalProblem(
+                    self._path(),
+                    "colours that libtiff converts",
+                    f"{self._space} ({error})",
+                    "convert it to RGB",
+                ) from None
+        tag = orientation(self.frame)  # libtiff has turned the rows and columns, but never swapped them
+        rows, columns = tag in (3, 4, 7, 8), tag in (2, 3, 6, 7)
+        return np.ascontiguousarray(pixels[:: -1 if rows else 1, :: -1 if columns else 1, :3])
+
+    def _path(self) -> str:
+        return self.page.parent.filehandle.path
+
+
+class LabReader:
+    """Reads windows (h, w, 3) uint8 of a page of CIELab samples as sRGB: by littlecms, which keeps grey grey
+    where libtiff shows the D50 white of Lab as yellow."""
+
+    def __init__(self, page: TiffPage, lock: threading.Lock) -> None:
+        self._stored = PageReader(page, lock)
+        self.page, self.frame, self.size = page, page.keyframe, self._stored.size
+        self.samples, self.dtype = 3, np.dtype(np.uint8)
+        self.access, self.resident = self._stored.access, self._stored.resident
+        self._signed = photometric(self.frame) == 8
+        self._to_rgb = ImageCms.buildTransform(
+            ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
+        )
+
+    def probe(self) -> None:
+        self._stored.probe()
+
+    def read(self, window: Window) -> np.ndarray:
+        lab = self._stored.read(window)
+        if lab.dtype.itemsize == 2:  # L of 65535 or 65280 is white; a and b are 8.8 fixed point
+            lab = np.concatenate([(lab[..., :1] + 128.0) // 257, lab[..., 1:] >> 8], axis=2).astype(np.uint8)
+        if not self._signed:  # Pillow's bytes are those of a TIFF's CIELab
+            lab[..., 1:] ^= 128
+        image = Image.frombytes("LAB", window.size[::-1], lab.tobytes())
+        rgb = np.asarray(ImageCms.applyTransform(image, self._to_rgb))
+        return rgb.reshape(*window.size, 3).copy()
+
+
+def _reader(page: TiffPage, lock: threading.Lock) -> PageReader | LibtiffReader | LabReader:
+    frame: TiffPage = page.keyframe
+    space = converted_space(frame)
+    if space is None:
+        return PageReader(page, lock)
+    plain_lab = (
+        space in ("CIELab", "ICCLab") and frame.samplesperpixel == 3 and frame.compression not in _JPEG
+    )
+    if (
+        plain_lab
+        and page.dtype in (np.uint8, np.uint16)
+        and not (space == "ICCLab" and frame.bitspersample > 8)
+    ):
+        return LabReader(page, lock)
+    return LibtiffReader(page, space)
+
+
 _EXPECTED = "a TIFF image"
-_MEANINGS: dict[int, Meaning] = {
-    0: "white_is_zero",
-    1: "grey",
-    2: "rgb",
-    3: "palette",
-    5: "cmyk",
-    6: "rgb",
-    8: "bands",
-}
 listen("tifffile")
+Reader = PageReader | LibtiffReader | LabReader
 
 
 class TiffRaster(Raster):
-    """An image of a TIFF file as it is shown (orientation applied), with its pyramid: the first, or that of
-    ``number``, counted from 1 over the planes of every series."""
+    """An image of a TIFF file as it is shown (orientation applied), with its pyramid and its masks, those in
+    files beside it (``.ovr``, ``.msk``) too: the first that is no thumbnail, or that of ``number``, counted
+    from 1 over the planes of every series."""
 
     def __init__(self, path: Path, number: int | None = None) -> None:
-        with reading(path, _EXPECTED):
-            self._file = TiffFile(path)
-            try:
-                series, plane, notices = _image_series(self._file, number)
-                lock = threading.Lock()
-                self._levels, more = _level_readers(series, lock, plane)
-                self.orientation = _orientation(self._levels[0][0].frame)
-                info = _info(path, self._levels, self.orientation, (*misnamed(path, "tiff"), *notices, *more))
-            except BaseException:
-                self._file.close()
-                raise
+        with reading(path, _EXPECTED), ExitStack() as opened:
+            pages = _find_pages(path, opened, number)
+            self._levels = _level_readers(pages)
+            self._levels[0][0].probe()
+            self._masks = _mask_readers(pages.masks, [readers[0].size for readers in self._levels])
+            self.page = self._levels[0][0].page
+            self.orientation = orientation(self._levels[0][0].frame)
+            notices = (*misnamed(path, "tiff"), *pages.notices)
+            info = _info(path, self._levels, self.orientation, notices, any(self._masks))
+            self._files = opened.pop_all()
         super().__init__(info)
 
     def _read(self, window: Window, level: int) -> np.ndarray:
@@ -298,37 +360,171 @@ class TiffRaster(Raster):
             pixels = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
         return np.ascontiguousarray(orient(pixels.astype(self.dtype, copy=False), self.orientation))
 
+    def _valid(self, window: Window, level: int) -> np.ndarray:
+        valid = np.ones(window.size, bool)
+        if self.info.alpha or self.info.nodata_of_bands or self.nodata is not None or self.dtype.kind == "f":
+            valid &= measured(self._read(window, level), self.info, by_mask=any(self._masks))
+        if any(self._masks):
+            stored = stored_window(window, self.levels[level].size, self.orientation)
+            with reading(self.path, _EXPECTED):
+                valid &= orient(self._mask(stored, level), self.orientation)
+        return valid
+
+    def _mask(self, window: Window, level: int) -> np.ndarray:
+        """The mask of that level, or the nearest pixels of the full one."""
+        reader = self._masks[level]
+        if reader is not None:
+            return np.asarray(reader.read(window).any(axis=2))
+        full, size = self._masks[0], self._levels[level][0].size
+        if full is None:
+            return np.ones(window.size, bool)
+        rows, columns = (
+            ((np.arange(low, high) + 0.5) * whole / part).astype(int)
+            for low, high, whole, part in zip(
+                (window.top, window.left), (window.bottom, window.right), full.size, size, strict=True
+            )
+        )
+        part = full.read(Window(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1))
+        return np.asarray(part[np.ix_(rows - rows[0], columns - columns[0])].any(axis=2))
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """(H, W) before the orientation is applied."""
+        return self._levels[0][0].size
+
     def close(self) -> None:
         for level in self._levels:
             for reader in level:
                 reader.page.parent.filehandle.close()
-        self._file.close()
+        self._files.close()
+
+
+class _Pages(NamedTuple):
+    """``levels``: the planes of each, the full one first; ``masks``: of any size; a lock guards each file."""
+
+    levels: list[tuple[list[TiffPage], threading.Lock]]
+    masks: list[tuple[TiffPage, threading.Lock]]
+    notices: tuple[str, ...]
+
+
+# of these layouts tifffile orders the pages by size alone; the others know their levels themselves
+_GENERIC = {"generic", "uniform", "shaped"}
+_REDUCED, _MASK = 1, 4
+
+
+def _find_pages(path: Path, opened: ExitStack, number: int | None) -> _Pages:
+    file, lock = opened.enter_context(TiffFile(path)), threading.Lock()
+    series, plane, notices = _image_series(file, number)
+    planes, more = _planes(series.levels[0], plane)
+    levels = [(planes, lock), *((_planes(level, plane)[0], lock) for level in series.levels[1:])]
+    if series.kind not in _GENERIC or number is not None:
+        return _Pages(levels, [], (*notices, *more))
+    masks = [(page, lock) for page in _flagged(file, _MASK)]
+    coarser = [([page], lock) for page in _flagged(file, _REDUCED)]
+    for suffix in (".ovr", ".msk", ".msk.ovr"):
+        beside = path.with_name(path.name + suffix)
+        if beside.is_file():
+            more_file, more_lock = opened.enter_context(TiffFile(beside)), threading.Lock()
+            if suffix == ".ovr":
+                masks += [(page, more_lock) for page in _flagged(more_file, _MASK)]
+                coarser += [([page], more_lock) for page in _all_pages(more_file) if not _flags(page) & _MASK]
+            else:
+                masks += [(page, more_lock) for page in _all_pages(more_file)]
+    levels += sorted(
+        coarser, key=lambda level: -level[0][0].keyframe.imagelength * level[0][0].keyframe.imagewidth
+    )
+    return _Pages(levels, masks, (*notices, *more))
 
 
 def _image_series(file: TiffFile, number: int | None) -> tuple[TiffPageSeries, int, tuple[str, ...]]:
-    """The series of an image and the plane of its stack: without a number the first of the first series,
-    for labels and thumbnails of slides follow it."""
+    """The series of an image and the plane of its stack: without a number the first of the first series whose
+    pages are neither thumbnails nor masks by their NewSubfileType."""
     if not file.series:
         raise ValueError("no image")
+    if number is not None:
+        return *_numbered(file, number), ()
+    full = file.series
+    if file.series[0].kind in _GENERIC:
+        full = [series for series in file.series if not _flags(series.keyframe) & (_REDUCED | _MASK)]
+    chosen = full[0] if full else max(file.series, key=lambda series: series.keyframe.imagelength)
+    notices = (
+        [] if chosen is file.series[0] else ["the first page is a thumbnail or a mask: it is passed over"]
+    )
+    if "<BinaryOnly" in (file.pages.first.description or "")[:2000]:
+        notices.append("one file of an OME-TIFF set with a companion: only its own images are read")
+    elif (depth := _stack_depth(chosen)) > 1:
+        notices.append(f"a stack of {depth} images: its first is taken")
+    elif (count := sum(not _flags(series.keyframe) & (_REDUCED | _MASK) for series in full[1:]) + 1) > 1:
+        notices.append(f"{count} images in the file: its first is taken (FILE#2 is the second)")
+    return chosen, 0, tuple(notices)
+
+
+def _numbered(file: TiffFile, number: int) -> tuple[TiffPageSeries, int]:
+    """The image of a number, counted from 1 over the planes of every series."""
     counts = [_stack_depth(series) for series in file.series]
-    if number is None:
-        return file.series[0], 0, _choice_notice(file, counts[0])
     plane = number - 1
     for series, count in zip(file.series, counts, strict=True):
         if 0 <= plane < count:
-            return series, plane, ()
+            return series, plane
         plane -= count
     path = file.filehandle.path
-    raise FileProblem(path, f"an image from #1 to #{sum(counts)}", f"#{number}")
+    raise FinalProblem(path, f"an image from #1 to #{sum(counts)}", f"#{number}")
 
 
-def _choice_notice(file: TiffFile, depth: int) -> tuple[str, ...]:
-    if "<BinaryOnly" in (file.pages.first.description or "")[:2000]:
-        return ("one file of an OME-TIFF set with a companion: only its own images are read",)
-    if depth > 1:
-        return (f"a stack of {depth} images: its first is taken",)
-    count = 1 + sum(not series.keyframe.is_reduced for series in file.series[1:])
-    return (f"{count} images in the file: its first is taken (FILE#2 is the second)",) if count > 1 else ()
+def _flags(page: Any) -> int:
+    return int(page.subfiletype)
+
+
+def _all_pages(file: TiffFile) -> list[TiffPage]:
+    pages: list[Any] = [page for series in file.series for level in series.levels for page in level.pages]
+    return [page for page in pages if page is not None]
+
+
+def _flagged(file: TiffFile, flag: int) -> list[TiffPage]:
+    """Pages that are masks, or thumbnails that are none."""
+    wanted = {_MASK: (_MASK, _MASK | _REDUCED), _REDUCED: (_REDUCED,)}[flag]
+    return [page for page in _all_pages(file) if _flags(page) & (_MASK | _REDUCED) in wanted]
+
+
+def _level_readers(pages: _Pages) -> list[list[Reader]]:
+    """Readers of the planes of each level; pages that are no coarser image of the first are passed over."""
+    (first, lock), *others = pages.levels
+    levels: list[list[Reader]] = [[_reader(page, lock) for page in first]]
+    for planes, lock in () if isinstance(levels[0][0], LibtiffReader) else others:
+        if _is_level(planes, first, levels[-1][0].size):
+            levels.append([_reader(page, lock) for page in planes])
+    return levels
+
+
+def _is_level(planes: list[TiffPage], full: list[TiffPage], before: tuple[int, int]) -> bool:
+    """A page belongs to the pyramid if it is coarser, of the same shape, and holds the same samples."""
+    if len(planes) != len(full) or not all(_alike(a, b) for a, b in zip(planes, full, strict=True)):
+        return False
+    size, whole = ((page.keyframe.imagelength, page.keyframe.imagewidth) for page in (planes[0], full[0]))
+    return size[0] <= before[0] and size[1] <= before[1] and size != before and _same_shape(size, whole)
+
+
+def _alike(page: Any, other: Any) -> bool:
+    a, b = page.keyframe, other.keyframe
+    kinds = {2 if photometric(frame) == 6 else photometric(frame) for frame in (a, b)}
+    return a.samplesperpixel == b.samplesperpixel and a.dtype == b.dtype and len(kinds) == 1
+
+
+def _same_shape(size: tuple[int, int], full: tuple[int, int]) -> bool:
+    """Whether one factor, sides rounded up or down once or twice, makes ``size`` of ``full``."""
+    low = max(whole / (part + 2) for whole, part in zip(full, size, strict=True))
+    high = min(whole / max(part - 2, 0.5) for whole, part in zip(full, size, strict=True))
+    return low <= high
+
+
+def _mask_readers(
+    masks: list[tuple[TiffPage, threading.Lock]], sizes: list[tuple[int, int]]
+) -> list[PageReader | None]:
+    """The mask of each level, None where there is none of its size."""
+    by_size = {
+        (page.keyframe.imagelength, page.keyframe.imagewidth): (page, lock) for page, lock in reversed(masks)
+    }
+    return [PageReader(*by_size[size]) if size in by_size else None for size in sizes]
 
 
 def _leading(level: TiffPageSeries) -> list[tuple[str, int]]:
@@ -338,33 +534,6 @@ def _leading(level: TiffPageSeries) -> list[tuple[str, int]]:
 def _stack_depth(series: TiffPageSeries) -> int:
     """How many images of all channels a series holds."""
     return int(np.prod([n for axis, n in _leading(series) if axis != "C"], initial=1))
-
-
-def _level_readers(
-    series: TiffPageSeries, lock: threading.Lock, plane: int
-) -> tuple[list[list[PageReader]], tuple[str, ...]]:
-    levels: list[list[PageReader]] = []
-    notices: tuple[str, ...] = ()
-    for level in series.levels:
-        pages, notice = _planes(level, plane)
-        readers = [PageReader(page, lock) for page in pages]
-        if not levels:
-            notices = notice
-        elif not _fits(levels[0], readers, levels[-1][0].size):
-            break
-        levels.append(readers)
-    return levels, notices
-
-
-def _fits(full: list[PageReader], level: list[PageReader], before: tuple[int, int]) -> bool:
-    """A page belongs to the pyramid if it is coarser and holds the same kind of samples."""
-    alike = all(
-        a.samples == b.samples and a.frame.dtype == b.frame.dtype for a, b in zip(full, level, strict=False)
-    )
-    size = level[0].size
-    return (
-        alike and len(full) == len(level) and size[0] <= before[0] and size[1] <= before[1] and size != before
-    )
 
 
 def _planes(level: TiffPageSeries, plane: int) -> tuple[list[TiffPage], tuple[str, ...]]:
@@ -396,70 +565,23 @@ def _planes(level: TiffPageSeries, plane: int) -> tuple[list[TiffPage], tuple[st
     return picked, ()
 
 
-def _info(path: Path, levels: list[list[PageReader]], tag: int, notices: tuple[str, ...]) -> RasterInfo:
+def _info(
+    path: Path, levels: list[list[Reader]], tag: int, notices: tuple[str, ...], masked: bool
+) -> RasterInfo:
     first = levels[0][0]
-    page = first.frame
     full = oriented_pair(first.size, tag)
     dtype = np.dtype(np.uint8) if first.dtype == bool else first.dtype
     channels = sum(reader.samples for reader in levels[0])
-    meaning = _meaning(page, channels, len(levels[0]))
-    physical, nodata = pixel_size(page), _nodata(page)
+    samples = describe(path, first.frame, channels, len(levels[0]))
+    has_nodata = samples["nodata"] is not None or bool(samples["nodata_of_bands"])
     return RasterInfo(
         path,
         tuple(Level.of(oriented_pair(r[0].size, tag), full, oriented_pair(r[0].access, tag)) for r in levels),
         dtype,
         channels,
-        meaning,
-        white=_white(page, dtype),
-        alpha=len(levels[0]) == 1 and _has_alpha(page),
-        palette=_palette(page) if meaning == "palette" else None,
-        pixel_size=physical,
-        nodata=nodata,
-        masked=nodata is not None,
+        pixel_size=pixel_size(first.frame),
+        masked=masked or has_nodata or samples["alpha"] or dtype.kind == "f",
         notices=notices,
         resident=sum(reader.resident for reader in levels[0]),
+        **samples,
     )
-
-
-def _meaning(page: TiffPage, channels: int, planes: int) -> Meaning:
-    meaning = _MEANINGS.get(int(page.photometric), "bands")
-    if planes > 1 or (meaning == "rgb" and channels < 3):
-        return "bands" if channels > 1 else "grey"
-    if meaning == "cmyk" and channels < 4:
-        return "bands" if channels > 1 else "grey"
-    if meaning == "palette" and (channels > 1 or page.colormap is None):
-        return "bands" if channels > 1 else "grey"
-    if meaning in ("grey", "white_is_zero") and channels - _has_alpha(page) > 1:
-        return "bands"
-    return meaning
-
-
-def _has_alpha(page: TiffPage) -> bool:
-    return any(int(kind) in (1, 2) for kind in page.extrasamples[-1:])
-
-
-def _white(page: TiffPage, dtype: np.dtype) -> float | None:
-    if dtype.kind == "f":
-        return None
-    bits = int(page.bitspersample) - (1 if dtype.kind == "i" else 0)
-    return float(2**bits - 1)
-
-
-def _palette(page: TiffPage) -> np.ndarray:
-    """(N, 3) uint8 from the 16-bit colour map (3, N); some writers stored 8-bit values there."""
-    colours = np.asarray(page.colormap).T
-    return (colours >> 8 if colours.max(initial=0) > 255 else colours).astype(np.uint8)
-
-
-def _nodata(page: TiffPage) -> float | None:
-    """GDAL's tag, a number written as text."""
-    tag = page.tags.get(42113)
-    try:
-        return None if tag is None else float(str(tag.value).strip("\0 "))
-    except ValueError:
-        return None
-
-
-def _orientation(page: TiffPage) -> int:
-    tag = page.tags.get(274)
-    return int(tag.value) if tag is not None and isinstance(tag.value, int) else 1

@@ -29,20 +29,27 @@ _SLIDER = (
 )
 
 
-def image_page(image: Path, labels: Path | None, known: Mapping[str, object]) -> str:
+def image_page(
+    image: Path,
+    labels: Path | None,
+    known: Mapping[str, object],
+    value_range: tuple[float, float] | None = None,
+) -> str:
     """HTML of an image, at most 1600 pixels wide, with what is known of it.
 
     Args:
         image: any image that Saccade reads, a slide too.
         labels: class indices of the same size, drawn on top; None for none.
         known: names and values for the list below.
+        value_range: the sample values of black and white; None: by the rule of ``saccade.rasters.as_rgb``.
 
     Raises:
         FileProblem: when a file is none of these, or the sizes differ.
     """
     with open_raster(image) as raster:
         size = fitted_size(raster.size, WIDTH)
-        picture = figure("image", "", f"{image.name}: thumbnail", thumbnail(as_rgb(raster), size))
+        pixels = thumbnail(as_rgb(raster, value_range=value_range), size)
+        picture = figure("image", "", f"{image.name}: thumbnail", pixels)
         whole = raster.size
     top, legend = ("", "") if labels is None else _labels(labels, whole, size)
     shown = f'<div class="stack">{_img(picture)}{top}</div>'

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get
 
 import yaml
 
-from saccade.data.options import DataOptions
+from saccade.data.options import DataOptions, parse_value_range
 from saccade.errors import FileProblem, InvalidInput, UsageError, at_least, nearest_name, one_of
 from saccade.geometry import looks_like_size, parse_size
 from saccade.losses import LossConfig
@@ -417,10 +417,10 @@ def _first_that_fits(value: Any, hints: tuple[Any, ...], where: str) -> Any:
 def _as_tuple(value: Any, items: tuple[Any, ...], where: str) -> tuple[Any, ...]:
     wanted = None if items[-1] is Ellipsis else len(items)
     if isinstance(value, str) and wanted == 2:
-        return parse_size(value, where)
+        return parse_value_range(value, where) if items[0] is float else parse_size(value, where)
     if not isinstance(value, list | tuple) or (wanted is not None and len(value) != wanted):
         expected = f"a list of {wanted} values" if wanted else "a list"
-        expected += " (rows, columns), such as 64x128" if wanted == 2 else ""
+        expected += " (rows, columns), such as 64x128" if wanted == 2 and items[0] is int else ""
         raise InvalidInput(where, expected, repr(value))
     return tuple(_convert(item, items[0], where) for item in value)
 
