@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import saccade
 
@@ -126,3 +127,13 @@ def loaded_after(code: str) -> set[str]:
 )
 def test_what_answers_at_once_loads_nothing_heavy(code: str) -> None:
     assert loaded_after(code) & HEAVY == set()
+
+
+def test_a_prediction_loads_no_library_that_only_training_needs(trained_folder: Path, tmp_path: Path) -> None:
+    """A small photograph is labelled about as soon as torch is there."""
+    image = tmp_path / "photo.png"
+    Image.new("RGB", (48, 32), (90, 120, 60)).save(image)
+    arguments = ["predict", str(trained_folder), str(image), str(tmp_path / "labels"), "-q"]
+    loaded = loaded_after(f"from saccade.cli import main\nassert main({arguments}) == 0")
+    needed = {"torch", "numba", "scipy"}  # networks, compiled kernels, the solver of the grids
+    assert loaded & HEAVY == needed

@@ -17,8 +17,8 @@ from training_runs import assert_same_weights, rows, weights_of
 from saccade.data import DataFolder, SampleCache
 from saccade.errors import InvalidInput, SaccadeError
 from saccade.evaluation import evaluate
+from saccade.runtime.devices import DistributedContext, lightning_device, torch_device
 from saccade.training import Run
-from saccade.training.distributed import DistributedContext, lightning_device, torch_device
 from saccade.training.loading import Samples, Shuffle, training_batches, validation_batches
 
 Train = Callable[..., Run]

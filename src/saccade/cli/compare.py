@@ -258,8 +258,8 @@ def _setting(args: argparse.Namespace, study: Study | None, methods: list[Method
     from saccade.data import SampleCache, open_data
     from saccade.lab.methods import ComparisonConfig
     from saccade.networks import require_network
+    from saccade.runtime.devices import lightning_device
     from saccade.training.config import read_config
-    from saccade.training.distributed import lightning_device
 
     given = [f"{key}={getattr(args, name)}" for name, key in SHORT.items() if getattr(args, name) is not None]
     given += args.overrides

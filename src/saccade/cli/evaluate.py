@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from saccade.evaluation import evaluate
     from saccade.evaluation.results import Subject, keep_evaluation, own_file
     from saccade.report.html import score_lines
-    from saccade.training.distributed import torch_device
+    from saccade.runtime.devices import torch_device
     from saccade.training.run_folder import require_classes
 
     device = torch_device(args.device)

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from saccade.inference.jobs import require_predictor
     from saccade.inference.plan import make_plan
     from saccade.rasters import as_rgb, open_raster
-    from saccade.training.distributed import torch_device
+    from saccade.runtime.devices import torch_device
     from saccade.training.run_folder import load_run
 
     extras, look = parse_extras(args.save), options.wanted(args)

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from saccade.errors import UsageError
     from saccade.inference.files import left_out, list_jobs, parse_extras, still_to_do
     from saccade.inference.jobs import require_predictor
-    from saccade.training.distributed import torch_device
+    from saccade.runtime.devices import torch_device
     from saccade.training.run_folder import load_run
 
     extras = parse_extras(args.save)

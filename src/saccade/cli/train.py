@@ -51,7 +51,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     from saccade.networks import require_network
-    from saccade.training.distributed import lightning_device
+    from saccade.runtime.devices import lightning_device
     from saccade.training.run_folder import knows_data, require_new
 
     goes_on = require_new(args.run_folder, args.resume, args.overwrite)

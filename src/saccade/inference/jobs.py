@@ -13,10 +13,10 @@ from saccade.errors import InvalidInput, SaccadeError, UsageError
 from saccade.inference.estimate import WARM, least_told
 from saccade.inference.files import Job, ListedJob
 from saccade.inference.predict import Done, PredictionConfig, predict_image
+from saccade.runtime.devices import enough_memory
 from saccade.runtime.memory import resident_memory
 from saccade.runtime.processes import Killed, run_jobs
 from saccade.segmenter import Segmenter
-from saccade.training.distributed import enough_memory
 
 OnProgress = Callable[[float], None]
 """Called with the share of the present image that is done, 0 to 1."""
@@ -139,7 +139,7 @@ def _begin(
     number: int, worker: Worker, settings: PredictionConfig
 ) -> Callable[[Job | ListedJob, object], Outcome]:
     """Runs once in each process, which is its own master: its threads are nobody else's."""
-    from saccade.training.distributed import torch_device
+    from saccade.runtime.devices import torch_device
     from saccade.training.run_folder import load_run
 
     torch.set_num_threads(worker.threads)

@@ -22,9 +22,9 @@ from saccade.evaluation.evaluate import evaluate
 from saccade.lab.methods import ComparisonConfig, Key, Outcome, Size, Trial, named_size
 from saccade.lab.state import MOOT
 from saccade.metrics.cost import Cost, measure_cost
+from saccade.runtime.devices import torch_device
 from saccade.training import load_run, train
 from saccade.training.config import flat, to_dict
-from saccade.training.distributed import torch_device
 from saccade.training.run_folder import read_metrics
 
 

@@ -33,9 +33,9 @@ from saccade.report.charts import Line, line_chart, round_range
 from saccade.report.examples import WIDTH, SegmentedSample, fitted
 from saccade.report.html import Figure, details, facts, figure, figure_html, number, page, table, text
 from saccade.report.run import segment_sample
+from saccade.runtime.devices import torch_device
 from saccade.training import load_run
 from saccade.training.config import flat, to_dict
-from saccade.training.distributed import torch_device
 
 
 def blocks_html(blocks: Sequence[Block]) -> str:

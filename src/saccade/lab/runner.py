@@ -33,10 +33,10 @@ from saccade.lab.state import (
     training_seconds,
     write_failure,
 )
+from saccade.runtime.devices import torch_device
 from saccade.runtime.files import writing
 from saccade.runtime.processes import Killed, run_jobs
 from saccade.training import load_run, train
-from saccade.training.distributed import torch_device
 from saccade.training.loop import Interrupted
 from saccade.training.run_folder import METRICS, open_config, read_metrics
 

@@ -23,18 +23,13 @@ import torch
 from saccade.data import DataFolder, DataOptions, SampleCache
 from saccade.data.open import require_something_to_learn
 from saccade.errors import InvalidInput, SaccadeError
+from saccade.runtime.devices import DistributedContext, enough_memory, lightning_device, torch_device
 from saccade.runtime.files import exclusively, writing
 from saccade.runtime.processes import die_with_parent
 from saccade.samplers.recipe import resolved_weights
 from saccade.training import run_folder as folder
 from saccade.training.config import Config, ScheduleConfig
-from saccade.training.distributed import (
-    DistributedContext,
-    enough_memory,
-    lightning_device,
-    no_group_left,
-    torch_device,
-)
+from saccade.training.distributed import no_group_left
 from saccade.training.loading import Samples, training_batches, validation_batches
 from saccade.training.run_folder import (
     assemble,

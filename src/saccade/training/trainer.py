@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import logging
 import math
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,9 +22,11 @@ from torch import nn
 
 from saccade.data.record import DataRecord
 from saccade.errors import InvalidInput
+from saccade.runtime.devices import DistributedContext
+from saccade.runtime.files import write_file
 from saccade.training.config import Config, OptimizerConfig
-from saccade.training.distributed import DistributedContext, SyncCallback, strategy
-from saccade.training.run_folder import BEST, CHECKPOINTS, DATA, LAST, METRICS, MetricsTable, save_checkpoint
+from saccade.training.distributed import SyncCallback, strategy
+from saccade.training.run_folder import BEST, CHECKPOINTS, DATA, LAST, METRICS, metrics_rows, save_checkpoint
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], options: OptimizerConfig) -> torch.optim.Optimizer:
@@ -99,6 +104,59 @@ class CheckpointCallback(L.Callback):
             return True
         self.since_best += 1
         return False
+
+
+class MetricsTable(L.Callback):
+    """Writes losses, validation scores, learning rate and seconds after each epoch.
+
+    Args:
+        path: of metrics.csv.
+        class_names: K names, for the columns val_iou_NAME.
+    """
+
+    def __init__(self, path: Path, class_names: tuple[str, ...]) -> None:
+        self.path = path
+        self.columns = [
+            "epoch",
+            "step",
+            "train_loss",
+            "train_segmentation_loss",
+            "train_sampler_loss",
+            "val_miou",
+        ]
+        self.columns += [*(f"val_iou_{name}" for name in class_names), "lr", "seconds"]
+        self._start = time.monotonic()
+        self._validated = False
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Keeps the rows of the epochs that are done, where a run goes on."""
+        self._write([row for row in metrics_rows(self.path) if int(row["epoch"]) < trainer.current_epoch])
+
+    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._start = time.monotonic()
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._validated = True
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Validation is over by now, so its scores stand in the same row; where there was none, Lightning
+        still has those of an earlier epoch."""
+        found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        fresh = [name for name in self.columns if self._validated or not name.startswith("val_")]
+        row = {name: f"{found[name]:.6g}" for name in fresh if math.isfinite(found.get(name, math.nan))}
+        self._validated = False
+        row["epoch"], row["step"] = str(trainer.current_epoch), str(trainer.global_step)
+        row["lr"] = f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}"
+        row["seconds"] = f"{time.monotonic() - self._start:.2f}"
+        self._write([*metrics_rows(self.path), row])
+
+    def _write(self, rows: list[dict[str, str]]) -> None:
+        """The whole table anew: a row that is half written would be read as an epoch."""
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, self.columns)
+        writer.writeheader()
+        writer.writerows(rows)
+        write_file(self.path, table.getvalue())
 
 
 class StopEarly(L.Callback):

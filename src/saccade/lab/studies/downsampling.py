@@ -24,9 +24,9 @@ from saccade.lab.studies.study import (
     scored,
 )
 from saccade.metrics import confusion_matrix
+from saccade.runtime.devices import torch_device
 from saccade.segmenter import Segmenter
 from saccade.training import load_run
-from saccade.training.distributed import torch_device
 
 ALIASED = "-aliased"
 
