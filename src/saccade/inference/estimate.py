@@ -120,8 +120,7 @@ def _uncounted(segmenter: Segmenter, view: tuple[int, int]) -> int:
     thumbnail = segmenter.sampler.thumbnail_size
     if thumbnail is not None:
         read += sampling_flops(thumbnail[0] * thumbnail[1], 3, True)
-    springs = getattr(getattr(segmenter.sampler, "to_grid", None), "rule", None) == "elastic"
-    return read + (elastic_flops(view) if springs else 0)
+    return read + (elastic_flops(view) if segmenter.sampler.relaxes_springs else 0)
 
 
 WARM = 160 << 20

@@ -81,7 +81,7 @@ def pipeline_flops(segmenter: nn.Module, image: Any, labels: Any = None) -> tupl
     thumbnail = _thumbnail(segmenter.sampler, size)
     looked = sampling_flops(thumbnail[0] * thumbnail[1], channels, True) if thumbnail else 0
     grids = prediction.views.grids
-    if getattr(getattr(segmenter.sampler, "to_grid", None), "rule", None) == "elastic":
+    if getattr(segmenter.sampler, "relaxes_springs", False):
         looked += len(grids) * elastic_flops((grids.shape[1], grids.shape[2]))
     halved = pyramid_flops(size, channels) if antialias or thumbnail else 0
     samples = getattr(prediction.views, "samples_read", grids[..., 0].numel())

@@ -189,6 +189,7 @@ class Sampler(nn.Module, ABC):
         has_density: True for samplers whose views come with a density.
         chooses_patches: True for samplers that cut an image into patches of their own; others propose one
             glimpse of the whole image, or of each tile as if that were the image.
+        relaxes_springs: True where grids are elastic: operations that torch's counter does not see.
         fits: which of the sizes follow the proportions of each image, by their attribute ("size").
 
     Examples:
@@ -206,6 +207,7 @@ class Sampler(nn.Module, ABC):
     sees_labels: bool = False
     has_density: bool = False
     chooses_patches: bool = False
+    relaxes_springs: bool = False
 
     def __init__(self, size: Sequence[int]) -> None:
         super().__init__()

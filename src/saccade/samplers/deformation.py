@@ -213,6 +213,7 @@ class DeformationSampler(Sampler):
             self.thumbnail_size if density_size is None else density_size, "density_size"
         )
         self.to_grid = DensityToGrid() if to_grid is None else to_grid
+        self.relaxes_springs = self.to_grid.grid == "elastic"
         self.net: nn.Module = DensityNet() if net is None else net
 
     @classmethod

@@ -50,6 +50,7 @@ class OracleSampler(Sampler):
         self.density_size = require_size(self.size if density_size is None else density_size, "density_size")
         self.target = EdgeTarget() if target is None else target
         self.to_grid = DensityToGrid() if to_grid is None else to_grid
+        self.relaxes_springs = self.to_grid.grid == "elastic"
 
     def propose(
         self, thumbnail: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int
