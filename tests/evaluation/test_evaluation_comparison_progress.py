@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from saccade.cli.compare import Overall
 from saccade.data import SampleCache, open_data
+from saccade.lab.compare import Overall
 from saccade.lab.methods import ComparisonConfig, Method
 from saccade.training.config import read_config
 
@@ -23,7 +23,7 @@ def cases(tiny_data):
     base = read_config(overrides=["network.name=small:4", "training.epochs=10"])
     setting = ComparisonConfig(open_data(tiny_data), SampleCache(), ((8, 12),), (0, 1), base, ())
     methods = [Method(name, (f"sampler.name={name}",)) for name in ("uniform", "foveation")]
-    return [setting.case(method, (8, 12), seed) for method in methods for seed in (0, 1)]
+    return [setting.trial(method, (8, 12), seed) for method in methods for seed in (0, 1)]
 
 
 def done_in_turn(cases, seconds: dict[str, float], tenths: int) -> Shown:
