@@ -56,7 +56,7 @@ def test_a_loaded_model_knows_its_classes_and_its_run(trained_folder: Path, imag
     assert model.run.path == trained_folder
     assert (model.run.checkpoint, model.run.segmenter) == ("best", model)
     shown = model.segment(images[0])
-    assert shown.names == model.classes.names == ("background", "island", "boat", "buoy")
+    assert shown.names == model.classes.names == ("water", "land", "forest", "boat")
     assert saccade.load(str(trained_folder), checkpoint="last").run.checkpoint == "last"
 
 
@@ -439,8 +439,8 @@ def test_what_the_functions_return_shows_itself_in_a_notebook(
     model = saccade.load(trained_folder, device="cpu")
     scores = saccade.evaluate(model, tiny_data, store=False)
     for shown, words in (
-        (model.run, ("island", "<svg", "deformation 8x12")),
-        (scores, ("island", "IoU", f"{scores.miou:.3f}")),
+        (model.run, ("forest", "<svg", "deformation 8x12")),
+        (scores, ("forest", "IoU", f"{scores.miou:.3f}")),
         (compared[1], ("learned", "8x12", "mIoU")),
         (saccade.plan(images[0], model), ("GFLOPs", "32")),
         (model.segment(images[0]), ("data:image/png",)),

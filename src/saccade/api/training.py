@@ -50,7 +50,7 @@ def load(run: Path | str, *, checkpoint: str = "best", device: str = "auto") -> 
         >>> _ = saccade.train(data, "run", size=(8, 12), network="small:4", epochs=1, device="cpu")
         >>> model = saccade.load("run", device="cpu")
         >>> model.classes.names, model.run.config.sampler.size
-        (('background', 'island', 'boat', 'buoy'), (8, 12))
+        (('water', 'land', 'forest', 'boat'), (8, 12))
         >>> tuple(model.segment(next((data / "images").iterdir())).labels.shape)
         (32, 48)
     """
