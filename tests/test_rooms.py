@@ -34,6 +34,7 @@ ROOMS = (
     "evaluation",
     "report",
     "lab",
+    "api",
     "cli",
     "testing",
 )

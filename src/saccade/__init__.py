@@ -9,6 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from saccade.api.prediction import plan as plan
+    from saccade.api.prediction import predict as predict
+    from saccade.api.scoring import compare as compare
+    from saccade.api.scoring import evaluate as evaluate
+    from saccade.api.training import load as load
+    from saccade.api.training import train as train
     from saccade.errors import DataFaults as DataFaults
     from saccade.errors import FileProblem as FileProblem
     from saccade.errors import InvalidInput as InvalidInput
@@ -34,6 +40,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "load": "api.training",
+    "train": "api.training",
+    "predict": "api.prediction",
+    "plan": "api.prediction",
+    "evaluate": "api.scoring",
+    "compare": "api.scoring",
     "attraction_grid": "grids",
     "boundary_grid": "grids",
     "edge_density": "grids",

@@ -228,6 +228,79 @@ def png_address(picture: Picture) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
+def titled_html(title: str, inner: str) -> str:
+    """What an object shows in a notebook: a line, and below it parts that are HTML already."""
+    return f"<div><p><b>{escape(title)}</b></p>{inner}</div>"
+
+
+def table_html(
+    head: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    colours: Mapping[str, ArrayLike] | None = None,
+) -> str:
+    """A small table for a notebook; "" without rows.
+
+    Args:
+        head: names of the columns.
+        rows: cells; None is shown as a dash, a float with three digits, all else as its text.
+        colours: of the names in the first column, each (3,) in 0..255.
+    """
+    if not rows:
+        return ""
+    swatches = {name: f'{_SWATCH}{hex_colour(colour)}"></span> ' for name, colour in (colours or {}).items()}
+    lines = [
+        f'<td style="text-align:left">{swatches.get(str(first), "")}{_cell(first)}</td>'
+        + "".join(f'<td style="text-align:right">{_cell(cell)}</td>' for cell in rest)
+        for first, *rest in rows
+    ]
+    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    return f"<table><tr>{names}</tr>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+
+
+_SWATCH = '<span style="display:inline-block;width:1em;height:1em;background:'
+
+
+def _cell(value: object) -> str:
+    if value is None or (isinstance(value, float) and not np.isfinite(value)):
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else escape(str(value))
+
+
+def curves_html(curves: Mapping[str, Sequence[float | None]], over: str) -> str:
+    """Small line charts beside each other for a notebook, each on a scale of its own; those of fewer than two
+    values are left out.
+
+    Args:
+        curves: by name the values, one a step, None where there is none.
+        over: what a step is ("epoch").
+    """
+    return "".join(
+        f'<figure style="display:inline-block;margin:0 8px 8px 0">{svg}'
+        f"<figcaption>{escape(name)} over {escape(over)}</figcaption></figure>"
+        for name, values in curves.items()
+        if (svg := _curve_svg(values))
+    )
+
+
+def _curve_svg(values: Sequence[float | None], width: int = 240, height: int = 100) -> str:
+    known = [(x, y) for x, y in enumerate(values, 1) if y is not None and np.isfinite(y)]
+    if len(known) < 2:
+        return ""
+    low, high = min(y for _, y in known), max(y for _, y in known)
+    first, last = known[0][0], known[-1][0]
+    points = " ".join(
+        f"{(x - first) / (last - first) * width:.1f},"
+        f"{height - (y - low) / ((high - low) or 1) * (height - 24) - 12:.1f}"
+        for x, y in known
+    )
+    words = "".join(
+        f'<text x="0" y="{y}" font-size="10" fill="currentColor">{value:.3g}</text>'
+        for y, value in ((10, high), (height - 1, low))
+    )
+    line = f'<polyline points="{points}" fill="none" stroke="#0072b2" stroke-width="2"/>'
+    return f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}">{line}{words}</svg>'
+
+
 def notebook_html(pictures: Mapping[str, Picture], classes: Sequence[tuple[str, ArrayLike]]) -> str:
     """Pictures side by side, by their captions, and below them the colours of classes; needs nothing else."""
     shown = "".join(
@@ -235,9 +308,7 @@ def notebook_html(pictures: Mapping[str, Picture], classes: Sequence[tuple[str, 
         f'alt="{escape(name)}" style="max-width:100%"><figcaption>{escape(name)}</figcaption></figure>'
         for name, picture in pictures.items()
     )
-    swatch = "display:inline-block;width:1em;height:1em;background:"
     legend = " ".join(
-        f'<span><span style="{swatch}{hex_colour(colour)}"></span> {escape(name)}</span>'
-        for name, colour in classes
+        f'<span>{_SWATCH}{hex_colour(colour)}"></span> {escape(name)}</span>' for name, colour in classes
     )
     return f"<div>{shown}<div>{legend}</div></div>"

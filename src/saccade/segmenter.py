@@ -125,6 +125,9 @@ class Segmenter(nn.Module):
         classes: K, or the table of classes, whose names and colours segmentations then show; None where it is
             for the network to say.
 
+    Attributes:
+        run: the :class:`saccade.training.Run` that it was loaded from; None where it was made in code.
+
     Raises:
         InvalidInput: when mean or std are not three numbers, or std is not above 0.
 
@@ -156,6 +159,7 @@ class Segmenter(nn.Module):
             got = f"{tuple(mean)} and {tuple(std)}"
             raise InvalidInput("mean and std", "three numbers each, of red, green and blue, std above 0", got)
         self.sampler, self.network, self.antialias = sampler, network, antialias
+        self.run: Any = None
         self.classes = None if isinstance(classes, int) else classes
         self.num_classes = classes if isinstance(classes, int) or classes is None else len(classes.names)
         self._normalisation = {"mean": tuple(mean), "std": tuple(std)}

@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from saccade.errors import InvalidInput
-from saccade.geometry import fitted_size
-from saccade.rasters import Raster, as_rgb, open_raster, sample_raster, thumbnail
+from saccade.geometry import Window, fitted_size
+from saccade.rasters import Level, Raster, RasterInfo, as_rgb, open_raster, sample_raster, thumbnail
 from saccade.rasters.colour import to_bytes
 from saccade.rasters.raster import orient
 from saccade.samplers.images import Source
@@ -83,27 +83,78 @@ class RasterSource:
         return sample_raster(self.raster, grids.cpu(), antialias=antialias)
 
 
+class ArrayRaster(Raster):
+    """An image in memory, for what goes through rasters.
+
+    Args:
+        pyramid: of one image (1, 3, H, W), uint8 or floating in [0, 1].
+    """
+
+    def __init__(self, pyramid: Pyramid) -> None:
+        level = Level.of(pyramid.size, pyramid.size, pyramid.size)
+        super().__init__(RasterInfo(Path("an array"), (level,), np.dtype(np.uint8), 3, "rgb", white=255))
+        self.pyramid = pyramid
+
+    def _read(self, window: Window, level: int) -> np.ndarray:
+        rows, columns = window.slices
+        pixels = self.pyramid.base[0, :, rows, columns].permute(1, 2, 0)
+        if pixels.is_floating_point():
+            pixels = (pixels * 255).clamp(0, 255).round().to(torch.uint8)
+        return pixels.cpu().numpy()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 @contextmanager
-def opened(image: AnyImage) -> Iterator[Source]:
-    """One image as what samples are read from; a path is opened, and closed afterwards.
+def opened_raster(image: AnyImage, *, value_range: tuple[float, float] | None = None) -> Iterator[Raster]:
+    """One image as a raster of 8-bit RGB; a path is opened, and closed afterwards.
+
+    Args:
+        image: as it is given.
+        value_range: the sample values of black and white of a file; None: by the rule of ``as_rgb``.
 
     Raises:
         InvalidInput: for an image of another shape, type or unit.
         FileProblem: for a file that cannot be read.
     """
     if isinstance(image, str | Path):
-        with as_rgb(open_raster(image)) as raster:
-            yield source_of_raster(raster)
+        with as_rgb(open_raster(image), value_range=value_range) as raster:
+            yield raster
     elif isinstance(image, Raster):
-        yield source_of_raster(as_rgb(image))
+        yield as_rgb(image, value_range=value_range)
     else:
-        (pyramid,) = as_pyramids(image if isinstance(image, Pyramid) else single(image))
-        yield MemorySource(pyramid)
+        pyramids = as_pyramids(image if isinstance(image, Pyramid) else single(image))
+        if len(pyramids) != 1:
+            raise InvalidInput("image", "a single one", f"a batch of {len(pyramids)}", "give them one by one")
+        yield ArrayRaster(pyramids[0])
 
 
-def source_of_raster(raster: Raster) -> Source:
-    """A raster as 8-bit RGB, read whole where it is small and has no coarser levels."""
-    if len(raster.levels) > 1 or raster.info.masked or raster.size[0] * raster.size[1] > READ_WHOLE:
+@contextmanager
+def opened(image: AnyImage) -> Iterator[Source]:
+    """One image as what samples are read from; raises as :func:`opened_raster`."""
+    with opened_raster(image) as raster:
+        yield source_of_raster(raster)
+
+
+def is_read_whole(raster: Raster) -> bool:
+    """Whether a raster may be read whole and kept with its pyramid: where it is small, and never one with
+    coarser levels or a mask, whose samples are read by another rule."""
+    plain = len(raster.levels) == 1 and not raster.info.masked
+    return plain and raster.size[0] * raster.size[1] <= READ_WHOLE
+
+
+def source_of_raster(raster: Raster, *, whole: bool | None = None) -> Source:
+    """What samples of a raster of 8-bit RGB are read from: memory, which is faster, or the disk, the same to
+    the bit.
+
+    Args:
+        raster: to be read.
+        whole: whether to read it whole; default where :func:`is_read_whole` says so.
+    """
+    if isinstance(raster, ArrayRaster):
+        return MemorySource(raster.pyramid)
+    if not (is_read_whole(raster) if whole is None else whole):
         return RasterSource(raster)
     pixels = torch.from_numpy(np.ascontiguousarray(raster.read()))
     return MemorySource(Pyramid.of(pixels.permute(2, 0, 1)[None]))

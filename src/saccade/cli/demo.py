@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from saccade.cli import options
-from saccade.cli.console import Progress, say
+from saccade.cli.options import say
 from saccade.errors import SaccadeError
+from saccade.runtime.progress import Progress
 
 SIZE = "32x64"
 OPTIONS = ["--size", SIZE, "--network", "small", "--batch-size", "4"]

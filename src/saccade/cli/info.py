@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saccade.cli import options
-from saccade.cli.console import Progress
 from saccade.errors import DataFaults, FileProblem, UsageError
+from saccade.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from saccade.data import DataFolder
@@ -205,10 +205,12 @@ def _image(args: argparse.Namespace) -> int:
 
 def _data(args: argparse.Namespace) -> int:
     from saccade.data import open_data
+    from saccade.training.options import data_options
 
+    how = data_options(options.data_words(args))
     try:
         with Progress("checking", None, "images", quiet=args.quiet) as progress:
-            folder = open_data(args.path, options.data_options(args), on_progress=progress.update)
+            folder = open_data(args.path, how, on_progress=progress.update)
     except DataFaults as faults:
         if not args.json:
             raise

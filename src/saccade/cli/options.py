@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
-
-from saccade.errors import UsageError
-
-if TYPE_CHECKING:
-    from saccade.data import DataOptions
+import sys
+from typing import Any
 
 
 def common() -> argparse.ArgumentParser:
@@ -53,21 +49,10 @@ def data_short(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def data_options(args: argparse.Namespace, base: DataOptions | None = None) -> DataOptions:
-    """What a command with :func:`data` was told, over ``base``.
-
-    Raises:
-        UsageError: for another key, or a value that is not allowed.
-    """
-    from saccade.data import DataOptions
-    from saccade.training.config import Config, read_config
-
-    for override in args.overrides:
-        if not override.startswith("data."):
-            raise UsageError(f"expected an option of the data, as data.crop=square, but got {override!r}")
+def data_words(args: argparse.Namespace) -> list[str]:
+    """What a command with :func:`data` was told of the data, as ``section.key=value`` each."""
     short = {"data.format": args.data_format, "data.crop": args.crop}
-    given = [f"{key}={value}" for key, value in short.items() if value is not None]
-    return read_config(None, [*given, *args.overrides], base=Config(data=base or DataOptions())).data
+    return [*(f"{key}={value}" for key, value in short.items() if value is not None), *args.overrides]
 
 
 def output() -> argparse.ArgumentParser:
@@ -83,21 +68,12 @@ def output() -> argparse.ArgumentParser:
 
 
 def value_range(parser: Any) -> None:
-    """``--value-range``, for :func:`parsed_value_range`."""
+    """``--value-range``."""
     parser.add_argument(
         "--value-range",
         metavar="LOW,HIGH",
         help="sample values of black and white; default as trained, else by the file",
     )
-
-
-def parsed_value_range(args: argparse.Namespace, trained: DataOptions | None = None) -> Any:
-    """What ``--value-range`` says, else what a run was trained with, else None."""
-    from saccade.data.options import parse_value_range
-
-    if args.value_range is not None:
-        return parse_value_range(args.value_range)
-    return None if trained is None else trained.value_range
 
 
 MODES = ("auto", "whole", "tiles")
@@ -135,20 +111,23 @@ def look() -> argparse.ArgumentParser:
     return parser
 
 
-def wanted(args: argparse.Namespace) -> Any:
-    """The :class:`saccade.inference.Look` that the options describe."""
-    from saccade.geometry import parse_size
-    from saccade.inference.options import Look, Spacing, parse_memory, parse_pixels, parse_tile
+def look_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What a command with :func:`look` was told, as the functions of :mod:`saccade.api` take it."""
+    names = ("mode", "size", "pixels", "mpp", "gsd", "tile", "overlap", "memory", "value_range")
+    return {**{name: getattr(args, name) for name in names}, "skip": not args.no_skip}
 
-    spacing = Spacing(args.mpp, "micron") if args.mpp is not None else None
-    spacing = Spacing(args.gsd, "metre") if args.gsd is not None else spacing
-    return Look(
-        mode=args.mode,
-        size=None if args.size is None else parse_size(args.size, "--size"),
-        pixels=None if args.pixels is None else parse_pixels(args.pixels),
-        spacing=spacing,
-        tile=None if args.tile is None else parse_tile(args.tile),
-        overlap=args.overlap,
-        memory=None if args.memory is None else parse_memory(args.memory),
-        skip=not args.no_skip,
-    )
+
+TRAINING = ("sampler", "size", "network", "epochs", "batch_size", "seed", "data_format", "crop", "config")
+"""Options of a training with names of their own."""
+
+
+def training_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What a command was told of a training, as the functions of :mod:`saccade.api` take it."""
+    told = {name: getattr(args, name) for name in TRAINING if getattr(args, name, None) is not None}
+    return {**told, "options": args.overrides}
+
+
+def say(line: str, args: argparse.Namespace) -> None:
+    """A line for the user on standard error, unless ``-q``."""
+    if not args.quiet:
+        print(line, file=sys.stderr, flush=True)

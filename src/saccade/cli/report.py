@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from saccade.cli import options
-from saccade.cli.console import Progress, say
+from saccade.cli.options import say
+from saccade.runtime.progress import Progress
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:

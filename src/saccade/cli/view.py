@@ -61,13 +61,15 @@ def _folder_page(folder: Path) -> Path:
 
 def _image_page(args: argparse.Namespace) -> Path:
     from saccade.cli.info import image_facts
+    from saccade.data.options import parse_value_range
     from saccade.rasters import open_raster
     from saccade.report.view import image_page
     from saccade.runtime.files import finished_file
 
     with open_raster(args.path) as raster:
         known = {key: value for key, value in image_facts(raster.info).items() if value not in (None, [])}
-    html = image_page(args.path, args.labels, known, options.parsed_value_range(args))
+    limits = None if args.value_range is None else parse_value_range(args.value_range)
+    html = image_page(args.path, args.labels, known, limits)
     out: Path = args.out or Path(tempfile.gettempdir()) / f"saccade_{args.path.stem}.html"
     with finished_file(out, overwrite=args.out is None) as temporary:
         temporary.write_text(html, encoding="utf-8")

@@ -81,7 +81,9 @@ def evaluate(
                 progress(len(records))
     if cost is None:
         raise InvalidInput("images", "at least one", "none", "choose a split that has images")
-    return Evaluation(names, tuple(records), cost, WIDTHS)
+    known = classes.colours if isinstance(classes, ClassTable) else ()
+    colours = dict(zip(names, known, strict=False))
+    return Evaluation(names, tuple(records), cost, WIDTHS, colours=colours)
 
 
 def _evaluate_one(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saccade import figures
 from saccade.data import DataFolder
 from saccade.data.record import DataRecord, digest_of, digest_of_file
 from saccade.errors import FileProblem, InvalidInput
@@ -145,6 +146,7 @@ class Evaluation:
         cost: of one image.
         widths: of the trimap bands, in pixels.
         subject: what it is of; None where nobody said, as in the files of version 0.1.
+        colours: of the classes by name, where they are known; not kept in files.
 
     Raises:
         InvalidInput: without images, or when the records are not of K classes.
@@ -155,6 +157,7 @@ class Evaluation:
     cost: Cost
     widths: tuple[int, ...]
     subject: Subject | None = None
+    colours: Mapping[str, Sequence[int]] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.records:
@@ -198,6 +201,20 @@ class Evaluation:
         """Recall of the objects of a class (default: of all) in quartiles of their size."""
         objects = torch.cat([record.objects for record in self.records])
         return recall_by_size(objects, classes=None if class_id is None else [class_id])
+
+    def _repr_html_(self) -> str:
+        """The scores by class, for a notebook."""
+        scores = self.to_json()
+        recovery = scores["label_recovery"]
+        columns = (scores["iou"], scores["pixel_accuracy"], recovery["iou"], scores["sampling_ratio"])
+        rows = [(name, *(column[name] for column in columns)) for name in self.classes]
+        rows.append(("mean", scores["miou"], None, recovery["miou"], None))
+        head = ("class", "IoU", "accuracy", "recovery", "sampling")
+        where = "" if self.subject is None else f" of {self.subject.split}"
+        about = f"boundary IoU {scores['boundary_iou'] or 0:.3f}, {scores['images']} images{where}"
+        return figures.titled_html(
+            f"mIoU {self.miou:.3f}, {about}", figures.table_html(head, rows, self.colours)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``saccade evaluate --json`` prints: numbers, or None where there is no value."""

@@ -30,6 +30,16 @@ class Outcome:
     done: Done | None = None
     fault: SaccadeError | None = None
 
+    @property
+    def labels(self) -> Path | None:
+        """Where the labels are; None where there are none."""
+        return None if self.done is None else self.done.labels
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was done to the image on the way, one line each."""
+        return () if self.done is None else self.done.notices
+
 
 def require_predictor(segmenter: Segmenter, extras: Iterable[str] = ()) -> None:
     """Refuses what a segmenter cannot give of any image.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
-from typing import Literal
+from typing import Any, Literal, TypedDict
 
-from saccade.errors import InvalidInput, nearest_name
+from saccade.errors import InvalidInput, UsageError, nearest_name
 from saccade.geometry import MOST_OVERLAP, Tiling, parse_size
 from saccade.rasters import RasterInfo
 
@@ -107,6 +108,54 @@ def parse_pixels(text: str) -> int:
 def parse_tile(text: str) -> tuple[int, int]:
     """``2048x2048``, or ``2048`` for a square."""
     return parse_size(text if not text.strip().isdecimal() else f"{text.strip()}x{text.strip()}", "--tile")
+
+
+class LookOptions(TypedDict, total=False):
+    """How closely to look, as ``saccade predict`` is told: each option by its name, as text or as a value."""
+
+    mode: str
+    size: str | Sequence[int] | None
+    pixels: str | float | None
+    mpp: float | None
+    gsd: float | None
+    tile: str | int | Sequence[int] | None
+    overlap: float
+    memory: str | int | None
+    skip: bool
+
+
+def look_of(options: Mapping[str, Any]) -> Look:
+    """The :class:`Look` that :class:`LookOptions` describe.
+
+    Raises:
+        UsageError: for an option that there is not, with the nearest that there is.
+        InvalidInput: for a value that is not allowed.
+    """
+    names = LookOptions.__annotations__
+    for name in options:
+        if name not in names:
+            raise UsageError(f"unknown option {name!r}; {nearest_name(name, names)}")
+    told = {name: value for name, value in options.items() if value is not None}
+    if "mpp" in told and "gsd" in told:
+        raise InvalidInput("mpp", "given without gsd", "both", "choose one")
+    units: tuple[tuple[str, Literal["micron", "metre"]], ...] = (("mpp", "micron"), ("gsd", "metre"))
+    spacing = next((Spacing(told[name], unit) for name, unit in units if name in told), None)
+    parsers: dict[str, Callable[[str], Any]] = {
+        "size": lambda text: parse_size(text, "--size"),
+        "pixels": parse_pixels,
+        "tile": parse_tile,
+        "memory": parse_memory,
+    }
+    kept = {name: told[name] for name in told if name not in ("mpp", "gsd")}
+    for name, parse in parsers.items():
+        if name in kept:
+            kept[name] = parse(_as_text(kept[name]))
+    return Look(spacing=spacing, **kept)
+
+
+def _as_text(value: Any) -> str:
+    """A value as it would stand on the command line."""
+    return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 TOO_FAR = 2.0

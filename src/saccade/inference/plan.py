@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from saccade import figures
 from saccade.errors import InvalidInput, UsageError
 from saccade.geometry import Window
 from saccade.inference.estimate import (
@@ -26,12 +28,10 @@ from saccade.inference.writers import OUTPUT_TILE
 from saccade.metrics.cost import unwarping_flops
 from saccade.rasters import Raster
 from saccade.runtime.memory import resident_memory
+from saccade.runtime.progress import clock
 from saccade.samplers.base import TileRequest
 from saccade.segmenter import Segmenter, evaluating
-from saccade.sources import RasterSource
-
-IN_MEMORY = 1 << 26
-"""Pixels of an image without coarser levels that is read whole and kept with its pyramid."""
+from saccade.sources import READ_WHOLE, RasterSource, is_read_whole
 
 BAND_ROWS = (OUTPUT_TILE, 256, 128, 64)
 """Rows of labels that are made at once: fewer where memory is short."""
@@ -69,6 +69,8 @@ class Plan:
         seconds: on this machine as it is now.
         format: extension of the labels.
         reasons: why, one line each.
+        path: of the image.
+        notices: what was done to the image on the way, one line each.
     """
 
     way: ExecutionPlan
@@ -81,11 +83,35 @@ class Plan:
     seconds: float
     format: str
     reasons: tuple[str, ...]
+    path: Path = Path()
+    notices: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """The same for people."""
+        views = f"{self.views} view{'s' if self.views > 1 else ''}"
+        share = self.pixels / (self.size[0] * self.size[1])
+        gpu = f", and {self.gpu_bytes / 1e6:,.0f} MB of the GPU's" if self.gpu_bytes else ""
+        return [
+            f"{self.path}: {self.size[1]} x {self.size[0]} pixels (width x height)",
+            f"  pixels   {self.pixels:,} in {views}, {share:.3%} of the image",
+            f"  work     {self.gflops:,.1f} GFLOPs",
+            f"  memory   {self.memory_bytes / 1e6:,.0f} MB at the peak{gpu}",
+            f"  time     about {clock(max(1, self.seconds))}",
+            f"  labels   {self.format}",
+            *(f"  why      {reason}" for reason in self.reasons),
+            *(f"  notice   {notice}" for notice in self.notices),
+        ]
+
+    def _repr_html_(self) -> str:
+        first, *rest = self.lines()
+        rows = [line.split(maxsplit=1) for line in rest]
+        return figures.titled_html(first, figures.table_html(("", "foreseen"), rows))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; sizes are [rows, columns]."""
         layout = self.way.layout
         return {
+            "path": str(self.path),
             "size": list(self.size),
             "mode": layout.mode,
             "view": list(layout.view),
@@ -98,6 +124,7 @@ class Plan:
             "seconds": self.seconds,
             "format": self.format,
             "reasons": list(self.reasons),
+            "notices": list(self.notices),
         }
 
 
@@ -135,9 +162,8 @@ def choose_execution(
         cost = nothing if look.memory is None else cost_of_view(segmenter, layout.view)
     base = resident_memory() if base is None else base
     pixels = raster.size[0] * raster.size[1]
-    png = (suffix or labels_suffix(raster)) == ".png" and pixels <= IN_MEMORY
-    kept = len(raster.levels) == 1 and not raster.info.masked and pixels <= IN_MEMORY
-    ways = [ExecutionPlan(layout, kept, png=png), ExecutionPlan(layout, False, png=png)]
+    png = (suffix or labels_suffix(raster)) == ".png" and pixels <= READ_WHOLE
+    ways = [ExecutionPlan(layout, is_read_whole(raster), png=png), ExecutionPlan(layout, False, png=png)]
     ways += [] if png else [ExecutionPlan(layout, False, rows) for rows in BAND_ROWS[1:]]
     least = None
     for way in ways:
@@ -217,6 +243,8 @@ def make_plan(
         seconds(about, _tile_seconds(about)) + (views - layout.views) * cost.seconds,
         labels_suffix(raster),
         (*_why(layout, own, views), *_reading_reasons(about), *_writing_reasons(way, raster)),
+        raster.path,
+        raster.notices,
     )
 
 

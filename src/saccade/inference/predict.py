@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from saccade import __version__
 from saccade.data.classes import ClassTable
 from saccade.geometry import Window
+from saccade.inference.estimate import Workload
 from saccade.inference.extras import Extras
 from saccade.inference.files import Job, ListedJob
 from saccade.inference.options import Layout, Look
@@ -26,8 +27,7 @@ from saccade.rasters.open import split_image_number
 from saccade.rasters.sample import READING_RULE
 from saccade.samplers.base import ImageScores, TileRequest
 from saccade.segmenter import Segmenter, evaluating
-from saccade.sources import MemorySource, RasterSource
-from saccade.warp import Pyramid
+from saccade.sources import AnyImage, opened_raster, source_of_raster
 from saccade.warp._stitch_kernels import UNLABELLED
 from saccade.warp.stitch import Band
 
@@ -242,21 +242,12 @@ def predict_image(
         FileProblem: when the image cannot be read, or an output cannot be written.
         InvalidInput: when the wishes do not fit the image.
     """
-    classes = settings.classes
     rgb = as_rgb(open_raster(job.image), value_range=settings.value_range)
     with rgb as raster, evaluating(segmenter):
         job = job.for_raster(raster)
         segmenter = segmenter.for_image(raster.size)
-        way, _ = choose_execution(
-            raster,
-            segmenter,
-            settings.look,
-            len(classes),
-            training_downsampling=settings.training_downsampling,
-            suffix=job.suffix,
-            extras=job.extras,
-        )
-        source = _in_memory(raster) if way.in_memory else RasterSource(raster)
+        way, _ = _choose(raster, segmenter, settings, job.suffix, job.extras)
+        source = source_of_raster(raster, whole=way.in_memory)
         skip = _skipped(raster, way.layout) if settings.look.skip else []
         scores = segmenter.rows_of(source, _request(segmenter, way, job, settings, skip))
         mark = fingerprint(segmenter, job.image, rgb, way.layout, settings)
@@ -264,18 +255,72 @@ def predict_image(
         return Done((*raster.notices, *way.layout.notices), way.layout, job.labels, len(skip))
 
 
+@torch.no_grad()
+def predict_array(
+    segmenter: Segmenter,
+    image: AnyImage,
+    settings: PredictionConfig,
+    *,
+    on_progress: Callable[[float], None] | None = None,
+) -> NDArray[np.integer]:
+    """The labels that :func:`predict_image` would write, (H, W), the indices of the data set, in memory.
+
+    Args:
+        segmenter: on the device where it is to run.
+        image: a path, an array (H, W, 3), or what else :meth:`Segmenter.segment` takes.
+        settings: of the run.
+        on_progress: called with the share that is done, 0 to 1.
+
+    Raises:
+        FileProblem: when the image cannot be read.
+        InvalidInput: when the wishes do not fit the image, or it is of another shape, type or unit.
+    """
+    with opened_raster(image, value_range=settings.value_range) as raster, evaluating(segmenter):
+        segmenter = segmenter.for_image(raster.size)
+        way, _ = _choose(raster, segmenter, settings, suffix=".png")
+        skip = _skipped(raster, way.layout) if settings.look.skip else []
+        source = source_of_raster(raster, whole=way.in_memory)
+        scores = segmenter.rows_of(source, _request(segmenter, way, None, settings, skip))
+        gaps = Measured(raster) if settings.look.skip and raster.info.masked else None
+        labels = np.empty(raster.size, np.uint8)
+        for band in scores.bands(way.rows):
+            rows = band if gaps is None else _with_gaps(band, gaps, raster)
+            labels[band.top : band.top + len(band.labels)] = rows.labels
+            if on_progress is not None:
+                on_progress(min(1.0, (band.top + way.rows) / raster.size[0]))
+    return Values(settings.classes).of(labels)
+
+
+def _choose(
+    raster: Raster,
+    segmenter: Segmenter,
+    settings: PredictionConfig,
+    suffix: str,
+    extras: tuple[str, ...] = (),
+) -> tuple[ExecutionPlan, Workload]:
+    return choose_execution(
+        raster, segmenter, settings.look, len(settings.classes),
+        training_downsampling=settings.training_downsampling, suffix=suffix, extras=extras,
+    )  # fmt: skip
+
+
 def _request(
-    segmenter: Segmenter, way: ExecutionPlan, job: Job, settings: PredictionConfig, skip: Sequence[Window]
+    segmenter: Segmenter,
+    way: ExecutionPlan,
+    job: Job | None,
+    settings: PredictionConfig,
+    skip: Sequence[Window],
 ) -> TileRequest:
-    """The tiles, and what of them the extras need afterwards."""
-    scores = "scores" in job.extras and job.suffix == ".png"
+    """The tiles, and what of them the extras of a job need afterwards."""
+    extras = () if job is None else job.extras
+    scores = job is not None and "scores" in extras and job.suffix == ".png"
     return TileRequest(
         way.layout.tiling,
         len(settings.classes),
         way.layout.view,
         tuple(skip),
         _batch(segmenter, settings),
-        keep_grids=bool({"samples", "density"} & set(job.extras)),
+        keep_grids=bool({"samples", "density"} & set(extras)),
         keep_scores=scores,
     )
 
@@ -284,13 +329,6 @@ def _batch(segmenter: Segmenter, settings: PredictionConfig) -> int:
     """Views that go through the networks together: one on a CPU, which gains nothing by more and would round
     a score another way in each number of them."""
     return settings.batch if segmenter.mean.device.type != "cpu" else 1
-
-
-def _in_memory(raster: Raster) -> MemorySource:
-    """What ``RasterSource`` reads, to the bit, and faster where the image fits; never of a raster with a mask
-    or levels, whose samples are read by another rule."""
-    image = torch.from_numpy(np.ascontiguousarray(raster.read()))
-    return MemorySource(Pyramid.of(image.permute(2, 0, 1)[None]))
 
 
 def _skipped(raster: Raster, layout: Layout) -> list[Window]:

@@ -23,7 +23,8 @@ from saccade.lab.methods import ComparisonConfig, Key, Outcome, Size, Trial, nam
 from saccade.lab.state import MOOT
 from saccade.metrics.cost import Cost, measure_cost
 from saccade.runtime.devices import torch_device
-from saccade.training import load_run, train
+from saccade.segmenter import Segmenter
+from saccade.training import train
 from saccade.training.config import flat, to_dict
 from saccade.training.run_folder import read_metrics
 
@@ -88,7 +89,7 @@ def measure_costs(
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     rows = {}
     for one in _first_finished(outcomes):
-        segmenter = load_run(one.folder).segmenter.to(device).eval()
+        segmenter = setting.runs.get(one.folder).segmenter.to(device).eval()
         cost = measure_cost(segmenter, sample.pyramid.level(0), sample.labels.to(device))
         rows[_key(one.trial)] = fingerprint(one.trial), cost
         on_progress()
@@ -238,9 +239,9 @@ def seconds_of(setting: ComparisonConfig, trial: Trial) -> float:
     config = replace(trial.config, training=short)
     with tempfile.TemporaryDirectory(prefix="saccade_") as folder:
         root = Path(folder) / "run"
-        train(small, root, config, cache=setting.cache, device=setting.device)
+        run = train(small, root, config, cache=setting.cache, device=setting.device)
         rows = read_metrics(root / "metrics.csv")
-        evaluating = _seconds_of_evaluating(setting, root)
+        evaluating = _seconds_of_evaluating(setting, run.segmenter)
     first, plain, last = rows[FIRST - 1]["seconds"], rows[-2]["seconds"], rows[-1]["seconds"]
     longer = _steps(setting.data, options.batch_size) / _steps(small, options.batch_size)
     trained = longer * (trial.config.first_epochs * first + options.epochs * plain)
@@ -261,13 +262,13 @@ def _few(data: DataFolder, images: int) -> DataFolder:
     return replace(data, splits=splits)
 
 
-def _seconds_of_evaluating(setting: ComparisonConfig, root: Path) -> float:
+def _seconds_of_evaluating(setting: ComparisonConfig, segmenter: Segmenter) -> float:
     """Of one image, the cost measurement left out."""
     items = setting.data.split(setting.split)[: IMAGES + 1]
     marks: list[float] = []
     samples = [setting.cache.get(setting.data, item) for item in items]
     evaluate(
-        load_run(root).segmenter, samples, setting.data.classes, device=torch_device(setting.device),
+        segmenter, samples, setting.data.classes, device=torch_device(setting.device),
         progress=lambda _: marks.append(time.perf_counter()),
     )  # fmt: skip
     return (marks[-1] - marks[0]) / max(1, len(marks) - 1)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from saccade.data import DataFolder, SampleCache
 from saccade.data.cache import Sample
@@ -14,6 +15,7 @@ from saccade.evaluation.results import Evaluation
 from saccade.runtime.plugins import PREFIX
 from saccade.samplers.recipe import recipe_class, recipes
 from saccade.training.config import Config, read_config
+from saccade.training.run_folder import BEST, CHECKPOINTS, Run, load_run, read_checkpoint
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,39}")
 Size = tuple[int, int]
@@ -81,6 +83,61 @@ class Outcome:
     seconds: float | None = None
 
 
+class OpenedRuns:
+    """Runs of a comparison that were opened, so that no checkpoint is loaded twice while its file stays.
+
+    Args:
+        limit_bytes: of the weights that are kept; those that were not asked for longest go first.
+    """
+
+    def __init__(self, limit_bytes: int = 2 << 30) -> None:
+        self.limit_bytes = limit_bytes
+        self._runs: dict[Path, tuple[object, Run]] = {}
+        self._facts: dict[Path, tuple[object, dict[str, Any]]] = {}
+
+    def get(self, root: Path) -> Run:
+        """The run at ``root`` with its best weights; raises as :func:`saccade.training.load_run`."""
+        known = self._runs.pop(root, None)
+        if known is not None and known[0] == _state_of_file(_best(root)):
+            self._runs[root] = known
+            return known[1]
+        return self.keep(load_run(root))
+
+    def keep(self, run: Run) -> Run:
+        """Remembers a run with its best weights, as a training gives it."""
+        self._runs[run.path] = (_state_of_file(_best(run.path)), run)
+        while len(self._runs) > 1 and sum(_bytes(run) for _, run in self._runs.values()) > self.limit_bytes:
+            del self._runs[next(iter(self._runs))]
+        return run
+
+    def facts(self, file: Path) -> dict[str, Any]:
+        """What a checkpoint says beside its weights; raises FileProblem where it is broken."""
+        known = self._facts.get(file)
+        if known is None or known[0] != _state_of_file(file):
+            saved = read_checkpoint(file)
+            heavy = ("state_dict", "optimizer_states")
+            known = _state_of_file(file), {key: value for key, value in saved.items() if key not in heavy}
+            self._facts[file] = known
+        return known[1]
+
+
+def _best(root: Path) -> Path:
+    return root / CHECKPOINTS / BEST
+
+
+def _state_of_file(file: Path) -> object:
+    """What changes when a file is written anew; None where there is none."""
+    try:
+        state = file.stat()
+    except OSError:
+        return None
+    return state.st_size, state.st_mtime_ns, state.st_ino
+
+
+def _bytes(run: Run) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in run.segmenter.state_dict().values())
+
+
 @dataclass(frozen=True)
 class ComparisonConfig:
     """What all methods share.
@@ -95,6 +152,7 @@ class ComparisonConfig:
         split: what is evaluated on.
         device: where networks run.
         on_sample: called after each image of :meth:`samples`.
+        runs: that were opened.
     """
 
     data: DataFolder
@@ -106,6 +164,7 @@ class ComparisonConfig:
     split: str = "test"
     device: str = "cpu"
     on_sample: Callable[[], object] | None = None
+    runs: OpenedRuns = field(default_factory=OpenedRuns, compare=False, repr=False)
 
     def samples(self) -> Iterator[Sample]:
         """The labelled images of the split, one after the other."""

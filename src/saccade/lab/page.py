@@ -34,7 +34,6 @@ from saccade.report.examples import WIDTH, SegmentedSample, fitted
 from saccade.report.html import Figure, details, facts, figure, figure_html, number, page, table, text
 from saccade.report.run import segment_sample
 from saccade.runtime.devices import torch_device
-from saccade.training import load_run
 from saccade.training.config import flat, to_dict
 
 
@@ -193,7 +192,7 @@ def _segmented(compared: Comparison, point: Point, samples: dict[str, Sample]) -
         if one.evaluation is not None and (one.trial.method, one.trial.size) == (point.method, point.size)
     )  # fmt: skip
     device = torch_device(compared.setting.device)
-    segmenter = load_run(folder).segmenter.to(device)
+    segmenter = compared.setting.runs.get(folder).segmenter.to(device)
     return {stem: segment_sample(segmenter, sample, device) for stem, sample in samples.items()}
 
 

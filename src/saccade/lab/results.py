@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from saccade import figures
 from saccade.errors import SaccadeError
 from saccade.evaluation.results import Evaluation, ImageRecord, finite
 from saccade.lab.costs import Costs
@@ -120,6 +121,20 @@ class Comparison:
     outcomes: tuple[Outcome, ...]
     costs: Costs | None = None
 
+    def _repr_html_(self) -> str:
+        """The score of every method at every size, for a notebook."""
+        head = ("sampler", "size", "seeds", "mIoU", "gain", *(f"IoU of {name}" for name in self.classes))
+        rows = []
+        for point in self.points.values():
+            gain = self.gain(point)
+            scores = [_mean(point.scores(which)) for which in (-1, *range(len(self.classes)))]
+            first = (point.method.name, named_size(point.size), len(point.seeds), scores[0])
+            rows.append((*first, None if gain is None else gain.value, *scores[1:]))
+        failed = [(one.trial.name, one.failure) for one in self.failures]
+        tables = figures.table_html(head, rows) + figures.table_html(("not there", "why"), failed)
+        title = f"{self.setting.data.path.name}, {self.setting.split}: gains over {self.reference.name}"
+        return figures.titled_html(title, tables)
+
     @property
     def reference(self) -> Method:
         """The method that the others are compared with: uniform where there is one, else the first."""
@@ -197,6 +212,10 @@ class Comparison:
         drawn = resample(parts, self.images, seed=1 + number * 1000 + self.setting.sizes.index(size))
         cost = self.cost(there[0], found[0])
         return Point(method, size, found, tuple(one.trial.seed for one in there), cost, drawn)
+
+
+def _mean(scores: Sequence[float]) -> float | None:
+    return statistics.fmean(scores) if scores else None
 
 
 def stacked(evaluations: Sequence[Evaluation], parts: Parts) -> Array:

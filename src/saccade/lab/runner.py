@@ -36,7 +36,7 @@ from saccade.lab.state import (
 from saccade.runtime.devices import torch_device
 from saccade.runtime.files import writing
 from saccade.runtime.processes import Killed, run_jobs
-from saccade.training import load_run, train
+from saccade.training import train
 from saccade.training.loop import Interrupted
 from saccade.training.run_folder import METRICS, open_config, read_metrics
 
@@ -64,7 +64,7 @@ def do_trial(setting: ComparisonConfig, trial: Trial, root: Path, tell: Tell, *,
             if anew and root.is_dir():
                 shutil.rmtree(root)
             (root / FAILURE).unlink(missing_ok=True)
-        if state_of(trial, root, setting.data).kind != FINISHED:
+        if state_of(trial, root, setting.data, setting.runs.facts).kind != FINISHED:
             _train(setting, trial, root, tell)
         if trial_evaluation(setting, root) is None:
             _evaluate(setting, root, tell)
@@ -79,7 +79,7 @@ def do_trial(setting: ComparisonConfig, trial: Trial, root: Path, tell: Tell, *,
 
 def outcome_of(setting: ComparisonConfig, trial: Trial, root: Path) -> Outcome:
     """What is there of a trial, without doing anything."""
-    state = state_of(trial, root, setting.data)
+    state = state_of(trial, root, setting.data, setting.runs.facts)
     found = trial_evaluation(setting, root) if state.kind == FINISHED else None
     if found is not None:
         return Outcome(trial, root, found, seconds=training_seconds(root))
@@ -106,17 +106,18 @@ def _train(setting: ComparisonConfig, trial: Trial, root: Path, tell: Tell) -> N
         TRAINING * before / trial.config.all_epochs, f"goes on after epoch {before}" if before else "started"
     )
     config = open_config(root)[0] if goes_on else trial.config
-    train(
+    run = train(
         setting.data, root, config, cache=setting.cache, resume=goes_on, overwrite=not goes_on,
         device=setting.device, on_epoch=on_epoch,
     )  # fmt: skip
+    setting.runs.keep(run)
 
 
 def _evaluate(setting: ComparisonConfig, root: Path, tell: Tell) -> None:
     images = len(setting.data.split(setting.split))
     tell(TRAINING, "evaluating")
     found = evaluate(
-        load_run(root).segmenter, setting.samples(), setting.data.classes,
+        setting.runs.get(root).segmenter, setting.samples(), setting.data.classes,
         device=torch_device(setting.device),
         progress=lambda done: tell(TRAINING + (1 - TRAINING) * done / images, f"image {done} of {images}"),
     )  # fmt: skip
@@ -165,7 +166,11 @@ def run_all(
     def on_news(number: int, share: float, line: str) -> None:
         on_progress(queue[number].trial, share, line)
 
-    plain = {part.name: getattr(setting, part.name) for part in fields(setting) if part.name != "cache"}
+    plain = {
+        part.name: getattr(setting, part.name)
+        for part in fields(setting)
+        if part.name not in ("cache", "runs")
+    }
     threads = max(1, torch.get_num_threads() // jobs)
     shared = plain, setting.cache.limit_bytes // jobs, threads
     with closing(run_jobs(queue, jobs, _begin, *shared, on_news=on_news)) as ended:
@@ -241,7 +246,10 @@ def plan(
         UsageError: for an unfinished run, when neither ``resume`` nor ``overwrite`` says what to do.
         SaccadeError: for run folders of other options or data, with the reason of each.
     """
-    states = {trial.name: state_of(trial, run_root(out, trial), setting.data) for trial in trials}
+    states = {
+        trial.name: state_of(trial, run_root(out, trial), setting.data, setting.runs.facts)
+        for trial in trials
+    }
     if overwrite:
         return Plan(states, tuple(TrialJob(trial, run_root(out, trial), True) for trial in trials), ())
     _refuse_others(states, out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,8 +149,13 @@ class State:
     reason: str = ""
 
 
-def state_of(trial: Trial, root: Path, data: DataFolder) -> State:
-    """What is at ``root``, the run folder of ``trial``."""
+def state_of(
+    trial: Trial,
+    root: Path,
+    data: DataFolder,
+    facts: Callable[[Path], dict[str, Any]] = folder.read_checkpoint,
+) -> State:
+    """What is at ``root``, the run folder of ``trial``; ``facts`` reads a checkpoint."""
     reason = read_failure(root)
     if not (root / folder.CONFIG).is_file():
         if reason is not None:
@@ -159,7 +164,7 @@ def state_of(trial: Trial, root: Path, data: DataFolder) -> State:
         return State(MISSING) if empty else State(OTHER, "it is no run folder")
     last = root / folder.CHECKPOINTS / folder.LAST
     try:
-        saved = folder.read_checkpoint(last) if last.is_file() else {}
+        saved = facts(last) if last.is_file() else {}
         config = resolve(trial.config, data)
         other = why_other(root, config, data, saved or {"training_images": None})
         if other:

@@ -427,7 +427,7 @@ def resolve(config: Config, data: DataFolder) -> Config:
         sampler=replace(config.sampler, edge_weights=edges),
         loss=replace(config.loss, class_weights=classes),
         training=stages,
-        data=_data(config.data, data),
+        data=require_as_opened(data, config.data),
         classes=data.classes.as_dict(),
     )
 
@@ -438,8 +438,8 @@ def _stages(config: Config) -> ScheduleConfig:
     return replace(config.training, variant=config.variant, first_stage_epochs=first)
 
 
-def _data(asked: DataOptions, data: DataFolder) -> DataOptions:
-    """How the data was opened; refuses a configuration that asks for something else."""
+def require_as_opened(data: DataFolder, asked: DataOptions) -> DataOptions:
+    """How data was opened; raises InvalidInput where ``asked`` options of the data are others."""
     opened = replace(data.options, path=str(data.path.resolve()))
     if replace(asked, path=None) not in (DataOptions(), replace(opened, path=None)):
         fix = "open it with open_data(path, config.data)"

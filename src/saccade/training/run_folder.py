@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from saccade import figures
 from saccade.data import DataFolder
 from saccade.data.classes import ClassTable, classes_from_dict
 from saccade.data.record import DataRecord
@@ -64,6 +65,7 @@ class Run:
         classes: of its data.
         segmenter: with the weights of the checkpoint that was asked for, on the CPU, in evaluation mode.
         epoch: passes over the training images that these weights saw.
+        checkpoint: which weights these are, "best" or "last".
         shrink: pixels of an image that a sample stood for along an axis, median over the images (or the parts
             of them) of that epoch; None of runs that did not keep it.
 
@@ -84,6 +86,25 @@ class Run:
     segmenter: Segmenter
     epoch: int
     shrink: float | None = None
+    checkpoint: str = "best"
+
+    def _repr_html_(self) -> str:
+        """Curves and the last scores, for a notebook."""
+        rows = read_metrics(self.path / METRICS)
+        config = self.config
+        size = "x".join(map(str, config.sampler.size))
+        about = (
+            f"{config.recipe.name} {size}, {config.network.name}, epoch {self.epoch} of {config.all_epochs}"
+        )
+        curves = {name: [row.get(name) for row in rows] for name in ("train_loss", "val_miou")}
+        validated = [row for row in rows if row.get("val_miou") is not None]
+        best = max(validated, key=lambda row: row["val_miou"], default={})
+        scores = [(name, best.get(f"val_iou_{name}")) for name in self.classes.names]
+        shown = [("mean", best.get("val_miou")), *scores] if best else []
+        table = figures.table_html(
+            ("class", "IoU on val"), shown, dict(zip(self.classes.names, self.classes.colours, strict=True))
+        )
+        return figures.titled_html(f"{self.path}: {about}", figures.curves_html(curves, "epoch") + table)
 
 
 def load_run(path: Path | str, checkpoint: str = "best") -> Run:
@@ -115,13 +136,14 @@ def load_run(path: Path | str, checkpoint: str = "best") -> Run:
     saved = read_checkpoint(file)
     segmenter = build_segmenter(without_pretrained(config), len(classes))
     segmenter.classes = classes
-    prefix = "segmenter."
-    state = {k.removeprefix(prefix): v for k, v in saved["state_dict"].items() if k.startswith(prefix)}
     try:
-        segmenter.load_state_dict(state)
+        segmenter.load_state_dict(weights_in(saved))
     except RuntimeError as error:
         raise FileProblem(file, f"weights that fit {CONFIG}", "others", "train the run anew") from error
-    return Run(root, config, classes, segmenter.eval(), int(saved["epoch"]) + 1, saved.get("shrink"))
+    epoch, shrink = int(saved["epoch"]) + 1, saved.get("shrink")
+    run = Run(root, config, classes, segmenter.eval(), epoch, shrink, checkpoint)
+    segmenter.run = run
+    return run
 
 
 def open_config(root: Path) -> tuple[Config, ClassTable]:
@@ -171,6 +193,12 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     if "state_dict" not in saved or "epoch" not in saved:
         raise FileProblem(file, "a checkpoint of a run", "another file of tensors")
     return saved
+
+
+def weights_in(saved: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The weights of the segmenter in a checkpoint, by their names in it."""
+    prefix = "segmenter."
+    return {k.removeprefix(prefix): v for k, v in saved["state_dict"].items() if k.startswith(prefix)}
 
 
 def _way_round(file: Path) -> str:

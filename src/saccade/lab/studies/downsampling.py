@@ -26,7 +26,6 @@ from saccade.lab.studies.study import (
 from saccade.metrics import confusion_matrix
 from saccade.runtime.devices import torch_device
 from saccade.segmenter import Segmenter
-from saccade.training import load_run
 
 ALIASED = "-aliased"
 
@@ -198,7 +197,7 @@ def measure_of_other_sizes(setting: ComparisonConfig, outcomes: Sequence[Outcome
             first.setdefault((one.trial.method.name, one.trial.size), one)
     rows: list[list[Cell]] = []
     for (method, size), one in first.items():
-        segmenter = load_run(one.folder).segmenter.to(torch_device(setting.device)).eval()
+        segmenter = setting.runs.get(one.folder).segmenter.to(torch_device(setting.device)).eval()
         found = scored(setting, _counts(setting, segmenter, shown))
         rows.append([f"{method}, trained at {named_size(size)}", *(float(each.values[-1]) for each in found)])
     head = ("model", *(f"at {named_size(size)}" for size in shown))

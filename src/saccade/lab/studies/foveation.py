@@ -25,7 +25,6 @@ from saccade.samplers import FoveationSampler
 from saccade.samplers.foveation_lattice import centres_of, thumbnail_size
 from saccade.samplers.foveation_training import FoveationConfig, default_bank
 from saccade.segmenter import Segmenter, evaluating
-from saccade.training import load_run
 
 FOVEATION = ("sampler.name=foveation",)
 
@@ -332,7 +331,7 @@ def measure_of_stride(setting: ComparisonConfig, outcomes: Sequence[Outcome]) ->
     for outcome in outcomes:
         if outcome.evaluation is None:
             continue
-        segmenter = load_run(outcome.folder).segmenter
+        segmenter = setting.runs.get(outcome.folder).segmenter
         strides = sorted({*STRIDES, _sampler_of(segmenter).stride})
         found = stride_study(segmenter, setting.samples(), setting.data.classes, strides).scores
         rows += [[outcome.trial.name, one.stride, one.miou, one.locations, one.seconds] for one in found]

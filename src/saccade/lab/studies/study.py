@@ -115,7 +115,7 @@ class Study:
     Every method is trained at every size and seed of the setting and evaluated; the page compares each with
     the first, with bootstrap intervals, and draws the scores over :attr:`Method.value` where it has one. What
     a study finds besides, it says in the blocks of ``measure``; :meth:`ComparisonConfig.samples` hands it the
-    images, and :func:`saccade.training.load_run` of an :attr:`Outcome.folder` a trained segmenter.
+    images, and ``setting.runs.get`` of an :attr:`Outcome.folder` a trained run.
 
     Attributes:
         name: on the command line.

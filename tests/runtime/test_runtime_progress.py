@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from saccade.cli import console
-from saccade.cli.console import Progress, clock
+from saccade.runtime import progress as module
+from saccade.runtime.progress import Progress, clock
 
 
 class Clock:
@@ -23,7 +23,7 @@ class Clock:
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(console, "time", clock)
+    monkeypatch.setattr(module, "time", clock)
     return clock
 
 

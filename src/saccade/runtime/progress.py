@@ -1,10 +1,10 @@
-"""What the program says while it works: on standard error, never on standard output."""
+"""What is said while work goes on: on standard error or in a notebook, never on standard output."""
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
-from argparse import Namespace
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, TextIO
@@ -12,14 +12,35 @@ from typing import Any, TextIO
 PLAIN_INTERVAL = 10.0
 
 
-def say(line: str, args: Namespace | None = None) -> None:
-    """A line for the user on standard error, unless ``-q``."""
-    if not getattr(args, "quiet", False):
-        print(line, file=sys.stderr, flush=True)
+def in_notebook() -> bool:
+    """Whether this runs in a kernel of Jupyter; IPython is asked only where it is loaded already."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
+
+
+class Voice:
+    """What a function says while it works: lines, and the progress of its parts.
+
+    Args:
+        shown: whether anything is said; None: on a terminal or in a notebook, where somebody looks.
+    """
+
+    def __init__(self, shown: bool | None = None) -> None:
+        self.shown = (sys.stderr.isatty() or in_notebook()) if shown is None else shown
+
+    def say(self, line: str) -> None:
+        """A line on standard error."""
+        if self.shown:
+            print(line, file=sys.stderr, flush=True)
+
+    def progress(self, what: str, total: int | None, unit: str) -> Progress:
+        """The :class:`Progress` of a part of the work."""
+        return Progress(what, total, unit, quiet=not self.shown)
 
 
 class Progress:
-    """Work of known length with the time left: a bar on a terminal, else a plain line every ten seconds.
+    """Work of known length with the time left: a bar on a terminal and in a notebook, else a plain line every
+    ten seconds.
 
     ``with Progress("training", 30, "epochs") as progress: progress.advance(note="mIoU 0.71")``
 
@@ -45,8 +66,8 @@ class Progress:
         self._note = ""
         self._told: float | None = None
         self._start = self._last = time.monotonic()
-        if not self._quiet and self._stream.isatty():
-            self._bar = _terminal_bar(self._stream)
+        self._bar = None if self._quiet else _bar(self._stream)
+        if self._bar is not None:
             self._task = self._bar.add_task(self.what, total=self.total, unit=self.unit, note="")
             self._bar.start()
         return self
@@ -97,7 +118,12 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
 
 
-def _terminal_bar(stream: TextIO) -> Any:
+def _bar(stream: TextIO) -> Any:
+    """A bar of rich; None where only plain lines can be shown: in files, and in notebooks without ipywidgets,
+    which rich needs to draw in place."""
+    notebook = stream is sys.stderr and in_notebook()
+    if not (stream.isatty() or (notebook and importlib.util.find_spec("ipywidgets"))):
+        return None
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -109,5 +135,5 @@ def _terminal_bar(stream: TextIO) -> Any:
         TextColumn("{task.fields[unit]}"),
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[note]}"),
-        console=Console(file=stream),
+        console=Console(force_jupyter=True) if notebook else Console(file=stream),
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from saccade.cli.compare import Overall
 from saccade.data import SampleCache, open_data
+from saccade.lab.compare import Overall
 from saccade.lab.methods import ComparisonConfig, Method
 from saccade.training.config import read_config
 

@@ -1,0 +1,320 @@
+"""``predict`` and ``plan``: the functions behind the commands of these names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Unpack, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from saccade.api.options import RunSource, ValueRange, limits_of, on_device, run_of
+from saccade.errors import InvalidInput, UsageError
+from saccade.inference.files import (
+    ListedJob,
+    left_out,
+    list_jobs,
+    make_folder,
+    parse_extras,
+    still_to_do,
+    training_downsampling,
+)
+from saccade.inference.jobs import Outcome, Worker, predict_all, predict_in_processes, require_predictor
+from saccade.inference.options import LookOptions, look_of
+from saccade.inference.plan import Plan, make_plan
+from saccade.inference.predict import PredictionConfig, predict_array
+from saccade.runtime.devices import enough_memory, torch_device
+from saccade.runtime.progress import Progress, Voice
+from saccade.sources import AnyImage, opened_raster
+from saccade.training.run_folder import Run
+
+Paths = Path | str | Sequence[Path | str]
+"""Images, folders of images, or ``.txt`` lists of paths."""
+
+
+class PredictOptions(LookOptions, total=False):
+    """How images are predicted, beside how closely to look.
+
+    Attributes:
+        save: what is written of each image: "labels,scores,density,samples,overlay,polygons", or a list.
+        checkpoint: "best" or "last"; default best, or that of the model.
+        value_range: sample values of black and white; default as trained, else by the file.
+        jobs: images at a time, one process each; default 1.
+        resume: leave out what is done, and go on with what was begun.
+        overwrite: replace what is there.
+        device: where networks run; default auto, or where the model is.
+    """
+
+    save: str | Sequence[str]
+    checkpoint: str | None
+    value_range: ValueRange
+    jobs: int
+    resume: bool
+    overwrite: bool
+    device: str | None
+
+
+@dataclass(frozen=True)
+class _Prediction:
+    """A prediction whose options are checked."""
+
+    run: Run
+    listed: list[ListedJob]
+    jobs: list[ListedJob]
+    settings: PredictionConfig
+    processes: int = 1
+    worker: Worker | None = None
+
+
+_OWN = ("save", "checkpoint", "value_range", "jobs", "resume", "overwrite", "device")
+
+
+def _look_of(options: Mapping[str, Any]) -> Any:
+    return look_of({name: value for name, value in options.items() if name not in _OWN})
+
+
+def _extras_of(save: str | Sequence[str]) -> tuple[str, ...]:
+    return parse_extras(save if isinstance(save, str) else ",".join(save))
+
+
+def _settings(run: Run, look: Any, options: Mapping[str, Any]) -> PredictionConfig:
+    return PredictionConfig(
+        run.classes, look, training_downsampling(run), limits_of(options.get("value_range"), run),
+        resume=options.get("resume", False), overwrite=options.get("overwrite", False),
+    )  # fmt: skip
+
+
+def _prepared(
+    source: RunSource, inputs: Sequence[Path], out: Path, options: Mapping[str, Any]
+) -> _Prediction:
+    extras, look = _extras_of(options.get("save", "labels")), _look_of(options)
+    processes, device = options.get("jobs", 1), options.get("device")
+    if processes < 1:
+        raise UsageError(f"--jobs is at least 1, not {processes}")
+    resume, overwrite = options.get("resume", False), options.get("overwrite", False)
+    if resume and overwrite:
+        raise UsageError("resume and overwrite exclude each other")
+    listed = list_jobs(inputs, out, extras)
+    jobs = still_to_do(listed, resume=resume, overwrite=overwrite)
+    torch_device(device or "auto")
+    run = run_of(source, options.get("checkpoint"))
+    require_predictor(run.segmenter, extras)
+    processes = min(processes, len(jobs))
+    worker = None
+    if processes > 1:
+        if not isinstance(source, str | Path):
+            fix = f"give its folder, {run.path}"
+            raise InvalidInput("run", "a folder where jobs is above 1: each process loads it", "a model", fix)
+        threads = max(1, torch.get_num_threads() // processes)
+        worker = Worker(run.path, run.checkpoint, device or "auto", threads)
+    return _Prediction(run, listed, jobs, _settings(run, look, options), processes, worker)
+
+
+@overload
+def predict(
+    run: RunSource,
+    images: Paths,
+    out: Path | str,
+    *,
+    progress: bool | None = None,
+    **options: Unpack[PredictOptions],
+) -> list[Outcome]: ...
+
+
+@overload
+def predict(
+    run: RunSource,
+    images: AnyImage,
+    out: None = None,
+    *,
+    progress: bool | None = None,
+    **options: Unpack[PredictOptions],
+) -> NDArray[np.integer]: ...
+
+
+@overload
+def predict(
+    run: RunSource,
+    images: list[Any] | tuple[Any, ...],
+    out: None = None,
+    *,
+    progress: bool | None = None,
+    **options: Unpack[PredictOptions],
+) -> list[NDArray[np.integer]]: ...
+
+
+def predict(
+    run: RunSource,
+    images: Any,
+    out: Path | str | None = None,
+    *,
+    progress: bool | None = None,
+    **options: Unpack[PredictOptions],
+) -> Any:
+    """Full-resolution labels of images, as ``saccade predict`` writes them.
+
+    Args:
+        run: a run folder, or a loaded model; both give the same bytes.
+        images: paths of images, folders of images or ``.txt`` lists; without ``out`` also arrays
+            (H, W, 3), tensors, PIL images or open rasters. One, or a list.
+        out: the folder for the labels, in the format of each image; None: nothing is written.
+        progress: whether to say what goes on; default on a terminal or in a notebook.
+        **options: see :class:`PredictOptions` and :class:`saccade.inference.options.LookOptions`.
+
+    Returns:
+        With ``out`` a list of an :class:`saccade.inference.Outcome` for each image that was done: ``labels``,
+        the path; ``notices``; ``fault``, what went wrong while others went on. Without ``out`` the
+        labels, (H, W) indices of the data set, of one image; a list of them for a list.
+
+    Raises:
+        FileProblem, InvalidInput: the fault of an image that was given alone, not in a list; of any without
+            ``out``; for a run, input or output that is not there or cannot be used.
+        UsageError: for an option that there is not, with the nearest that there is.
+
+    Examples:
+        >>> import numpy as np
+        >>> import saccade
+        >>> from PIL import Image
+        >>> from saccade.data.scenes import make_scenes
+        >>> data = make_scenes("sea", count=(4, 2, 2), size=(32, 48))
+        >>> run = saccade.train(data, "run", size=(8, 12), network="small:4", epochs=1, device="cpu")
+        >>> image = sorted((data / "images").iterdir())[0]
+        >>> (outcome,) = saccade.predict("run", image, "labels", device="cpu")
+        >>> labels = saccade.predict(run, np.asarray(Image.open(image)))
+        >>> labels.shape, bool((labels == np.asarray(Image.open(outcome.labels))).all())
+        ((32, 48), True)
+    """
+    voice = Voice(progress)
+    if out is None:
+        return _arrays(run, images, options, voice)
+    alone = isinstance(images, str | Path)
+    inputs = [Path(images)] if alone else _paths(images)
+    ready = _prepared(run, inputs, Path(out), options)
+    for line in left_out(inputs):
+        voice.say(f"note: {line}")
+    if len(ready.jobs) < len(ready.listed):
+        before = len(ready.listed) - len(ready.jobs)
+        voice.say(f"{before} of {len(ready.listed)} images were labelled before")
+    on_device(run, ready.run, options.get("device"))
+    make_folder(Path(out))
+    outcomes = _carried_out(ready, voice)
+    if alone and len(ready.listed) == 1:
+        for outcome in outcomes:
+            if outcome.fault is not None:
+                raise outcome.fault
+    return outcomes
+
+
+def _paths(images: Any) -> list[Path]:
+    if not isinstance(images, list | tuple) or not all(isinstance(image, str | Path) for image in images):
+        expected = "paths where they are written to a folder"
+        raise InvalidInput(
+            "images", expected, type(images).__name__, "without out, labels come back as arrays"
+        )
+    return [Path(image) for image in images]
+
+
+def describe_prediction(
+    run: RunSource, images: Sequence[Path], out: Path, **options: Unpack[PredictOptions]
+) -> list[str]:
+    """What :func:`predict` would write, ``IMAGE -> FILE`` each; everything is checked, nothing is done.
+
+    Raises:
+        SaccadeError: as :func:`predict`.
+    """
+    ready = _prepared(run, images, out, options)
+    return [f"{job.image} -> {path}" for job in ready.jobs for path in job.outputs]
+
+
+def _carried_out(ready: _Prediction, voice: Voice) -> list[Outcome]:
+    outcomes = []
+    with voice.progress("predicting", len(ready.jobs), "images") as shown:
+        for outcome in _outcomes(ready, shown):
+            shown.advance(note="")
+            outcomes.append(outcome)
+    notices = Counter(notice for outcome in outcomes for notice in outcome.notices)
+    for notice, count in sorted(notices.items()):
+        voice.say(f"note: {notice}: {count} image{'s' if count > 1 else ''}")
+    return outcomes
+
+
+def _outcomes(ready: _Prediction, shown: Progress) -> Iterator[Outcome]:
+    if ready.worker is not None:
+        return predict_in_processes(ready.worker, ready.jobs, ready.settings, ready.processes)
+
+    def within(share: float) -> None:
+        shown.update(shown.done, note=f"{share:.0%} of this one")
+
+    return predict_all(ready.run.segmenter, ready.jobs, ready.settings, on_progress=within)
+
+
+def _arrays(source: RunSource, images: Any, options: Mapping[str, Any], voice: Voice) -> Any:
+    for name in ("resume", "overwrite"):
+        if options.get(name):
+            raise UsageError(f"{name} is for files; give a folder for them, as out")
+    if _extras_of(options.get("save", "labels")) or options.get("jobs", 1) != 1:
+        raise UsageError("save and jobs are for files; give a folder for them, as out")
+    look = _look_of(options)
+    run = run_of(source, options.get("checkpoint"))
+    require_predictor(run.segmenter)
+    on_device(source, run, options.get("device"))
+    settings = _settings(run, look, options)
+    several = isinstance(images, list | tuple)
+    labels = []
+    with voice.progress("predicting", len(images) if several else 1, "images") as shown:
+        for image in images if several else [images]:
+            with enough_memory("an image is too large: try memory=, or a smaller size="):
+                labels.append(predict_array(run.segmenter, image, settings))
+            shown.advance()
+    return labels if several else labels[0]
+
+
+class PlanOptions(LookOptions, total=False):
+    """What a plan is of, beside how closely to look: as :class:`PredictOptions`."""
+
+    save: str | Sequence[str]
+    checkpoint: str | None
+    value_range: ValueRange
+    device: str | None
+
+
+def plan(image: AnyImage, run: RunSource, **options: Unpack[PlanOptions]) -> Plan:
+    """What a prediction would cost, as ``saccade plan`` foresees it: nothing is predicted; a blank view is
+    scored a few times and a tile of the file is read, to measure both.
+
+    Args:
+        image: a path, or what else :func:`predict` takes.
+        run: a run folder, or a loaded model.
+        **options: as for :func:`predict`.
+
+    Returns:
+        Samples, operations, memory and time, and why; a notebook shows them.
+
+    Raises:
+        FileProblem: for an image or a run that is not there, or is damaged.
+        InvalidInput: when the wishes do not fit the image, or the memory does not suffice.
+        UsageError: for an option that there is not, with the nearest that there is.
+
+    Examples:
+        >>> import saccade
+        >>> from saccade.data.scenes import make_scenes
+        >>> data = make_scenes("sea", count=(4, 2, 2), size=(32, 48))
+        >>> run = saccade.train(data, "run", size=(8, 12), network="small:4", epochs=1, device="cpu")
+        >>> foreseen = saccade.plan(sorted((data / "images").iterdir())[0], run)
+        >>> foreseen.size, foreseen.pixels, foreseen.format
+        ((32, 48), 96, '.png')
+    """
+    extras, look = _extras_of(options.get("save", "labels")), _look_of(options)
+    torch_device(options.get("device") or "auto")
+    opened_run = run_of(run, options.get("checkpoint"))
+    with opened_raster(image, value_range=limits_of(options.get("value_range"), opened_run)) as raster:
+        require_predictor(opened_run.segmenter, extras)
+        on_device(run, opened_run, options.get("device"))
+        return make_plan(
+            raster, opened_run.segmenter, look, len(opened_run.classes),
+            training_downsampling=training_downsampling(opened_run), extras=extras,
+        )  # fmt: skip

@@ -1,0 +1,172 @@
+"""``load``, and ``train``: the function behind ``saccade train``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Unpack
+
+from saccade.api.options import DataSource, opened_data, run_of
+from saccade.data import DataFolder, SampleCache
+from saccade.networks import require_network
+from saccade.runtime.devices import lightning_device, torch_device
+from saccade.runtime.progress import Voice
+from saccade.segmenter import Segmenter
+from saccade.training.config import Config, read_config
+from saccade.training.loop import resolve
+from saccade.training.loop import train as train_run
+from saccade.training.options import TrainingOptions, config_file, overrides_of
+from saccade.training.run_folder import (
+    Run,
+    build_segmenter,
+    knows_data,
+    open_config,
+    require_new,
+    without_pretrained,
+)
+
+
+def load(run: Path | str, *, checkpoint: str = "best", device: str = "auto") -> Segmenter:
+    """Opens a trained run.
+
+    Args:
+        run: the folder that ``saccade train`` or :func:`train` made.
+        checkpoint: "best" (by mIoU on its validation images) or "last".
+        device: auto, cpu, cuda, cuda:1, ...
+
+    Returns:
+        The segmenter, in evaluation mode; ``classes`` is its table of classes, ``run`` the
+        :class:`saccade.training.Run` it is from.
+
+    Raises:
+        FileProblem: when it is no run folder, has no checkpoint yet, or one that does not fit.
+        InvalidInput: for another checkpoint or device than there is.
+
+    Examples:
+        >>> import saccade
+        >>> from saccade.data.scenes import make_scenes
+        >>> data = make_scenes("sea", count=(4, 2, 2), size=(32, 48))
+        >>> _ = saccade.train(data, "run", size=(8, 12), network="small:4", epochs=1, device="cpu")
+        >>> model = saccade.load("run", device="cpu")
+        >>> model.classes.names, model.run.config.sampler.size
+        (('water', 'land', 'forest', 'boat'), (8, 12))
+        >>> tuple(model.segment(next((data / "images").iterdir())).labels.shape)
+        (32, 48)
+    """
+    place = torch_device(device)
+    return run_of(run, checkpoint).segmenter.to(place)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """A training whose options and data are checked."""
+
+    data: DataFolder
+    config: Config
+    cache: SampleCache
+
+
+def _training(
+    data: DataSource, root: Path, resume: bool, overwrite: bool, device: str, options: Mapping[str, Any],
+    voice: Voice, *, keep: bool,
+) -> _Training:  # fmt: skip
+    goes_on = require_new(root, resume, overwrite)
+    base = open_config(root)[0] if goes_on else None
+    config = read_config(config_file(options.get("config")), overrides_of(options), base=base)
+    lightning_device(device)
+    for name in filter(None, (config.network.name, config.sampler.net)):
+        require_network(name)
+    limit = config.training.cache_gigabytes
+    cache = SampleCache(None if limit is None else round(limit * 1e9))
+    opened = opened_data(data, config.data, ("train", "val"), cache if keep else None, voice)
+    if goes_on and not knows_data(root):
+        line = "kept no record of its images and masks; whether these are the same is not known"
+        voice.say(f"note: {root} {line}")
+    return _Training(opened, config, cache)
+
+
+def train(
+    data: DataSource,
+    run: Path | str,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "auto",
+    progress: bool | None = None,
+    **options: Unpack[TrainingOptions],
+) -> Run:
+    """Trains a sampler and a segmentation network together, as ``saccade train`` does.
+
+    Args:
+        data: a folder, or opened data with the splits train and val.
+        run: the run folder to make, or to go on with.
+        resume: go on from the last checkpoint of ``run``, with its own options.
+        overwrite: replace the run at ``run``.
+        device: auto, cpu, cuda, cuda:1, ...; cpu:2 for two processes, cuda:0,1 for two GPUs.
+        progress: whether to say what goes on; default on a terminal or in a notebook.
+        **options: see :class:`TrainingOptions`.
+
+    Returns:
+        The run with its best weights by mIoU on the validation images at full resolution; a notebook shows
+        its curves and scores.
+
+    Raises:
+        UsageError: for an option that there is not, or one out of range, with the nearest or what is allowed.
+        FileProblem: for files of options or data that cannot be read.
+        DataFaults: for data with faults, all of them.
+        SaccadeError: when there is a run already; an interruption; a loss that is not finite; a full disk.
+
+    Examples:
+        >>> import saccade
+        >>> from saccade.data.scenes import make_scenes
+        >>> data = make_scenes("sea", count=(4, 2, 2), size=(32, 48))
+        >>> how = {"loss.class_weights": "rarity", "augment": {"brightness": 0.1}}
+        >>> run = saccade.train(
+        ...     data, "run", size=(8, 12), network="small:4", epochs=1, options=how, device="cpu"
+        ... )
+        >>> run.epoch, run.config.augment.brightness
+        (1, 0.1)
+    """
+    voice, root = Voice(progress), Path(run)
+    ready = _training(data, root, resume, overwrite, device, options, voice, keep=True)
+    epochs = ready.config.all_epochs
+    with voice.progress("training", epochs, "epochs") as shown:
+
+        def tell(done: int, _: int, scores: dict[str, float]) -> None:
+            shown.update(done, note=f"val mIoU {scores['val_miou']:.4f}" if "val_miou" in scores else None)
+
+        return train_run(
+            ready.data, root, ready.config, cache=ready.cache, resume=resume, overwrite=overwrite,
+            device=device, on_epoch=tell,
+        )  # fmt: skip
+
+
+def describe_training(
+    data: DataSource,
+    run: Path | str,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "auto",
+    progress: bool | None = None,
+    **options: Unpack[TrainingOptions],
+) -> str:
+    """One line about what :func:`train` would do with the same arguments, which are checked; nothing is done.
+
+    Raises:
+        SaccadeError: as :func:`train`.
+    """
+    voice, root = Voice(progress), Path(run)
+    ready = _training(data, root, resume, overwrite, device, options, voice, keep=False)
+    config = without_pretrained(resolve(ready.config, ready.data))
+    segmenter = build_segmenter(config, len(ready.data.classes))
+    parameters = sum(p.numel() for p in segmenter.parameters())
+    rows, columns = config.sampler.size
+    images, schedule = len(ready.data.split("train")), config.training
+    steps = max(1, images // schedule.batch_size) * schedule.epochs
+    return (
+        f"would train {config.recipe.name} sampling with {config.network.name} ({parameters:,} parameters) "
+        f"on {rows} x {columns} samples of {images} images, {schedule.epochs} epochs, "
+        f"{steps} steps, into {root}"
+    )

@@ -1,0 +1,103 @@
+"""Options of a training by the names that commands and functions share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import yaml
+
+from saccade.data.options import DataOptions
+from saccade.errors import InvalidInput, UsageError, nearest_name
+from saccade.training.config import Config, read_config
+
+SHORT = {
+    "sampler": "sampler.name",
+    "size": "sampler.size",
+    "network": "network.name",
+    "epochs": "training.epochs",
+    "batch_size": "training.batch_size",
+    "seed": "training.seed",
+    "data_format": "data.format",
+    "crop": "data.crop",
+}
+"""Options with names of their own, and their place in a configuration."""
+
+
+class TrainingOptions(TypedDict, total=False):
+    """Options of a training, by their names on the command line; all others go by ``options``.
+
+    Attributes:
+        sampler: its name, or ``python:MODULE.CLASS``.
+        size: (h, w) that the network sees of an image, or ``"64x128"``.
+        network: "small", or ``"architecture:encoder"``.
+        epochs: passes over the training images.
+        batch_size: images a step.
+        seed: of everything random.
+        data_format: of a folder; default as its files look.
+        crop: none, square, random_square or ``"ROWSxCOLUMNS"``.
+        config: a YAML file of options.
+        options: ``{"loss.edge_weight": 0.1}``, nested mappings, or ``"section.key=value"`` each.
+    """
+
+    sampler: str
+    size: str | Sequence[int]
+    network: str
+    epochs: int | str
+    batch_size: int | str
+    seed: int | str
+    data_format: str
+    crop: str
+    config: Path | str | None
+    options: Mapping[str, Any] | Iterable[str]
+
+
+def overrides_of(options: Mapping[str, Any]) -> list[str]:
+    """:class:`TrainingOptions` as ``section.key=value`` each, ``config`` left out.
+
+    Raises:
+        UsageError: for an option that there is not, with the nearest that there is.
+    """
+    for name in options:
+        if name not in TrainingOptions.__annotations__:
+            fix = nearest_name(name, TrainingOptions.__annotations__)
+            raise UsageError(f"unknown option {name!r}; {fix}; others go by options={{'section.key': value}}")
+    words = [f"{SHORT[name]}={_word(options[name])}" for name in SHORT if options.get(name) is not None]
+    others = options.get("options") or ()
+    if isinstance(others, str):
+        raise InvalidInput("options", 'a mapping, or a list of "section.key=value"', repr(others))
+    return [*words, *(_flattened(others) if isinstance(others, Mapping) else others)]
+
+
+def _flattened(options: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in options.items():
+        if isinstance(value, Mapping) and f"{prefix}{key}" != "classes":
+            yield from _flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}={_word(value)}"
+
+
+def _word(value: Any) -> str:
+    """A value as it stands on the command line: text as it is, all else in YAML, on one line."""
+    if isinstance(value, str | Path):
+        return str(value)
+    plain = list(value) if isinstance(value, tuple) else value
+    text = yaml.safe_dump(plain, default_flow_style=True, width=float("inf"), allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def config_file(config: Path | str | None) -> Path | None:
+    return None if config is None else Path(config)
+
+
+def data_options(overrides: Sequence[str], base: DataOptions | None = None) -> DataOptions:
+    """Options of data alone, ``data.key=value`` each, over ``base``.
+
+    Raises:
+        UsageError: for another key, or a value that is not allowed.
+    """
+    for override in overrides:
+        if not override.startswith("data."):
+            raise UsageError(f"expected an option of the data, as data.crop=square, but got {override!r}")
+    return read_config(None, overrides, base=Config(data=base or DataOptions())).data
