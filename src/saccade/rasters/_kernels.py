@@ -106,6 +106,7 @@ _UP, _RIGHT, _DOWN, _LEFT = 0, 1, 2, 3
 @kernel
 def find(parent, item):
     while parent[item] != item:
+        # Halving the path: without it the numbers of a long snake would be walked again in every row.
         parent[item] = parent[parent[item]]
         item = parent[item]
     return item
@@ -123,6 +124,7 @@ def label_row(above, parts_above, row, parts, parent, count):
         part = NONE
         if x > 0 and row[x] == row[x - 1]:
             part = parts[x - 1]
+            # Nothing above to join, or joined with it one pixel before: above, the two are one part already.
             if above[x] != row[x] or above[x - 1] == row[x]:
                 parts[x] = part
                 continue
@@ -133,6 +135,8 @@ def label_row(above, parts_above, row, parts, parent, count):
             else:
                 part = find(parent, part)
                 if part != upper:
+                    # The lower number stays the root: it was seen first, so parts are numbered in reading
+                    # order.
                     parent[max(part, upper)] = min(part, upper)
                     part = min(part, upper)
         if part == NONE:
@@ -160,6 +164,7 @@ def trace_row(y, above, row, parts_above, parts, wanted, left_ends, right_ends, 
         corner[0], corner[1], corner[2], corner[3] = above[x], above[x + 1], row[x + 1], row[x]
         up, down = corner[0] != corner[1], corner[2] != corner[3]
         left, right = corner[3] != corner[0], corner[1] != corner[2]
+        # No vertex: the border goes straight through, or there is none.
         if up == down and left == right and not (up and left):
             continue
         before_up, after_up, before_left, after_left = left_ends[x], right_ends[x], under, over
@@ -182,6 +187,7 @@ def trace_row(y, above, row, parts_above, parts, wanted, left_ends, right_ends, 
                 continue
             a = after_up if first == _UP else after_left if first == _LEFT else NONE
             b = before_up if last == _UP else before_left if last == _LEFT else NONE
+            # A sector of two pixels side by side: its outline has no corner here, the open end just moves on.
             straight = (last - first) % 4 == 2
             if straight:
                 end = a if a != NONE else b
@@ -249,6 +255,8 @@ def ring_length(nodes, start):
     count, before, node = 0, NONE, start
     while True:
         count += 1
+        # Links have no direction, since ends are joined from either side: we go on where we did not come
+        # from.
         following = nodes[node, 2] if nodes[node, 2] != before else nodes[node, 3]
         before, node = node, following
         if node == start:
