@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from saccade.runtime._kernels import root_of
 from saccade.runtime.kernels import kernel
 
 
@@ -38,15 +39,6 @@ def count_pairs(
 
 
 @kernel
-def _root(parents, run):
-    while parents[run] != run:
-        # Halving the path on the way: chains of runs down a tall object would cost their square otherwise.
-        parents[run] = parents[parents[run]]
-        run = parents[run]
-    return run
-
-
-@kernel
 def runs(true, said, ignore_index):
     """Every run of equal class in every row, with a forest of which runs touch."""
     height, width = true.shape
@@ -75,7 +67,7 @@ def runs(true, said, ignore_index):
             # ``above`` stays where it is: the last run that touches here may touch the next one too.
             while touching < above_last and begins[touching] <= x:
                 if kinds[touching] == kind:
-                    a, b = _root(parents, touching), _root(parents, count)
+                    a, b = root_of(parents, touching), root_of(parents, count)
                     parents[max(a, b)] = min(a, b)  # so that a root comes before its runs, as gather needs
                 touching += 1
             count += 1
@@ -97,7 +89,7 @@ def gather(kinds, areas, right, parents):
     objects = np.zeros((len(parents), 3), np.int64)
     count = 0
     for run in range(len(parents)):
-        root = _root(parents, run)
+        root = root_of(parents, run)
         if root == run:
             place[run] = count
             objects[count, 0] = kinds[run]
