@@ -87,3 +87,24 @@ def test_the_reference_has_every_public_name() -> None:
     text = (ROOT / "docs" / "reference" / "index.md").read_text(encoding="utf-8")
     listed = re.findall(r"^::: saccade\.(\w+)$", text, re.MULTILINE)
     assert sorted(listed) == sorted(set(saccade.__all__) - {"__version__"})
+
+
+ROOMS = sorted(path.parent.name for path in (ROOT / "src" / "saccade").glob("*/__init__.py"))
+
+
+@pytest.mark.parametrize("room", sorted({*ROOMS} - {"cli", "runtime"}))
+def test_the_reference_has_every_public_name_of_a_room(room: str) -> None:
+    """The site lists a room by its ``__all__`` as it is written; names that are computed, and functions whose
+    module has their name, must be listed one by one."""
+    folder, reference = ROOT / "src" / "saccade" / room, ROOT / "docs" / "reference"
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in reference.glob("*.md"))
+    listed = set(re.findall(r"^::: ([\w.]+)$", pages, re.MULTILINE))
+    module = importlib.import_module(f"saccade.{room}")
+    public = {name for name in module.__all__ if callable(getattr(module, name))}
+    listing = (
+        (folder / "__init__.py").read_text(encoding="utf-8").partition("__all__ = ")[2].partition("]")[0]
+    )
+    written = set(re.findall(r'"(\w+)"', listing))
+    alone = public - (written - {path.stem for path in folder.glob("*.py")})
+    assert not {name for name in alone if not any(entry.endswith(f".{name}") for entry in listed)}
+    assert f"saccade.{room}" in listed or alone == public

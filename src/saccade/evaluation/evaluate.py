@@ -34,6 +34,15 @@ class LabelledImage(Protocol):
         stem: name of the image.
         pyramid: of the image, uint8 (1, 3, H, W), on the CPU.
         labels: (1, H, W) uint8 class ids 0..K-1, ignored pixels 255.
+
+    Examples:
+        >>> from saccade.data import SampleCache, open_data
+        >>> from saccade.testing import make_fake
+        >>> data = open_data(make_fake("folder", "leaves"))
+        >>> cache = SampleCache()
+        >>> sample = cache.get(data, data.split("test")[0])
+        >>> sample.stem, sample.pyramid.size, tuple(sample.labels.shape)
+        ('image_000005', (16, 24), (1, 16, 24))
     """
 
     @property
@@ -67,6 +76,20 @@ def evaluate(
 
     Raises:
         InvalidInput: without images, or when the segmenter scores another number of classes.
+
+    Examples:
+        >>> import saccade
+        >>> from saccade.networks import build_network
+        >>> sampler, network = saccade.UniformSampler((8, 12)), build_network("small:4", classes=3)
+        >>> segmenter = saccade.Segmenter(sampler, network)
+        >>> from saccade.data import SampleCache, open_data
+        >>> from saccade.testing import make_fake
+        >>> data = open_data(make_fake("folder", "leaves"))
+        >>> cache = SampleCache()
+        >>> from saccade.evaluation import evaluate
+        >>> evaluation = evaluate(segmenter, cache.iterate(data, data.split("test")), data.classes)
+        >>> len(evaluation.records), evaluation.cost.pixels, tuple(evaluation.confusion.shape)
+        (2, 96, (3, 3))
     """
     names = classes.names if isinstance(classes, ClassTable) else tuple(classes)
     segmenter.to(device)

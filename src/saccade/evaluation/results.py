@@ -46,6 +46,15 @@ class ImageRecord:
         trimap: (2, n) int64, :func:`saccade.metrics.trimap_counts`.
         sampling: (2, K) int64, :func:`saccade.metrics.sampling_counts`.
         objects: (N, 3) int64, :func:`saccade.metrics.object_records`.
+
+    Examples:
+        >>> import torch
+        >>> from saccade.evaluation import ImageRecord
+        >>> none = torch.zeros(2, 2, dtype=torch.int64)
+        >>> confusion = torch.tensor([[90, 10], [0, 100]])
+        >>> record = ImageRecord("leaf", confusion, None, none, none, none, none.new_zeros(0, 3))
+        >>> round(record.miou, 3)  # of 90 / 100 and 100 / 110
+        0.905
     """
 
     stem: str
@@ -150,6 +159,19 @@ class Evaluation:
 
     Raises:
         InvalidInput: without images, or when the records are not of K classes.
+
+    Examples:
+        >>> import torch
+        >>> from saccade.evaluation import ImageRecord
+        >>> none = torch.zeros(2, 2, dtype=torch.int64)
+        >>> confusion = torch.tensor([[90, 10], [0, 100]])
+        >>> record = ImageRecord("leaf", confusion, None, none, none, none, none.new_zeros(0, 3))
+        >>> from saccade.evaluation import Evaluation
+        >>> from saccade.metrics.cost import Cost
+        >>> cost = Cost(96, 0.1, 0.0, seconds_per_image=0.02, peak_memory_bytes=None)
+        >>> evaluation = Evaluation(("soil", "leaf"), (record,), cost, widths=(3, 5))
+        >>> round(evaluation.miou, 3), evaluation.to_json()["images"]
+        (0.905, 1)
     """
 
     classes: tuple[str, ...]
@@ -300,7 +322,23 @@ def _subject_in(file: Path) -> Subject | None:
 
 
 def save_evaluation(evaluation: Evaluation, path: Path) -> None:
-    """Write an evaluation, all its counts included, as JSON."""
+    """Write an evaluation, all its counts included, as JSON.
+
+    Examples:
+        >>> import torch
+        >>> from pathlib import Path
+        >>> from saccade.evaluation import ImageRecord
+        >>> none = torch.zeros(2, 2, dtype=torch.int64)
+        >>> confusion = torch.tensor([[90, 10], [0, 100]])
+        >>> record = ImageRecord("leaf", confusion, None, none, none, none, none.new_zeros(0, 3))
+        >>> from saccade.evaluation import Evaluation, load_evaluation, save_evaluation
+        >>> from saccade.metrics.cost import Cost
+        >>> cost = Cost(96, 0.1, 0.0, seconds_per_image=0.02, peak_memory_bytes=None)
+        >>> evaluation = Evaluation(("soil", "leaf"), (record,), cost, widths=(3, 5))
+        >>> save_evaluation(evaluation, Path("evaluation.json"))
+        >>> load_evaluation(Path("evaluation.json")).miou == evaluation.miou
+        True
+    """
     content = {
         "kind": KIND,
         "of": None if evaluation.subject is None else evaluation.subject.to_json(),
@@ -318,6 +356,14 @@ def load_evaluation(path: Path) -> Evaluation:
 
     Raises:
         FileProblem: when the file is missing, or is not an evaluation of this version.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from saccade.evaluation import load_evaluation
+        >>> load_evaluation(Path("run/evaluation_test.json"))
+        Traceback (most recent call last):
+        ...
+        saccade.errors.FileProblem: run/evaluation_test.json: expected an evaluation...
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

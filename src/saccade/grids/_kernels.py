@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 def _between(density, x, y):
     """Bilinear value of ``density`` (h_a, w_a) at (x, y) in [-1, 1]."""
     rows, columns = density.shape
+    # Clamped, not refused: over-relaxation may carry a node past the border for a sweep.
     u = min(max((x + 1) * 0.5 * (columns - 1), 0.0), columns - 1.0)
     v = min(max((y + 1) * 0.5 * (rows - 1), 0.0), rows - 1.0)
     i, j = int(v), int(u)
@@ -83,6 +84,7 @@ def relax(density, x, y, rounds, sweeps, step):
     density (h_a, w_a) float64 > 0; x, y (h, w) float64 in [-1, 1], more than one node.
     """
     rows, columns = x.shape
+    # Made once for all rounds, of which coarse levels have hundreds.
     across, down = np.empty((rows, columns - 1)), np.empty((rows - 1, columns))
     springs = np.empty((rows, columns, 4))
     # Stiffness is held while the net relaxes: that problem is linear, and its answer never folds.
@@ -174,6 +176,7 @@ def gather_edges(labels, ignore, ignoring, weights, rows, row_shares, columns, c
         False where a class has no weight; ``cells`` is then incomplete.
     """
     height, width = labels.shape
+    # Edges of one row of pixels at a time: two maps of the whole image would take eight times its labels.
     below = np.zeros(width, np.float32)
     beside = np.zeros(width, np.float32)
     vertical = np.zeros((len(cells), width), np.float32)
@@ -187,6 +190,7 @@ def gather_edges(labels, ignore, ignoring, weights, rows, row_shares, columns, c
             known &= _count(line, labels[y + 1], ignore, ignoring, weights, below)
             _deposit(below, rows[y], row_shares[y], vertical)
             _deposit(below, rows[y + 1], row_shares[y + 1], vertical)
+    # Columns of pixels become columns of cells last, on h rows and no longer on H.
     for row in range(len(cells)):
         for x in range(width):
             left = horizontal[row, x - 1] if x > 0 else 0.0
@@ -233,6 +237,7 @@ def nearest_in_rows(labels, ignore, ignoring, classes, columns, nearest):
         _different(line[:-1], line[1:], ignore, ignoring, beside[: width - 1])
         if len(classes):
             _keep_targets(line[:-1], line[1:], classes, beside[: width - 1])
+        # The last row has none below it, and the buffer still holds those of the row before.
         below[:] = 0
         if y + 1 < height:
             _different(line, labels[y + 1], ignore, ignoring, below)
@@ -255,6 +260,7 @@ def _nearest_of(found, columns, out):
         if len(found) == 0:
             out[j] = -1
             continue
+        # Both ascend, so the nearest entry never moves back: one pass for all columns.
         while at + 1 < len(found) and found[at + 1] - columns[j] < columns[j] - found[at]:
             at += 1
         out[j] = found[at]
@@ -279,6 +285,7 @@ def nearest_of_rows(nearest, columns, rows, targets):
             begin = -np.inf
             while count > 0:
                 begin = _overtakes(row[count - 1], y, nearest[:, j], columns[j])
+                # Otherwise this row takes over before the last one did, which is then nearest nowhere.
                 if begin > start[count - 1]:
                     break
                 count -= 1
@@ -296,5 +303,7 @@ def nearest_of_rows(nearest, columns, rows, targets):
 @kernel
 def _overtakes(p, q, nearest, column):
     """The row from which on a node of this column is nearer to the boundary pixel of row q > p than of p."""
+    # Where (row - p)^2 + dx_p^2 equals (row - q)^2 + dx_q^2: the squares of the row cancel, one division is
+    # left.
     a, b = (nearest[p] - column) ** 2 + p * p, (nearest[q] - column) ** 2 + q * q
     return (b - a) / (2.0 * (q - p))

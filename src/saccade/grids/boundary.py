@@ -59,6 +59,7 @@ def boundary_energy_minimiser(targets: Tensor, smoothness: float = 1.0) -> Tenso
         return _minimise(targets, smoothness)
     grid = torch.empty(targets.shape, dtype=targets.dtype)
     for wanted, found in zip(targets.detach().numpy(), grid.numpy(), strict=True):
+        # x is fixed along columns and y along rows: transposed, both are the same system.
         found[..., 0] = _coordinate_compiled(wanted[..., 0].T, smoothness).T
         found[..., 1] = _coordinate_compiled(wanted[..., 1], smoothness)
     return grid
@@ -119,6 +120,8 @@ def _coordinate(target: Tensor, smoothness: float) -> Tensor:
         return even.expand_as(target)
     sines, low = _modes("fixed", fixed - 2, target.device, target.dtype)
     cosines, high = _modes("free", free, target.device, target.dtype)
+    # The uniform grid meets the constraints and bends nowhere, so what is left of the targets has its ends at
+    # 0.
     spectrum = sines.T @ (target - even)[:, 1:-1] @ cosines
     change = sines @ (spectrum / (1 + smoothness * (low[:, None] + high))) @ cosines.T
     return even + torch.nn.functional.pad(change, (0, 0, 1, 1))
@@ -140,6 +143,7 @@ def _modes(kind: str, count: int, device: torch.device, dtype: torch.dtype) -> t
     else:
         frequency = node / count
         matrix = np.cos(math.pi * np.outer(node + 0.5, frequency)) * math.sqrt(2 / count)
+        # The constant cosine has twice the norm of the others.
         matrix[:, 0] = math.sqrt(1 / count)
     return constant(matrix, device, dtype), constant(_eigenvalues(frequency), device, dtype)
 
@@ -320,5 +324,6 @@ def _nearest(boundary: Tensor, nodes: Tensor) -> Tensor:
     if not len(points):
         return nodes
     wanted = (nodes + 1) / 2 * sides
+    # A row at a time: all nodes against all boundary pixels would not fit into memory.
     best = torch.stack([points[torch.cdist(row, points).argmin(dim=1)] for row in wanted])
     return _normalised(best, *boundary.shape)

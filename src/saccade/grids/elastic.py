@@ -77,6 +77,7 @@ def elastic_grid(density: Tensor, size: Sequence[int] | None = None, *, floor: f
     with torch.autocast(density.device.type, enabled=False):
         if size == (1, 1):
             return uniform_grid(size, len(density), device=density.device)
+        # Detached: else the brightest pixel alone would receive the gradient of the whole scale.
         largest = density.detach().float().amax(dim=(2, 3), keepdim=True)
         stiffness = density.float() / largest.clamp_min(torch.finfo(torch.float32).tiny) + floor
         return _AtRest.apply(stiffness, size)
@@ -221,6 +222,7 @@ def rest_gradient(stiffness: Tensor, grid: Tensor, grad: Tensor) -> Tensor:
     """
     with torch.enable_grad():
         stiffness = stiffness.detach().requires_grad_()
+        # Read once more at the grid that came out: only its springs count, not the way there.
         across, down = spring_stiffness(at_level(stiffness, (grid.shape[1], grid.shape[2])), grid)
     grad_across, grad_down = torch.zeros_like(across), torch.zeros_like(down)
     for axis in (0, 1):
@@ -236,6 +238,7 @@ def _adjoint(across: Tensor, down: Tensor, grad: Tensor, axis: int) -> Tensor:
     free = torch.zeros_like(grad)
     free[(slice(None), slice(None), slice(1, -1)) if axis == 0 else (slice(None), slice(1, -1))] = 1
     diagonal = F.pad(across, (0, 1)) + F.pad(across, (1, 0)) + F.pad(down, (0, 0, 0, 1))
+    # Jacobi: stiffness spans orders of magnitude, and plain conjugate gradients would crawl.
     inverse = free / (diagonal + F.pad(down, (0, 0, 1, 0)))
     solution, left = torch.zeros_like(grad), grad * free
     scaled = left * inverse

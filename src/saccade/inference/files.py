@@ -44,6 +44,13 @@ class Job:
         image: its path.
         labels: where its labels go; the name says the format.
         extras: what else is written of it, any of :data:`EXTRAS`.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from saccade.inference import Job
+        >>> job = Job(Path("slide.svs"), Path("labels/slide.ome.tif"), extras=("polygons",))
+        >>> [path.name for path in job.outputs]
+        ['slide_polygons.geojson', 'slide.ome.tif']
     """
 
     image: Path
@@ -95,6 +102,16 @@ class ListedJob:
         image: its path.
         folder: where its labels go.
         extras: what else is written of it, any of :data:`EXTRAS`.
+
+    Examples:
+        >>> from saccade.data import open_data
+        >>> from saccade.testing import make_fake
+        >>> data = open_data(make_fake("folder", "leaves"))
+        >>> from pathlib import Path
+        >>> from saccade.inference import ListedJob
+        >>> job = ListedJob(Path("leaves/images/image_000000.png"), Path("labels"), extras=("scores",))
+        >>> [path.name for path in job.outputs], job.is_done
+        (['image_000000_scores.npz', 'image_000000.png'], False)
     """
 
     image: Path
@@ -152,6 +169,16 @@ def list_jobs(inputs: Sequence[Path], out: Path, extras: Sequence[str] = ()) -> 
     Raises:
         FileProblem: for an input that does not exist, a folder without images, or an ``out`` that is a file.
         UsageError: when two outputs would have one name, or an output would lie among the inputs.
+
+    Examples:
+        >>> from saccade.data import open_data
+        >>> from saccade.testing import make_fake
+        >>> data = open_data(make_fake("folder", "leaves"))
+        >>> from pathlib import Path
+        >>> from saccade.inference import list_jobs
+        >>> jobs = list_jobs([Path("leaves/images")], Path("labels"))
+        >>> len(jobs), jobs[0].image.name, jobs[0].labels.name
+        (7, 'image_000000.png', 'image_000000.png')
     """
     if out.exists() and not out.is_dir():
         raise FileProblem(out, "a folder for the labels", "a file", "name the folder last")
@@ -212,6 +239,18 @@ def still_to_do(jobs: Sequence[ListedJob], *, resume: bool, overwrite: bool) -> 
 
     Raises:
         FileProblem: when an output exists and neither says what to do with it.
+
+    Examples:
+        >>> from saccade.data import open_data
+        >>> from saccade.testing import make_fake
+        >>> data = open_data(make_fake("folder", "leaves"))
+        >>> from pathlib import Path
+        >>> from saccade.inference import list_jobs, make_folder, still_to_do
+        >>> jobs = list_jobs([Path("leaves/images")], Path("labels"))
+        >>> make_folder(Path("labels"))
+        >>> _ = Path("labels/image_000003.png").write_bytes(b"")
+        >>> len(still_to_do(jobs, resume=True, overwrite=False))
+        6
     """
     if resume:
         return [job for job in jobs if not job.is_done]
@@ -224,7 +263,15 @@ def still_to_do(jobs: Sequence[ListedJob], *, resume: bool, overwrite: bool) -> 
 
 
 def make_folder(out: Path) -> None:
-    """Makes the output folder and its parents; raises FileProblem where the system refuses."""
+    """Makes the output folder and its parents; raises FileProblem where the system refuses.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from saccade.inference import make_folder
+        >>> make_folder(Path("out/labels"))
+        >>> Path("out/labels").is_dir()
+        True
+    """
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
 
@@ -339,6 +386,11 @@ def parse_extras(text: str) -> tuple[str, ...]:
 
     Raises:
         UsageError: for a name that there is not, with the nearest.
+
+    Examples:
+        >>> from saccade.inference import parse_extras
+        >>> parse_extras("labels,overlay,scores")
+        ('scores', 'overlay')
     """
     allowed = ("labels", *EXTRAS)
     names = [name.strip() for name in text.split(",") if name.strip()]

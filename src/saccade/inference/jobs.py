@@ -24,7 +24,17 @@ OnProgress = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: ``done``, or the ``fault`` that it met."""
+    """What became of a job: ``done``, or the ``fault`` that it met.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from saccade.errors import FileProblem
+        >>> from saccade.inference import Job, Outcome
+        >>> fault = FileProblem(Path("photo.jpg"), "an image", "a text")
+        >>> outcome = Outcome(Job(Path("photo.jpg"), Path("photo.png")), fault=fault)
+        >>> outcome.done is None, str(outcome.fault)
+        (True, 'photo.jpg: expected an image, but got a text')
+    """
 
     job: Job | ListedJob
     done: Done | None = None
@@ -46,6 +56,17 @@ def require_predictor(segmenter: Segmenter, extras: Iterable[str] = ()) -> None:
 
     Raises:
         UsageError: for a sampler that sees the true labels, or the density of one that predicts none.
+
+    Examples:
+        >>> import saccade
+        >>> from saccade.inference import require_predictor
+        >>> from saccade.networks import build_network
+        >>> sampler, network = saccade.UniformSampler((8, 12)), build_network("small:4", classes=3)
+        >>> segmenter = saccade.Segmenter(sampler, network)
+        >>> require_predictor(segmenter, extras=["density"])
+        Traceback (most recent call last):
+        ...
+        saccade.errors.UsageError: UniformSampler predicts no density; leave density out of --save
     """
     name = type(segmenter.sampler).__name__
     if segmenter.sampler.sees_labels:
@@ -79,6 +100,22 @@ def predict_all(
 
     Raises:
         InvalidInput: before the first job, when the memory suffices for no image at all.
+
+    Examples:
+        >>> import saccade
+        >>> from saccade.networks import build_network
+        >>> sampler, network = saccade.UniformSampler((8, 12)), build_network("small:4", classes=3)
+        >>> segmenter = saccade.Segmenter(sampler, network)
+        >>> from saccade.data import open_data
+        >>> from saccade.testing import make_fake
+        >>> data = open_data(make_fake("folder", "leaves"))
+        >>> from pathlib import Path
+        >>> from saccade.inference import PredictionConfig, list_jobs, make_folder, predict_all
+        >>> jobs = list_jobs([Path("leaves/images")], Path("labels"))
+        >>> make_folder(Path("labels"))
+        >>> outcomes = list(predict_all(segmenter, jobs, PredictionConfig(data.classes)))
+        >>> [outcome.fault for outcome in outcomes] == [None] * 7, outcomes[0].done.labels.name
+        (True, 'image_000000.png')
     """
     _require_memory(settings.look.memory, 1)
     for job in jobs:

@@ -20,7 +20,13 @@ _STEPS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 @dataclass(frozen=True)
 class Spacing:
-    """A wanted mean distance between samples: ``length`` in "micron" or "metre"."""
+    """A wanted mean distance between samples: ``length`` in "micron" or "metre".
+
+    Examples:
+        >>> from saccade.inference import Spacing
+        >>> Spacing(0.5, "micron").option
+        '--mpp'
+    """
 
     length: float
     unit: Literal["micron", "metre"]
@@ -51,6 +57,15 @@ class Look:
 
     Raises:
         InvalidInput: for values that are out of range or say the same thing twice.
+
+    Examples:
+        >>> from saccade.inference import Look
+        >>> Look(mode="tiles", size=(64, 64), overlap=0.25).mode
+        'tiles'
+        >>> Look(overlap=0.9)
+        Traceback (most recent call last):
+        ...
+        saccade.errors.InvalidInput: expected --overlap to be a share from 0 to 0.5, but got 0.9
     """
 
     mode: Mode = "auto"

@@ -137,6 +137,15 @@ class PredictionConfig:
         value_range: the sample values of black and white; None: by the rule of ``saccade.rasters.as_rgb``.
         batch: views that go through the networks together.
         resume, overwrite: what is done with what is there already.
+
+    Examples:
+        >>> from saccade.data import open_data
+        >>> from saccade.testing import make_fake
+        >>> data = open_data(make_fake("folder", "leaves"))
+        >>> from saccade.inference import Look, PredictionConfig
+        >>> config = PredictionConfig(data.classes, look=Look(mode="tiles"), overwrite=True)
+        >>> config.look.mode, config.batch
+        ('tiles', 1)
     """
 
     classes: ClassTable
@@ -214,6 +223,16 @@ class Done:
         layout: what was looked at.
         labels: where the labels are.
         skipped: tiles that were left out as empty.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from saccade.geometry import Tiling
+        >>> from saccade.inference import Done
+        >>> from saccade.inference.options import Layout
+        >>> layout = Layout(Tiling((1024, 2048), (1024, 2048), 0.125), view=(64, 128), reasons=())
+        >>> done = Done(notices=(), layout=layout, labels=Path("labels/leaf.png"))
+        >>> done.layout.mode, done.layout.shrink
+        ('whole', 16.0)
     """
 
     notices: tuple[str, ...]
@@ -241,6 +260,21 @@ def predict_image(
     Raises:
         FileProblem: when the image cannot be read, or an output cannot be written.
         InvalidInput: when the wishes do not fit the image.
+
+    Examples:
+        >>> import saccade
+        >>> from saccade.networks import build_network
+        >>> sampler, network = saccade.UniformSampler((8, 12)), build_network("small:4", classes=3)
+        >>> segmenter = saccade.Segmenter(sampler, network)
+        >>> from saccade.data import open_data
+        >>> from saccade.testing import make_fake
+        >>> data = open_data(make_fake("folder", "leaves"))
+        >>> from pathlib import Path
+        >>> from saccade.inference import Job, PredictionConfig, predict_image
+        >>> job = Job(Path("leaves/images/image_000000.png"), Path("labels.png"))
+        >>> done = predict_image(segmenter, job, PredictionConfig(data.classes))
+        >>> done.layout.mode, done.layout.samples, saccade.rasters.image_size(done.labels)
+        ('whole', 96, (16, 24))
     """
     rgb = as_rgb(open_raster(job.image), value_range=settings.value_range)
     with rgb as raster, evaluating(segmenter):

@@ -53,6 +53,7 @@ class Values:
 
     def ids(self, values: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Values as ids; 255 for what is no class."""
+        # A look-up for all 16 bits: indices in masks may be sparse and above 255.
         table = np.full(65536, 255, np.uint8)
         table[list(self.classes.indices)] = range(len(self.classes))
         return table[values]
@@ -173,6 +174,7 @@ class RasterSink:
         writers = list(self._writers.values())
         done = min((writer.rows_done for writer in writers), default=height)
         if done < height:
+            # Tiles are powers of two apart, so a row of the largest begins a row of every other.
             step = max(writer.output.tile for writer in writers)
             done = done // step * step
         for writer in writers:

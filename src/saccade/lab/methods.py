@@ -31,6 +31,11 @@ class Method:
         name: in tables, charts and names of folders: letters, digits, ``.``, ``+``, ``-``.
         options: ``section.key=value`` each, over those that all methods share.
         value: where methods are steps of one number (an edge weight), that number, the x of a chart.
+
+    Examples:
+        >>> from saccade.lab import Method
+        >>> Method("strong-edges", ("sampler.name=boundary", "boundary.edge_weight=2")).name
+        'strong-edges'
     """
 
     name: str
@@ -51,6 +56,13 @@ class Trial:
         size: (rows, columns) that the network sees.
         seed: of everything random.
         config: every option.
+
+    Examples:
+        >>> from saccade.lab import Method, Trial
+        >>> from saccade.training import read_config
+        >>> config = read_config(overrides=["sampler.name=uniform", "sampler.size=32x64", "training.seed=1"])
+        >>> Trial(Method("uniform", ("sampler.name=uniform",)), (32, 64), 1, config).name
+        'uniform_32x64_s1'
     """
 
     method: Method
@@ -74,6 +86,15 @@ class Outcome:
         evaluation: of its best weights on the split; None where it failed.
         failure: why it failed, or is not there; "" where it is there.
         seconds: that its training took; None where that is not known.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from saccade.lab import Method, Outcome, Trial
+        >>> from saccade.training import Config
+        >>> trial = Trial(Method("learned"), (64, 128), 0, Config())
+        >>> outcome = Outcome(trial, Path("runs") / trial.name, failure="out of memory")
+        >>> outcome.folder.name, outcome.evaluation is None
+        ('learned_64x128_s0', True)
     """
 
     trial: Trial
@@ -153,6 +174,17 @@ class ComparisonConfig:
         device: where networks run.
         on_sample: called after each image of :meth:`samples`.
         runs: that were opened.
+
+    Examples:
+        >>> from saccade.data import SampleCache, open_data
+        >>> from saccade.testing import make_fake
+        >>> data = open_data(make_fake("folder", "leaves"))
+        >>> cache = SampleCache()
+        >>> from saccade.lab import ComparisonConfig, Method
+        >>> config = ComparisonConfig(data, cache, sizes=((4, 6), (8, 12)), seeds=(0, 1))
+        >>> trial = config.trial(Method("even", ("sampler.name=uniform",)), size=(4, 6), seed=1)
+        >>> trial.name, trial.config.sampler.name, len(list(config.samples()))
+        ('even_4x6_s1', 'uniform', 2)
     """
 
     data: DataFolder

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from saccade.runtime._kernels import root_of
 from saccade.runtime.kernels import kernel
 
 
@@ -18,6 +19,7 @@ def count_pairs(
     Neighbouring pixels mostly repeat one pair, so runs are counted in a register and added once.
     """
     counts = np.zeros((num_classes, num_classes), np.int64)
+    # A run of no pixels: what is added for it at the first change is 0, whatever its pair.
     last_true, last_said, run = np.int64(0), np.int64(0), np.int64(0)
     for i in range(target.size):
         true, said = np.int64(target[i]), np.int64(pred[i])
@@ -34,14 +36,6 @@ def count_pairs(
         last_true, last_said, run = true, said, np.int64(1)
     counts[last_true, last_said] += run
     return counts, np.int64(0), np.int64(0)
-
-
-@kernel
-def _root(parents, run):
-    while parents[run] != run:
-        parents[run] = parents[parents[run]]
-        run = parents[run]
-    return run
 
 
 @kernel
@@ -70,9 +64,10 @@ def runs(true, said, ignore_index):
             while above < above_last and ends[above] < begin:
                 above += 1
             touching = above
+            # ``above`` stays where it is: the last run that touches here may touch the next one too.
             while touching < above_last and begins[touching] <= x:
                 if kinds[touching] == kind:
-                    a, b = _root(parents, touching), _root(parents, count)
+                    a, b = root_of(parents, touching), root_of(parents, count)
                     parents[max(a, b)] = min(a, b)  # so that a root comes before its runs, as gather needs
                 touching += 1
             count += 1
@@ -94,7 +89,7 @@ def gather(kinds, areas, right, parents):
     objects = np.zeros((len(parents), 3), np.int64)
     count = 0
     for run in range(len(parents)):
-        root = _root(parents, run)
+        root = root_of(parents, run)
         if root == run:
             place[run] = count
             objects[count, 0] = kinds[run]
@@ -114,6 +109,7 @@ def down_runs(first, last, labels, limit, column):
         for x in range(first, last):
             column[y, x] = min(column[y - 1, x] + 1, limit) if labels[y, x] == labels[y - 1, x] else 1
     for x in range(first, last):
+        # Beyond the border counts as another label, here as at the top.
         column[rows - 1, x] = 1
     for y in range(rows - 2, -1, -1):
         for x in range(first, last):
@@ -186,12 +182,15 @@ def _envelope(raised, length, limit, place, start, out):
     out[:length] = limit * limit
     for k in range(count):
         v = place[k]
+        # Farther out the parabola alone is above the limit, so it need not be drawn over the whole row.
         first, last = max(v - limit + 1, 0), min(v + limit - 1, length - 1)
         if k > 0:
             first = max(first, math.ceil(start[k]))
         if k + 1 < count:
             last = min(last, math.floor(start[k + 1]))
         for x in range(first, last + 1):
+            # The change from one parabola to the next may fall on a pixel that both reach: the minimum takes
+            # either.
             out[x] = min(out[x], (x - v) ** 2 + raised[v] ** 2)
 
 
@@ -202,6 +201,7 @@ def count_near(true, said, near_true, near_said, reach, ignore_index, counts):
             if true[y, x] == ignore_index:
                 continue
             in_true, in_said = near_true[y, x] <= reach, near_said[y, x] <= reach
+            # A pixel of both counts once in the union of its class; of two classes, once in each.
             if in_true and in_said and true[y, x] == said[y, x]:
                 counts[0, true[y, x]] += 1
                 counts[1, true[y, x]] += 1

@@ -16,6 +16,7 @@ import math
 
 import numpy as np
 
+from saccade.runtime._kernels import root_of
 from saccade.runtime.kernels import kernel
 from saccade.warp._sample_kernels import footprint, interval, level_for, pixel
 
@@ -104,16 +105,8 @@ _UP, _RIGHT, _DOWN, _LEFT = 0, 1, 2, 3
 
 
 @kernel
-def find(parent, item):
-    while parent[item] != item:
-        parent[item] = parent[parent[item]]
-        item = parent[item]
-    return item
-
-
-@kernel
 def find_all(parent, items):
-    return np.array([find(parent, item) for item in items])
+    return np.array([root_of(parent, item) for item in items])
 
 
 @kernel
@@ -123,16 +116,19 @@ def label_row(above, parts_above, row, parts, parent, count):
         part = NONE
         if x > 0 and row[x] == row[x - 1]:
             part = parts[x - 1]
+            # Nothing above to join, or joined with it one pixel before: above, the two are one part already.
             if above[x] != row[x] or above[x - 1] == row[x]:
                 parts[x] = part
                 continue
         if above[x] == row[x]:
-            upper = find(parent, parts_above[x])
+            upper = root_of(parent, parts_above[x])
             if part == NONE:
                 part = upper
             else:
-                part = find(parent, part)
+                part = root_of(parent, part)
                 if part != upper:
+                    # The lower number stays the root: it was seen first, so parts are numbered in reading
+                    # order.
                     parent[max(part, upper)] = min(part, upper)
                     part = min(part, upper)
         if part == NONE:
@@ -160,6 +156,7 @@ def trace_row(y, above, row, parts_above, parts, wanted, left_ends, right_ends, 
         corner[0], corner[1], corner[2], corner[3] = above[x], above[x + 1], row[x + 1], row[x]
         up, down = corner[0] != corner[1], corner[2] != corner[3]
         left, right = corner[3] != corner[0], corner[1] != corner[2]
+        # No vertex: the border goes straight through, or there is none.
         if up == down and left == right and not (up and left):
             continue
         before_up, after_up, before_left, after_left = left_ends[x], right_ends[x], under, over
@@ -170,35 +167,28 @@ def trace_row(y, above, row, parts_above, parts, wanted, left_ends, right_ends, 
             last = quadrant
             while not (up, right, down, left)[last]:
                 last = (last + 1) % 4
-            if not wanted[corner[quadrant] + 1]:
-                if first == _DOWN:
-                    left_ends[x] = NONE
-                if first == _RIGHT:
-                    under = NONE
-                if last == _DOWN:
-                    right_ends[x] = NONE
-                if last == _RIGHT:
-                    over = NONE
-                continue
-            a = after_up if first == _UP else after_left if first == _LEFT else NONE
-            b = before_up if last == _UP else before_left if last == _LEFT else NONE
-            straight = (last - first) % 4 == 2
-            if straight:
-                end = a if a != NONE else b
-            else:
-                end = free[used]
-                used += 1
-                _make(nodes, end, x, y)
-                if a != NONE:
-                    _extend(nodes, a, end)
-                if b != NONE and a == NONE:
-                    _extend(nodes, b, end)
-                elif b != NONE and _join(nodes, end, b):
-                    upper = quadrant < 2
-                    at = x if quadrant in (1, 2) else x - 1
-                    part = parts_above[at] if upper else parts[at]
-                    closed[rings, 0], closed[rings, 1], closed[rings, 2] = end, part, corner[quadrant]
-                    rings += 1
+            end = NONE
+            if wanted[corner[quadrant] + 1]:
+                a = after_up if first == _UP else after_left if first == _LEFT else NONE
+                b = before_up if last == _UP else before_left if last == _LEFT else NONE
+                # Two pixels side by side: their outline has no corner here, the open end just moves on.
+                straight = (last - first) % 4 == 2
+                if straight:
+                    end = a if a != NONE else b
+                else:
+                    end = free[used]
+                    used += 1
+                    _make(nodes, end, x, y)
+                    if a != NONE:
+                        _extend(nodes, a, end)
+                    if b != NONE and a == NONE:
+                        _extend(nodes, b, end)
+                    elif b != NONE and _join(nodes, end, b):
+                        upper = quadrant < 2
+                        at = x if quadrant in (1, 2) else x - 1
+                        part = parts_above[at] if upper else parts[at]
+                        closed[rings, 0], closed[rings, 1], closed[rings, 2] = end, part, corner[quadrant]
+                        rings += 1
             if first == _DOWN:
                 left_ends[x] = end
             if first == _RIGHT:
@@ -249,6 +239,8 @@ def ring_length(nodes, start):
     count, before, node = 0, NONE, start
     while True:
         count += 1
+        # Links have no direction, since ends are joined from either side: we go on where we did not come
+        # from.
         following = nodes[node, 2] if nodes[node, 2] != before else nodes[node, 3]
         before, node = node, following
         if node == start:

@@ -81,6 +81,7 @@ def crs_text(crs: Any) -> str | None:
     code = crs.to_epsg()
     if code is None or "BOUNDCRS" in wkt or "TOWGS84" in wkt:
         return wkt
+    # rasterio finds the likeliest code: it is taken only where it leads back to the same system.
     return f"EPSG:{code}" if type(crs).from_epsg(code) == crs else wkt
 
 
@@ -106,6 +107,7 @@ def metres_per_pixel(
     x, y = math.hypot(a, d), math.hypot(b, e)
     notices: tuple[str, ...] = ()
     if crs.is_geographic:
+        # Some old systems count in grads; degrees where nothing is said.
         radians = _unit(crs) or math.pi / 180
         latitude = radians * (d * size[1] / 2 + e * size[0] / 2 + f)
         if abs(latitude) > math.pi / 2:
@@ -198,6 +200,7 @@ def world_file(path: Path) -> Path | None:
     short = extension[0] + extension[-1] + "w" if len(extension) > 1 else ""
     endings = [f".{ending}" for ending in (short, extension + "w", "wld") if ending]
     for ending in endings:
+        # Tried one by one, not looked up in a listing: the folder may hold a million tiles.
         for spelling in (ending.lower(), ending.upper(), ending.title()):
             if os.path.isfile(beside := path.with_suffix(spelling)):
                 return beside
@@ -219,6 +222,7 @@ def read_world_file(path: Path) -> Transform:
         raise FileProblem(
             path, "a world file whose pixels have an area", f"{a, d, b, e}", "mend or remove it"
         )
+    # From the centre of the first pixel to its corner, where GDAL's transforms begin.
     return (a, b, x - a / 2 - b / 2, d, e, y - d / 2 - e / 2)
 
 
@@ -300,6 +304,7 @@ def georeference_of_tags(tags: Any, size: tuple[int, int]) -> Georeference:
     keys = _geo_keys(values.get(_KEYS, ()))
     transform = _tag_transform(values, keys.get(_RASTER_TYPE) == _POINT)
     code = keys.get(_PROJECTED) or keys.get(_GEOGRAPHIC)
+    # 32767 stands for a system spelled out in other keys, which only GDAL puts together.
     if code is None or code >= _USER_DEFINED:
         return Georeference(
             transform=transform, notices=("its reference system is not kept",) if keys else ()
@@ -329,4 +334,5 @@ def _tag_transform(values: dict[int, Any], point: bool) -> Transform | None:
         c, f = x - a * i, y - e * j
     else:
         return None
+    # PixelIsPoint places the centre of a pixel, PixelIsArea its corner.
     return (a, b, c - (a + b) / 2, d, e, f - (d + e) / 2) if point else (a, b, c, d, e, f)

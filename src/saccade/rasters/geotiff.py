@@ -96,6 +96,7 @@ class GeoRaster(Raster):
         """By nodata, opacity and numbers that are none, and by the mask."""
         file = self._files[level]
         flags = [{flag.name for flag in band} for band in file.mask_flag_enums]
+        # A mask that GDAL derives from nodata or opacity is left to ``measured``: one rule, whoever reads.
         by_mask = not any(names & {"all_valid", "alpha", "nodata"} for names in flags)
         valid = measured(self._read(window, level), self.info, by_mask=by_mask)
         if by_mask:
@@ -207,6 +208,7 @@ def _bits_of_sources(file: Any) -> list[int]:
     import rasterio
 
     text = Path(file.name).read_text(errors="replace")
+    # Such a VRT changes the values on the way, so the bits of its sources say nothing about them.
     if any(tag in text for tag in ("<ScaleRatio", "<LUT", "<PixelFunctionType", "<Exponent", "<WarpOptions")):
         return [0]
     bits = []
@@ -254,6 +256,7 @@ def _turned(transform: Transform | None, stored: tuple[int, int], tag: int) -> T
     """The transform of an image as it is shown, from that of its stored rows and columns."""
     if transform is None or tag == 1:
         return transform
+    # The corners, turned as pixels are, give the transform: no table of eight orientations to get wrong.
     rows, columns = np.indices((2, 2))
     full = np.stack([rows * stored[0], columns * stored[1]], axis=-1)  # (row, column) of the stored corners
     (origin, right), (down, _) = orient(full, tag).tolist()
@@ -296,6 +299,7 @@ def _by_gdal(path: Path, problem: FileProblem) -> Raster:
     except FileProblem:
         raise problem from None
     try:
+        # GDAL opens files by their header alone; only a pixel tells whether it has the decoder.
         raster.read(Window(0, 1, 0, 1))
     except FileProblem:
         raster.close()

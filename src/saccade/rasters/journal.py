@@ -75,6 +75,7 @@ class TileJournal:
         # Whole records only, up to the first that is torn: after it nothing tells where the next one begins.
         for start in range(0, len(journal) - record.size + 1, record.size):
             *lengths, check = record.unpack_from(journal, start)
+            # Both: a disk may have kept the entry and lost the tiles, whatever order they were written in.
             if check != zlib.crc32(journal[start : start + record.size - 4]) or at + sum(lengths) > length:
                 break
             self.rows.append(_places(at, lengths))
@@ -98,6 +99,7 @@ class TileJournal:
     def cut(self, rows: int) -> None:
         """Forget all but the first ``rows`` rows of tiles."""
         del self.rows[rows:]
+        # The journal first: entries must never vouch for bytes that are gone.
         for file, end in ((self._journal, rows * (8 * self.per_row + 4)), (self._tiles, self._end())):
             file.truncate(end)
             file.seek(end)
@@ -128,6 +130,7 @@ class TileJournal:
 
 
 def _open(path: Path) -> BinaryIO:
+    # "r+" wants a file, and "a" would write at the end wherever one seeks to.
     path.touch()
     return path.open("r+b")
 
@@ -241,6 +244,7 @@ class TileStore:
         columns = range(2 * column, min(2 * column + 2, self.count[1]))
         four = {(i, j): self._stored(i, j, channel) for i in rows for j in columns}
         first = four[rows[0], columns[0]]
+        # Equal bytes are equal tiles, since every plain tile was packed by the same call.
         if len(four) == 4 and first in self._values and all(stored == first for stored in four.values()):
             return coarse._plain_tile(self._values[first])
         half = self.output.tile // 2

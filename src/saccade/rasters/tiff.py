@@ -59,11 +59,13 @@ class PageReader:
         if min(*self.size, self.samples) < 1:
             raise FileProblem(self._path(), "an image", "one without pixels")
         self.separate = self.frame.planarconfig == 2 and self.samples > 1
+        # Writers put 2^32 - 1 here for "one strip holds all".
         stripe = (min(self.frame.rowsperstrip, self.size[0]), self.size[1])
         self.tile = (self.frame.tilelength, self.frame.tilewidth) if self.frame.is_tiled else stripe
         self.count = -(-self.size[0] // self.tile[0]), -(-self.size[1] // self.tile[1])
         self._counts = self._byte_counts()
         self._require_all_segments()
+        # Only then do rows lie in the file as they are in memory, and a part of a strip can be read alone.
         self.plain = (
             not self.frame.is_tiled
             and self.frame.compression == 1
@@ -79,6 +81,7 @@ class PageReader:
         self._keeping = threading.Lock()
         self._decode: Any = self.frame.decode  # made now: tifffile moves the file's position for it, unlocked
         self._decode_arguments: dict[str, Any] = {"_fullsize": self.frame.is_tiled}
+        # Tiles of JPEG are cut short: their tables stand once, in a tag of the page.
         if self.frame.compression in _JPEG:
             self._decode_arguments |= {"jpegtables": page.jpegtables, "jpegheader": self.frame.jpegheader}
 
@@ -148,6 +151,7 @@ class PageReader:
         if decoded is None:
             return None
         pixels = np.asarray(decoded)[0]
+        # A stream that was cut decodes to less without an error of the decoder.
         if pixels.shape[0] < shape[1] or pixels.shape[1] < shape[2] or pixels.shape[2] != samples:
             raise ValueError("a tile or strip holds fewer pixels than it should")
         return pixels
@@ -158,6 +162,8 @@ class PageReader:
             return self._segment(index)
         with self._keeping:
             if self._kept[0] != index:
+                # Let go first: two large segments at once are what the estimate of the memory does not allow
+                # for.
                 self._kept = (-1, None)
                 self._kept = (index, self._segment(index))
             return self._kept[1]
@@ -177,6 +183,7 @@ class PageReader:
         offsets, counts = self.page.dataoffsets, self.page.databytecounts
         if any(counts) or not any(offsets):
             return tuple(counts)
+        # Sorted, since tiles may lie in any order: a tile ends where the next one in the file begins.
         ends = np.array([*sorted(offsets), self.page.parent.filehandle.size])
         return tuple(int(ends[np.searchsorted(ends, offset, side="right")] - offset) for offset in offsets)
 
@@ -193,6 +200,7 @@ class PageReader:
     def _rows(self, index: int, first: int, last: int) -> np.ndarray | None:
         """Rows of an uncompressed strip, without the rest of it: a strip may be the whole image."""
         samples = self._stored_samples
+        # Bytes that no decoder has seen are in the byte order of the file.
         dtype = self.dtype.newbyteorder(self.frame.parent.byteorder)
         weight = self.size[1] * samples * dtype.itemsize
         data = self._bytes(index, first * weight, (last - first) * weight)
@@ -421,6 +429,7 @@ def _find_pages(path: Path, opened: ExitStack, number: int | None) -> _Pages:
         return _Pages(levels, [], (*notices, *more))
     masks = [(page, lock) for page in _flagged(file, _MASK)]
     coarser = [([page], lock) for page in _flagged(file, _REDUCED)]
+    # GDAL writes these beside files that it may not change.
     for suffix in (".ovr", ".msk", ".msk.ovr"):
         beside = path.with_name(path.name + suffix)
         if beside.is_file():
@@ -506,12 +515,14 @@ def _is_level(planes: list[TiffPage], full: list[TiffPage], before: tuple[int, i
 
 def _alike(page: Any, other: Any) -> bool:
     a, b = page.keyframe, other.keyframe
+    # A coarser level is often YCbCr of JPEG under a level 0 that is RGB: decoded, both are the same samples.
     kinds = {2 if photometric(frame) == 6 else photometric(frame) for frame in (a, b)}
     return a.samplesperpixel == b.samplesperpixel and a.dtype == b.dtype and len(kinds) == 1
 
 
 def _same_shape(size: tuple[int, int], full: tuple[int, int]) -> bool:
     """Whether one factor, sides rounded up or down once or twice, makes ``size`` of ``full``."""
+    # No equality of ratios: sides are whole numbers, and each level was rounded from the one before.
     low = max(whole / (part + 2) for whole, part in zip(full, size, strict=True))
     high = min(whole / max(part - 2, 0.5) for whole, part in zip(full, size, strict=True))
     return low <= high
@@ -522,7 +533,9 @@ def _mask_readers(
 ) -> list[PageReader | None]:
     """The mask of each level, None where there is none of its size."""
     by_size = {
-        (page.keyframe.imagelength, page.keyframe.imagewidth): (page, lock) for page, lock in reversed(masks)
+        # Reversed, so that of two masks of one size the first is kept.
+        (page.keyframe.imagelength, page.keyframe.imagewidth): (page, lock)
+        for page, lock in reversed(masks)
     }
     return [PageReader(*by_size[size]) if size in by_size else None for size in sizes]
 

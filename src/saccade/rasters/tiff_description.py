@@ -34,6 +34,7 @@ _IMAGEJ = {
 
 def pixel_size(page: TiffPage) -> PixelSize | None:
     """OME-XML first, then ImageJ's unit, then the resolution tags where they are fine enough to be true."""
+    # Programs copy the resolution tags along unseen (72 dpi), but write their own metadata with care.
     microns = _ome(page) or _imagej(page) or _tags(page)
     if microns is None or not (0 < microns[0] < 1e12 and 0 < microns[1] < 1e12):
         return None
@@ -68,6 +69,7 @@ def _imagej(page: TiffPage) -> tuple[float, float] | None:
 
 
 def _tags(page: TiffPage) -> tuple[float, float] | None:
+    # Inch where the tag is missing: that is its default in the TIFF specification.
     unit = {2: 25400.0, 3: 10000.0}.get(_value(page, 296, 2))
     density = _density(page)
     if unit is None or density is None:
@@ -139,6 +141,7 @@ def describe(path: Path, page: TiffPage, channels: int, planes: int) -> dict[str
         said["meaning"] = "grey"
     if said["meaning"] == "grey" and kind == 0:
         said["meaning"] = "white_is_zero"
+    # ExtraSamples 1 is associated alpha, whose colours were multiplied by it; 2 left them alone.
     said["premultiplied"] = said["alpha"] and 1 in [int(extra) for extra in page.extrasamples]
     said["white"] = 255.0 if converted else _white(page)
     said["palette"] = _palette(page) if said["meaning"] == "palette" else None
@@ -223,6 +226,7 @@ _NUMBER = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?
 
 def number(text: str) -> float | None:
     """A nodata value as GDAL reads it: the number that the text begins with; ``nan`` in any spelling."""
+    # Some writers use the comma of their locale.
     text = text.strip("\0 ").replace(",", ".")
     if re.match(r"[+-]?(nan|1\.#(qnan|snan|ind))", text, re.IGNORECASE):
         return float("nan")
@@ -240,6 +244,7 @@ def _nodata(page: TiffPage, items: dict[tuple[int, str], str], channels: int) ->
     for channel in range(channels):
         if (channel, "nodata") in items:
             bands[channel] = number(items[channel, "nodata"])
+    # As text, for NaN is unequal to itself.
     alike = all(str(value) == str(bands[0]) for value in bands)
     return {"nodata": bands[0], "nodata_of_bands": () if alike else tuple(bands)}
 

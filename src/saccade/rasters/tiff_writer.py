@@ -71,6 +71,7 @@ class Form:
 
 def write_cog(path: Path, levels: Sequence[TileStore], output: Output) -> None:
     """Levels, finest first, as one COG with the CRS, transform, nodata and colour table of ``output``."""
+    # At most 16 bytes a tile in the tables, whichever form it will be: the choice comes before them.
     tables = 16 * sum(level.spool.per_row * level.count[0] for level in levels)
     form = Form(sum(level.spool.total for level in levels) + tables > CLASSIC_LIMIT)
     geo = _geo_tags(output, path)
@@ -81,6 +82,7 @@ def write_cog(path: Path, levels: Sequence[TileStore], output: Output) -> None:
                                   zip(directories, levels, strict=True)])  # fmt: skip
     place = int(starts[-1])
     places = {}
+    # The coarsest level lies first, as COG has it: whoever reads over a network sees the whole image early.
     for number in reversed(range(len(levels))):
         places[number] = place
         place += levels[number].spool.total
@@ -143,6 +145,7 @@ def _geo_tags(output: Output, path: Path) -> dict[int, tuple[int, bytes]]:
     kind = {"float16": "float32"}.get(output.dtype, output.dtype)
     profile = {"driver": "GTiff", "height": 1, "width": 1, "count": 1, "dtype": kind, "nodata": output.nodata}
     transform = None if output.transform is None else rasterio.Affine(*output.transform)
+    # GDAL writes keys and citations of some thousand systems; what it says of one pixel holds for all.
     with rasterio.MemoryFile() as memory:
         with memory.open(crs=output.crs, transform=transform, **profile) as file:
             file.write(np.zeros((1, 1, 1), kind))
@@ -220,6 +223,7 @@ def _colours(output: Output) -> dict[str, Any]:
     table = output.colour_table()
     if table is None:
         return {"photometric": "minisblack"}
+    # 257, not 256: 255 is to become 65535, full brightness of 16 bits.
     return {"photometric": "palette", "colormap": table.T.astype(np.uint16) * 257}
 
 

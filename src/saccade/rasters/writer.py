@@ -132,6 +132,8 @@ class RasterWriter:
         self.path, self.output, self.overwrite = Path(path), output, overwrite
         self._write = _format(self.path, output)
         refuse_existing(self.path, overwrite)
+        # Beside the output, so that the last step is a rename on one disk; hidden, so that no listing takes
+        # it for an image.
         self.folder = self.path.with_name(f".{self.path.name}.part")
         self._dtype = np.dtype(output.dtype)
         with writing(self.path):
@@ -164,6 +166,7 @@ class RasterWriter:
         self._waiting.append(self._checked(band))
         height = self.output.size[0]
         while self._waiting:
+            # Only whole rows of tiles are kept: what a kill may cost is a row, and a resume begins at a tile.
             wanted = min(self.output.tile, height - self.rows_done)
             if sum(len(waiting) for waiting in self._waiting) < wanted:
                 self._waiting[-1] = self._waiting[-1].copy()  # the caller may use its array again
@@ -202,6 +205,7 @@ class RasterWriter:
                     levels.append(levels[-1].halved(self.folder / f"level{len(levels)}"))
                     if progress is not None:
                         progress(1 - 0.25 ** len(levels))
+                # Left by a finish that was killed: half a file cannot be trusted.
                 _remove(complete)
                 self._write(complete, levels, self.output)
                 _publish(complete, self.path, self.overwrite)
@@ -260,6 +264,7 @@ def _publish(complete: Path, path: Path, overwrite: bool) -> None:
         return
     refuse_existing(path, overwrite)
     old = complete.with_name("replaced")
+    # A folder cannot be renamed over another; the old one waits in our own folder and goes with it.
     if path.exists():
         os.replace(path, old)
     os.replace(complete, path)

@@ -31,6 +31,16 @@ class SegmentedSample:
         truth, prediction: (H, W) uint8 class ids, 255 ignored in the truth.
         grids: (V, h, w, 2) sample positions (x, y) in [-1, 1].
         density: (h_a, w_a) >= 0; None where the sampler predicts none.
+
+    Examples:
+        >>> import numpy as np
+        >>> from saccade.report import SegmentedSample
+        >>> image = np.full((40, 60, 3), 127, np.uint8)
+        >>> truth = np.zeros((40, 60), np.uint8)
+        >>> truth[10:20, 10:20] = 1
+        >>> sample = SegmentedSample("leaf", image, truth, np.zeros_like(truth), np.zeros((1, 4, 6, 2)))
+        >>> sample.grids.shape, sample.density is None
+        ((1, 4, 6, 2), True)
     """
 
     stem: str
@@ -50,6 +60,15 @@ class Example:
         rank: why it is shown ("worst", "median", "best").
         score: mean IoU of this image; None where it has no value.
         figures: in the order in which they are shown.
+
+    Examples:
+        >>> import numpy as np
+        >>> from saccade.report import Example
+        >>> from saccade.report.html import figure
+        >>> picture = figure("image", "the photograph", "a grey leaf", np.full((4, 6, 3), 127, np.uint8))
+        >>> example = Example("leaf", "worst", 0.25, (picture,))
+        >>> example.rank, example.figures[0].kind
+        ('worst', 'jpeg')
     """
 
     stem: str
@@ -64,6 +83,11 @@ def choose(scores: Mapping[str, float], *, worst: int = 3, median: int = 1, best
     Args:
         scores: of each image, by stem; those that are nan are not shown.
         worst, median, best: how many of each; with few images, the worst go first and none is shown twice.
+
+    Examples:
+        >>> from saccade.report import choose
+        >>> choose({"a": 0.9, "b": 0.2, "c": 0.5}, worst=1, median=1, best=1)
+        {'b': 'worst', 'c': 'median', 'a': 'best'}
     """
     order = sorted((score, stem) for stem, score in scores.items() if not math.isnan(score))
     stems = [stem for _, stem in order]
@@ -89,6 +113,18 @@ def draw(
         names: of the K classes.
         palette: (K, 3) colours of the classes.
         shares: (K,) pixels of each class in the data; rare classes are drawn over others, and weigh more.
+
+    Examples:
+        >>> import numpy as np
+        >>> from saccade.report import SegmentedSample, draw
+        >>> image = np.full((40, 60, 3), 127, np.uint8)
+        >>> truth = np.zeros((40, 60), np.uint8)
+        >>> truth[10:20, 10:20] = 1
+        >>> sample = SegmentedSample("leaf", image, truth, np.zeros_like(truth), np.zeros((1, 4, 6, 2)))
+        >>> palette = np.array([[0, 0, 0], [255, 0, 0]], np.uint8)
+        >>> figures = draw(sample, ("soil", "leaf"), palette, np.array([2300, 100]))
+        >>> [shown.name for shown in figures]
+        ['image', 'truth', 'prediction', 'errors', 'samples', 'close-truth', 'close-prediction']
     """
     rarity = np.argsort(-np.asarray(shares), kind="stable")
     image = figures.shrink(segmented.image, WIDTH)
@@ -154,7 +190,19 @@ def _place(density: NDArray[np.floating]) -> str:
 
 
 def save_examples(examples: Iterable[Example], folder: Path) -> None:
-    """Write the figures of examples and what they show to ``folder``/examples, in place of what was there."""
+    """Write the figures of examples and what they show to ``folder``/examples, in place of what was there.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from saccade.report import Example, save_examples
+        >>> from saccade.report.html import figure
+        >>> picture = figure("image", "the photograph", "a grey leaf", np.full((4, 6, 3), 127, np.uint8))
+        >>> example = Example("leaf", "worst", 0.25, (picture,))
+        >>> save_examples([example], Path("figures"))
+        >>> sorted(path.name for path in Path("figures/examples").iterdir())
+        ['01_leaf_image.jpeg', 'examples.json']
+    """
     place = folder / FOLDER
     if place.is_dir():
         shutil.rmtree(place)
@@ -175,6 +223,17 @@ def load_examples(folder: Path) -> tuple[Example, ...]:
 
     Raises:
         FileProblem: when the folder is damaged.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from saccade.report import Example, load_examples, save_examples
+        >>> from saccade.report.html import figure
+        >>> picture = figure("image", "the photograph", "a grey leaf", np.full((4, 6, 3), 127, np.uint8))
+        >>> example = Example("leaf", "worst", 0.25, (picture,))
+        >>> save_examples([example], Path("figures"))
+        >>> load_examples(Path("figures")) == (example,)
+        True
     """
     index = folder / FOLDER / INDEX
     if not index.is_file():

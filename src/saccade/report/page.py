@@ -28,6 +28,18 @@ def write_report(root: Path, evaluation: Evaluation | None = None) -> Path:
 
     Raises:
         FileProblem: when it is no run folder, or a file of it is damaged.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from saccade.data import open_data
+        >>> from saccade.report import write_report
+        >>> from saccade.testing import make_fake
+        >>> from saccade.training import read_config, train
+        >>> options = ["network.name=small:4", "sampler.size=8x12", "training.epochs=1"]
+        >>> data = open_data(make_fake("folder", "leaves", size=(16, 24)))
+        >>> _ = train(data, "run", read_config(overrides=options), device="cpu")
+        >>> write_report(Path("run")).name
+        'report.html'
     """
     path = root / PAGE
     write_file(path, run_page(read_run(root, evaluation)))
@@ -35,7 +47,14 @@ def write_report(root: Path, evaluation: Evaluation | None = None) -> Path:
 
 
 def run_page(run: RunReport) -> str:
-    """HTML of a run: scores, training curves, classes, cost, examples, options."""
+    """HTML of a run: scores, training curves, classes, cost, examples, options.
+
+    Examples:
+        >>> from saccade.report import RunReport, run_page
+        >>> html = run_page(RunReport("leaves", config={"sampler": {"name": "uniform", "size": [32, 64]}}))
+        >>> "uniform" in html, "32 x 64 samples an image" in html
+        (True, True)
+    """
     parts = [_head(run)]
     if run.evaluation is not None:
         parts += [_tiles(run.evaluation), _where_lost(run.evaluation, run.split)]

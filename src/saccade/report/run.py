@@ -45,6 +45,23 @@ def draw_examples(
         own_colours: (K, 3) of the classes.
         device: where the network runs.
         how_many: ``worst``, ``median``, ``best``; see :func:`saccade.report.examples.choose`.
+
+    Examples:
+        >>> import saccade
+        >>> from saccade.networks import build_network
+        >>> sampler, network = saccade.UniformSampler((8, 12)), build_network("small:4", classes=3)
+        >>> segmenter = saccade.Segmenter(sampler, network)
+        >>> from saccade.data import SampleCache, open_data
+        >>> from saccade.testing import make_fake
+        >>> data = open_data(make_fake("folder", "leaves"))
+        >>> cache = SampleCache()
+        >>> from saccade.evaluation import evaluate
+        >>> from saccade.report import draw_examples
+        >>> samples = {sample.stem: sample for sample in cache.iterate(data, data.split("test"))}
+        >>> evaluation = evaluate(segmenter, samples.values(), data.classes)
+        >>> examples = draw_examples(segmenter, evaluation, samples.get, worst=1, median=0, best=1)
+        >>> [example.rank for example in examples], len(examples[0].figures)
+        (['worst', 'best'], 7)
     """
     scores = {record.stem: record.miou for record in evaluation.records}
     shares = evaluation.confusion.sum(1).numpy()
@@ -61,7 +78,22 @@ def draw_examples(
 def segment_sample(
     segmenter: Segmenter, sample: LabelledImage, device: torch.device | str = "cpu"
 ) -> SegmentedSample:
-    """Segments one labelled image and keeps what is drawn of it."""
+    """Segments one labelled image and keeps what is drawn of it.
+
+    Examples:
+        >>> import saccade
+        >>> from saccade.networks import build_network
+        >>> sampler, network = saccade.UniformSampler((8, 12)), build_network("small:4", classes=3)
+        >>> segmenter = saccade.Segmenter(sampler, network)
+        >>> from saccade.data import SampleCache, open_data
+        >>> from saccade.testing import make_fake
+        >>> data = open_data(make_fake("folder", "leaves"))
+        >>> cache = SampleCache()
+        >>> from saccade.report import segment_sample
+        >>> segmented = segment_sample(segmenter, cache.get(data, data.split("test")[0]))
+        >>> segmented.prediction.shape, segmented.grids.shape
+        ((16, 24), (1, 8, 12, 2))
+    """
     segmented = segmenter.segment(sample.pyramid.to(device), sample.labels.to(device))
     density = segmented.density
     return SegmentedSample(
@@ -193,6 +225,11 @@ class RunReport:
         examples: in the order in which they are shown.
         maps: of what the sampler did over the training; None where a run has none.
         own_colours: (K, 3) the classes' own colours; None where they are not known.
+
+    Examples:
+        >>> from saccade.report import RunReport, run_page
+        >>> "<h1>coffee leaves</h1>" in run_page(RunReport("coffee leaves"))
+        True
     """
 
     name: str
@@ -211,6 +248,19 @@ def read_run(root: Path, evaluation: Evaluation | None = None) -> RunReport:
 
     Raises:
         FileProblem: when ``root`` is no run folder, or a file of it is damaged.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from saccade.data import open_data
+        >>> from saccade.report import read_run
+        >>> from saccade.testing import make_fake
+        >>> from saccade.training import read_config, train
+        >>> options = ["network.name=small:4", "sampler.size=8x12", "training.epochs=1"]
+        >>> data = open_data(make_fake("folder", "leaves", size=(16, 24)))
+        >>> _ = train(data, "run", read_config(overrides=options), device="cpu")
+        >>> report = read_run(Path("run"))
+        >>> report.name, report.history.epochs, report.evaluation is None
+        ('run', [1.0], True)
     """
     config_file = root / "config.yaml"
     if not config_file.is_file():

@@ -75,12 +75,14 @@ def write_file(path: Path, content: bytes | str) -> None:
         FileProblem: when it cannot be written, with its own path.
     """
     data = content.encode() if isinstance(content, str) else content
+    # A killed program leaves its temporary file; one that still runs is writing its own.
     for left in path.parent.glob(f".{escape(path.name)}.*.part"):
         if not _is_running(left.name.split(".")[-2]):
             left.unlink(missing_ok=True)
     with finished_file(path, overwrite=True) as temporary, temporary.open("wb") as file:
         file.write(data)
         file.flush()
+        # Before the rename: some file systems keep a new name whose bytes never came to the disk.
         os.fsync(file.fileno())
 
 
@@ -115,9 +117,12 @@ def publish(temporary: Path, path: Path, overwrite: bool) -> None:
     """Rename the complete ``temporary``; without ``overwrite`` a file that came up meanwhile is kept."""
     if not overwrite:
         try:
+            # A link fails where the name is taken, in one step; a rename would replace what came up
+            # meanwhile.
             os.link(temporary, path)
             return
         except OSError:
+            # Some disks know no links: looked at again, then renamed.
             refuse_existing(path, overwrite)
     os.replace(temporary, path)
 

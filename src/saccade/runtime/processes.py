@@ -66,6 +66,7 @@ def run_jobs(
         for number in range(min(processes, len(jobs))):
             pool.start(number)
         while pool.working:
+            # A line that ends wakes this too, so that a killed process is noticed at once.
             for ready in wait(list(pool.working)):
                 yield from pool.hear(pool.working[ready])  # type: ignore[index]
     finally:
@@ -96,6 +97,7 @@ class _Pool:
         self.children: list[_Child] = []
 
     def start(self, number: int) -> None:
+        # Never forked: threads of PyTorch and numba that hold a lock at that moment would hold it for ever.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, number, self.begin, self.shared), daemon=True)
@@ -128,6 +130,7 @@ class _Pool:
                 self.on_news(child.job, *value)
         elif kind == "done":
             job = child.job
+            # The next job first: the process works while the caller deals with the result.
             self._hand_over(child)
             yield job, value
         else:
@@ -149,6 +152,7 @@ class _Pool:
         deadline = time.monotonic() + PATIENCE
         for child in self.children:
             child.process.join(max(0.0, deadline - time.monotonic()))
+            # No effect on one that has ended; the others had their time.
             child.process.terminate()
             child.process.join(PATIENCE)
             child.line.close()

@@ -259,6 +259,18 @@ class FoveatedImage(ImageScores):
         sampler: in evaluation mode.
         image: the image.
         foveation: where the sampler looks in it.
+
+    Examples:
+        >>> import saccade, torch
+        >>> from saccade.networks import build_network
+        >>> sampler = saccade.FoveationSampler((8, 8), [8, 16], shrink=4)
+        >>> segmenter = saccade.Segmenter(sampler, build_network("small:4", classes=2)).eval()
+        >>> image = segmenter.view(saccade.Pyramid.of(torch.rand(1, 3, 64, 96)))
+        >>> with torch.no_grad():
+        ...     foveated = sampler.foveate(image)
+        ...     probabilities = foveated.row(0)
+        >>> foveated.count, probabilities.shape  # locations; those of a row, patches of 8 x 8, two classes
+        (384, torch.Size([24, 8, 8, 2]))
     """
 
     def __init__(self, sampler: FoveationSampler, image: SampledImage, foveation: Foveation) -> None:

@@ -279,6 +279,18 @@ class Recipe(ABC, Generic[Own]):
     Args:
         shared: the section ``sampler``.
         own: the section of the sampler's name.
+
+    Examples:
+        >>> import saccade
+        >>> from saccade.samplers import Recipe
+        >>> from saccade.samplers.recipe import NoOptions, SamplerConfig
+        >>> class Even(Recipe[NoOptions]):
+        ...     name = "even"
+        ...
+        ...     def build(self):
+        ...         return saccade.UniformSampler(self.shared.size)
+        >>> Even(SamplerConfig(size=(32, 64)), NoOptions()).build().size
+        (32, 64)
     """
 
     name: ClassVar[str]
@@ -367,6 +379,20 @@ def register(recipe: AnyRecipe) -> AnyRecipe:
 
     Raises:
         InvalidInput: for a name that another has, or that is none.
+
+    Examples:
+        >>> import saccade
+        >>> from saccade.samplers import Recipe, register
+        >>> from saccade.samplers.recipe import NoOptions
+        >>> from saccade.training import read_config
+        >>> @register
+        ... class Even(Recipe[NoOptions]):
+        ...     name = "even"
+        ...
+        ...     def build(self):
+        ...         return saccade.UniformSampler(self.shared.size)
+        >>> read_config(overrides=["sampler.name=even"]).sampler.name
+        'even'
     """
     name = getattr(recipe, "name", "")
     if not _NAME.fullmatch(name):
@@ -426,6 +452,11 @@ def rarity_weights(counts: Sequence[int]) -> tuple[float, ...]:
 
     Raises:
         InvalidInput: when no class has a pixel.
+
+    Examples:
+        >>> from saccade.samplers import rarity_weights
+        >>> rarity_weights([900, 100, 0])
+        (0.3333333333333333, 1.0, 1.0)
     """
     present = [count for count in counts if count > 0]
     if not present:

@@ -86,7 +86,9 @@ def fit(
     config, names = job.config, job.data.classes.names
     options = config.training
     trainer = build_trainer(job.root, config, names, place, on_epoch, folder.record_of(job.data))
+    # After the trainer: what is drawn for the weights is then the same whoever made random numbers before.
     torch.manual_seed(options.seed)
+    # Weights come from the checkpoint, or from the first process: nothing needs to be downloaded again.
     wanted = folder.without_pretrained(config) if job.goes_on or place.rank else config
     segmenter = build_segmenter(wanted, len(names))
     samples = {name: Samples(job.data, job.data.split(name), cache) for name in ("train", "val")}
@@ -98,6 +100,8 @@ def fit(
     start = job.root / folder.CHECKPOINTS / folder.LAST if job.goes_on else None
     way_out = "lower training.batch_size or sampler.size"
     tolerate_single_values(segmenter)
+    # In one process alone, and before the folder is touched: what does not fit is refused at once and leaves
+    # nothing.
     if place.rank == 0:
         with quiet(), enough_memory(way_out):
             _try_step(job, task, samples["train"], place)
@@ -116,6 +120,7 @@ def _try_step(job: Job, task: SegmentationTask, train: Samples, place: Distribut
     sizes = {sampler.for_image(size).size for size in seen}
     area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     largest = min(job.config.training.batch_size, len(train)) // place.count
+    # Of a batch, views of one size go through the network together: where sizes differ, one may be alone.
     alone = largest == 1 or len(sizes) > 1
     counts = [min(2, largest), *([1] if alone and largest > 1 else [])]
     device = torch.device(place.accelerator, *place.gpus[:1])
@@ -129,6 +134,7 @@ def divergence_told(task: SegmentationTask) -> Iterator[None]:
     try:
         yield
     except InvalidInput as error:
+        # Weights that broke in the step before show first as a density or scores that are not finite.
         weights = all(bool(torch.isfinite(parameter).all()) for parameter in task.parameters())
         if weights and error.what not in ("density", "scores", "grid"):
             raise
@@ -243,6 +249,7 @@ def rendezvous(place: DistributedContext) -> DistributedContext:
     if place.count == 1:
         return place
     with socket.socket() as given:
+        # Port 0 asks the system for a free one; local, so that no other machine can join.
         given.bind(("127.0.0.1", 0))
         return replace(place, port=given.getsockname()[1])
 

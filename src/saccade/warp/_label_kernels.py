@@ -47,10 +47,12 @@ def step_along(out, origin, xp, yp, xq, yq, inside, outside):
     """
     top, left, bottom_row = origin
     change = inside - outside
+    # Always walked from the top: the same edge met from either of its triangles gives the same crossings.
     if yp < yq:
         xp, yp, xq, yq, change = xq, yq, xp, yp, -change
     if yp == yq or yq >= bottom_row:
         return
+    # Open at the lower end, or a corner between two rows of segments would step twice.
     last = bottom_row if yp >= bottom_row else math.ceil(yp) - 1
     steep = slope(xq, yq, xp, yp)
     for row in range(max(math.ceil(yq), top), min(last, top + out.shape[0] - 1) + 1):
@@ -122,6 +124,7 @@ def trace(out, origin, nodes, scores, kinds, spans):
     """
     top, bottom, y = origin[0], origin[0] + out.shape[0] - 1, nodes[1]
     for row in range(kinds.shape[0]):
+        # The left border of the mesh starts each row from class 0, the value that the sums start from.
         edge_steps(out, origin, row, 0, row + 1, 0, True, 0, nodes, scores)
         for block in range(spans.shape[1]):
             if idle(spans, row, block, top, bottom, TWO):
@@ -152,6 +155,7 @@ def add_up(out):
             run = line[start : start + RUN]
             any_step = zero
             for place in range(RUN):
+                # Or, not a sum: steps of opposite sign would cancel.
                 any_step |= run[place]
             if any_step == zero:
                 for place in range(RUN):
@@ -179,6 +183,7 @@ def changeover(start, stop, x0, base, steep):
     """For ``base + (x - x0) steep`` on pixels ``start .. stop``: (first positive, last positive)."""
     if steep == 0.0:
         return (start, stop) if base > 0 else (stop + 1, stop)
+    # A guess by division, then settled by the very expression that pixels are judged by: windows must agree.
     zero = min(max(x0 - base / steep, start - 1.0), stop + 1.0)
     if steep > 0:
         first = min(max(math.floor(zero) + 1, start), stop + 1)
@@ -339,6 +344,8 @@ def labelled_covering(first, last, out, window, nodes, scores, kinds, spans, fol
         part[:] = 0
         trace(part, (top, left, len(folded) - 1), nodes, scores, kinds, spans)
         add_up(part)
+        # Counted as their first corner's class until now, so that the sums beside them are right; painted
+        # over here.
         paint_labels(part, top, left, nodes, scores, kinds, spans, MANY)
         row = 0
         while row < len(part):
@@ -346,5 +353,6 @@ def labelled_covering(first, last, out, window, nodes, scores, kinds, spans, fol
             while stop < len(part) and folded[top + stop]:
                 stop += 1
             if stop > row:
+                # Where triangles are turned over their steps do not add up: those rows are painted instead.
                 paint_labels(part[row:stop], top + row, left, nodes, scores, kinds, spans, PLAIN)
             row = stop + 1

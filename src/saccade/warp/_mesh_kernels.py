@@ -50,6 +50,7 @@ def winners(first, last, scores, best, faults):
             place = number * strides[0] + row * strides[1]
             for column in range(best.shape[1]):
                 value = read(scores, place)
+                # NaN is unequal to itself; its comparisons are all false, so it would lose in silence.
                 if value != value:
                     faults[0] = 1
                 if value > most[column]:
@@ -125,6 +126,8 @@ def slope(xa, ya, xb, yb):
 @inlined
 def crossing(y, xa, ya, xb, yb, steep):
     """Where the edge from (xa, ya) down to (xb, yb) meets row ``y``; exact at both ends."""
+    # At its ends the corner itself: triangles that share it must agree to the bit, or seams open between
+    # them.
     if y == ya:
         return xa
     if y == yb:
@@ -142,6 +145,8 @@ def reach(y, xa, ya, xb, yb, xc, yc, ac, ab, bc):
         other = xb
     else:
         other = crossing(y, xb, yb, xc, yc, bc)
+    # Widened on both sides: a pixel that two triangles claim is settled by their order, one that none claims
+    # is a hole.
     return math.ceil(min(one, other) - EDGE), math.floor(max(one, other) + EDGE)
 
 
@@ -244,6 +249,7 @@ def mark_fold(xa, ya, xb, yb, xc, yc, half, folded):
     if (ux == 0 and vx == 0) or (uy == 0 and vy == 0):
         return
     for row in range(int(min(ya, min(yb, yc))), min(int(max(ya, max(yb, yc))) + 2, len(folded))):
+        # Threads may mark the same row at once: all write the same value.
         folded[row] = 1
 
 
@@ -255,6 +261,7 @@ def turn(ia, ja, ib, jb, nodes, scores):
     a, b = place_of(ia, ja, scores), place_of(ib, jb, scores)
     before = read(scores, a + p) - read(scores, a + q)
     after = read(scores, b + q) - read(scores, b + p)
+    # Never 0 / 0: equal scores at both ends would have given both nodes the lower class.
     share = before / (before + after)
     return x[ia, ja] + share * (x[ib, jb] - x[ia, ja]), y[ia, ja] + share * (y[ib, jb] - y[ia, ja])
 
@@ -274,6 +281,7 @@ def paint(numbers, planes, values, top, left, x, y, heights):
     values: (C, nodes), C >= 0. x, y: (h, w) nodes in pixels. heights: (2, h) least and greatest y of a row.
     """
     bottom, cells = top + numbers.shape[0] - 1, x.shape[1] - 1
+    # Room for one triangle more than the threshold: it is looked at only once a triangle is traced.
     spans = np.empty((SPANS + len(numbers), 3), np.int32)
     frames, nodes = np.empty((TRIANGLES, 6)), np.empty((TRIANGLES, 4), np.int64)
     kept = many = 0

@@ -55,6 +55,7 @@ def halve_whole(below, at, down, strides, out, to, columns, channels, row, round
     upper, lower = np.uint64(at), np.uint64(at + down)
     if step == 1 and over == channels:
         for place in range(np.uint64(2 * columns * channels)):
+            # Rows first, into a buffer of their own: contiguous, so that both passes are vector instructions.
             row[place] = row.dtype.type(below[upper + place]) + row.dtype.type(below[lower + place])
         # The usual numbers are written out, so that they are constants in the inlined loop.
         if channels == 3:
@@ -127,6 +128,7 @@ def spread(first, last, above, below, full, level):
     across = ((width - 1) >> level) + 1
     for line in range(first, last):
         image, row = line // rows, line % rows
+        # By the share of the parent that it covers, not a fourth: at odd borders a parent has fewer children.
         share_row = cover(row, level - 1, height) / cover(row >> 1, level, height)
         at = line * columns * channels
         for column in range(columns):

@@ -37,8 +37,10 @@ def footprint(grid, image, row, column, height, width):
     wide += abs(grid[image, down, column, 0] - grid[image, up, column, 0]) * along
     tall = abs(grid[image, row, right, 1] - grid[image, row, left, 1]) * across
     tall += abs(grid[image, down, column, 1] - grid[image, up, column, 1]) * along
+    # [-1, 1] spans the centres of the outermost pixels: one less than there are pixels.
     wide *= width - 1
     tall *= height - 1
+    # A single sample has no neighbour to be told its width by: it stands for the whole side.
     if columns == 1:
         wide += width
     if rows == 1:
@@ -60,7 +62,10 @@ def level_for(wide, tall, levels):
 @inlined
 def interval(centre, length, scale, side):
     """(low, high) of a footprint along one axis, in pixels of a level, clipped to the image."""
+    # The mean over a box as wide as a pixel is bilinear interpolation; a narrower one would be the nearest
+    # pixel nearly everywhere.
     half, finer = max(length, scale) * 0.5, 1.0 / scale
+    # Centres count from the middle of the first pixel, edges from its border: half a pixel apart.
     low, high = centre + 0.5 - half, centre + 0.5 + half
     return max(low, 0.0) * finer, min(high, float(side)) * finer
 
@@ -79,10 +84,13 @@ def footprint_to_grid(first, last, grid, sides, size, out):
             for axis in range(2):
                 scale = (width - 1.0) if axis == 0 else (height - 1.0)
                 total = 0.0
+                # The transpose gathers: each node asks which footprints it is part of, so that rows can go to
+                # threads.
                 for other in range(max(column - 1, 0), min(column + 2, columns)):
                     left, right = max(other - 1, 0), min(other + 1, columns - 1)
                     if left < right and (left == column or right == column):
                         rise = grid[image, row, right, axis] - grid[image, row, left, axis]
+                        # The slope of the absolute value, 0 where it has none: neither side is right there.
                         sign = (rise > 0) * 1.0 - (rise < 0) * 1.0
                         share = sign if right == column else -sign
                         total += share * sides[image, row, other, axis] * 0.5 / (right - left)
@@ -110,6 +118,8 @@ def bilinear(first, last, base, strides, images, size, grid, out):
             left, top = int(x), int(y)
             fx, fy = x - left, y - top
             at = start + top * strides[1] + left * strides[2]
+            # The last pixel stands beside itself: its share is 0 there, but what lies behind it may be no
+            # memory.
             across = strides[2] if left < width - 1 else 0
             down = strides[1] if top < height - 1 else 0
             for channel in range(channels):
@@ -130,6 +140,7 @@ def bilinear_to_grid(first, last, base, strides, images, size, grid, gradient, o
         for column in range(columns):
             x = pixel(grid[image, row, column, 0], width)
             y = pixel(grid[image, row, column, 1], height)
+            # On the last pixel the slope to its left: a cell beyond the border would have none.
             left, top = min(int(x), max(width - 2, 0)), min(int(y), max(height - 2, 0))
             fx, fy = x - left, y - top
             at = start + top * strides[1] + left * strides[2]
@@ -182,6 +193,7 @@ def nearest(first, last, base, strides, images, size, grid, out):
         image, row = line // rows, line % rows
         start = image % images * strides[0]
         for column in range(columns):
+            # Halves to even, as grid_sample of PyTorch rounds them.
             x = int(np.rint(pixel(grid[image, row, column, 0], width)))
             y = int(np.rint(pixel(grid[image, row, column, 1], height)))
             at = start + y * strides[1] + x * strides[2]

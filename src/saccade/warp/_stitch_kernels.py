@@ -17,6 +17,7 @@ def meet(first, last, out, differ, labels):
         for column in range(out.shape[1]):
             if out[row, column] == UNLABELLED:
                 out[row, column] = labels[row, column]
+            # Only where patches differ are their scores needed, and interpolating them is what costs.
             elif out[row, column] != labels[row, column]:
                 differ[row, column] = True
 
@@ -86,6 +87,7 @@ def _weight(offset, flat):
     """1, or cos^2 from the middle of a patch to its edge, at least a thousandth."""
     if flat:
         return np.float32(1)
+    # Not 0 at the edge: a pixel that only edges cover has an answer too.
     return np.float32(max(np.cos(np.pi * offset) ** 2, 1e-3))
 
 

@@ -42,9 +42,11 @@ def nearest_to(px, py, x, y, starts, order, side, across):
     column, row = min(int(px / side), across - 1), min(int(py / side), down - 1)
     best, found = np.inf, -1
     for ring in range(max(across, down) + 1):
+        # A ring is at least one bin less than its number away: nothing from there on can be nearer.
         if found >= 0 and best <= (max(ring - 1, 0) * side) ** 2:
             break
         for i in range(max(row - ring, 0), min(row + ring, down - 1) + 1):
+            # Of the rows between only both ends belong to the ring.
             step = 1 if abs(i - row) == ring else 2 * ring
             for j in range(column - ring, column + ring + 1, max(step, 1)):
                 if j < 0 or j >= across:
@@ -64,6 +66,8 @@ def hopeless(node, rival, cx, cy, hx, hy, x, y):
     n2, m2 = nx * nx + ny * ny, mx * mx + my * my
     if nx == mx and ny == my:
         return node > rival
+    # The difference of squared distances is linear over the box, so its least value is at a corner; the
+    # margin keeps near ties, which the exact comparison then settles.
     return n2 - m2 - 2.0 * (abs(nx - mx) * hx + abs(ny - my) * hy) > 1e-12 * (n2 + m2 + 1.0)
 
 
@@ -128,6 +132,7 @@ def compete(x, y, node, across, down, least, winners):
     """Gives ``node`` at (x, y) the pixels (across, down) of a block to which it is nearer than any before."""
     for pixel in range(np.uint64(BLOCK * BLOCK)):
         distance = (x - across[pixel]) ** 2 + (y - down[pixel]) ** 2
+        # Without branches, so that a block of pixels is compared by vector instructions.
         level = (distance == least[pixel]) & (node < winners[pixel])
         closer = (distance < least[pixel]) | level
         least[pixel] = distance if closer else least[pixel]
@@ -284,6 +289,7 @@ def _hand_back(first, last, number, row, column, stop, gradient, out, window, me
         total = moment = 0.0
         for place in range(column, stop):
             share = gradient[channel, row, place]
+            # On a run the weights are linear in x: two sums give all three corners their gradient.
             total += share
             moment += share * (window[2] + place - x0)
         one = moment * held[2] + total * down * held[3]

@@ -28,6 +28,18 @@ class Patch:
         grid: (h, w, 2) float32 where the scores belong, (x, y) in [-1, 1] over the region.
         rows, columns: (region.height,) and (region.width,) float32 > 0; a pixel's scores weigh the product
             of its row's and its column's where patches overlap.
+
+    Examples:
+        >>> import torch
+        >>> import numpy as np
+        >>> from saccade.geometry import Window
+        >>> from saccade.grids import uniform_grid
+        >>> scores = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])  # two classes on a row of two samples
+        >>> from saccade.inference import Patch
+        >>> even = np.ones(2, np.float32), np.ones(4, np.float32)
+        >>> patch = Patch(Window(0, 2, 0, 4), scores, uniform_grid((1, 2))[0], *even)
+        >>> patch.region.size
+        (2, 4)
     """
 
     region: Window
@@ -38,7 +50,23 @@ class Patch:
 
 
 class Patches(Protocol):
-    """All patches of one image; scored only when their rows are wanted, and then once."""
+    """All patches of one image; scored only when their rows are wanted, and then once.
+
+    Examples:
+        >>> import torch
+        >>> from saccade.geometry import Window
+        >>> from saccade.grids import uniform_grid
+        >>> scores = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])  # two classes on a row of two samples
+        >>> from saccade.inference import bands, one_patch
+        >>> class TwoHalves:
+        ...     size, classes, probabilities = (2, 8), 2, False
+        ...     regions = (Window(0, 2, 0, 4), Window(0, 2, 4, 8))
+        ...
+        ...     def patches(self, numbers):
+        ...         return [one_patch(scores, uniform_grid((1, 2))[0], self.regions[n]) for n in numbers]
+        >>> next(bands(TwoHalves(), rows=1)).labels.tolist()
+        [[0, 0, 1, 1, 0, 0, 1, 1]]
+    """
 
     @property
     def size(self) -> tuple[int, int]:
@@ -66,7 +94,18 @@ class Patches(Protocol):
 
 
 def one_patch(scores: Tensor, grid: Tensor, region: Window) -> Patch:
-    """A patch that weighs the same everywhere."""
+    """A patch that weighs the same everywhere.
+
+    Examples:
+        >>> import torch
+        >>> from saccade.geometry import Window
+        >>> from saccade.grids import uniform_grid
+        >>> scores = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])  # two classes on a row of two samples
+        >>> from saccade.inference import one_patch
+        >>> patch = one_patch(scores, uniform_grid((1, 2))[0], Window(0, 2, 0, 4))
+        >>> patch.rows.tolist(), patch.columns.tolist()
+        ([1.0, 1.0], [1.0, 1.0, 1.0, 1.0])
+    """
     return Patch(region, scores, grid, np.ones(region.height, np.float32), np.ones(region.width, np.float32))
 
 
@@ -121,6 +160,13 @@ class Band:
         top: the first row.
         labels: (rows, W) uint8 class ids; 255 where there is no patch.
         scores: (rows, W, K) uint8, each class's share of 255; None where not asked for.
+
+    Examples:
+        >>> import numpy as np
+        >>> from saccade.inference import Band
+        >>> band = Band(top=512, labels=np.zeros((256, 2048), np.uint8))
+        >>> band.top + len(band.labels)  # where the next begins
+        768
     """
 
     top: int
@@ -136,7 +182,22 @@ def bands(
     scores: bool = False,
 ) -> Iterator[Band]:
     """The answer from row ``start`` on, in bands of ``rows`` rows (the last may have fewer), with ``scores``
-    the probabilities too."""
+    the probabilities too.
+
+    Examples:
+        >>> import torch
+        >>> from saccade.geometry import Window
+        >>> from saccade.grids import uniform_grid
+        >>> scores = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])  # two classes on a row of two samples
+        >>> from saccade.inference import bands, one_patch
+        >>> class Whole:
+        ...     size, classes, probabilities, regions = (3, 4), 2, False, (Window(0, 3, 0, 4),)
+        ...
+        ...     def patches(self, numbers):
+        ...         return [one_patch(scores, uniform_grid((1, 2))[0], self.regions[n]) for n in numbers]
+        >>> [(band.top, band.labels.tolist()) for band in bands(Whole(), rows=2)]
+        [(0, [[0, 0, 1, 1], [0, 0, 1, 1]]), (2, [[0, 0, 1, 1]])]
+    """
     height, width = patches.size
     held: dict[int, RasterisedPatch] = {}
     ends = np.array([(region.top, region.bottom) for region in patches.regions]).reshape(-1, 2)
