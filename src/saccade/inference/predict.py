@@ -244,9 +244,9 @@ def predict_image(
     """
     classes = settings.classes
     rgb = as_rgb(open_raster(job.image), value_range=settings.value_range)
-    with rgb as raster, evaluating(segmenter):
+    segmenter = segmenter.for_image(rgb.size)
+    with rgb as raster, evaluating(segmenter) as twin:
         job = job.for_raster(raster)
-        segmenter = segmenter.for_image(raster.size)
         way, _ = choose_execution(
             raster,
             segmenter,
@@ -258,7 +258,7 @@ def predict_image(
         )
         source = _in_memory(raster) if way.in_memory else RasterSource(raster)
         skip = _skipped(raster, way.layout) if settings.look.skip else []
-        scores = segmenter.rows_of(source, _request(segmenter, way, job, settings, skip))
+        scores = twin.rows_of(source, _request(segmenter, way, job, settings, skip))
         mark = fingerprint(segmenter, job.image, rgb, way.layout, settings)
         _write(raster, scores, way, job, settings, mark, on_progress or (lambda share: None))
         return Done((*raster.notices, *way.layout.notices), way.layout, job.labels, len(skip))
