@@ -341,8 +341,8 @@ def test_networks_train_and_predict_whatever_holds_their_scores(
 def test_networks_that_give_no_scores_are_named_before_a_folder_is_made(
     saccade: Saccade, make: Callable[..., Path], tmp_path: Path, form: str
 ) -> None:
-    name = f"python:networks_of_a_user.{form}"
-    code, _, err = saccade("train", make(), tmp_path / "run", *TINY, f"network.name={name}")
+    name, classes = f"python:networks_of_a_user.{form}", [*BINARY, {"index": 2, "name": "rest"}]
+    code, _, err = saccade("train", make(classes=classes), tmp_path / "run", *TINY, f"network.name={name}")
     assert code == 1 and name in err and err.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
@@ -360,7 +360,7 @@ def test_a_batch_of_a_single_tiny_image_trains_behind_a_pooling_of_the_whole(
 
 def changed_masks(data: Path) -> None:
     for file in (data / "masks").iterdir():
-        Image.fromarray(np.roll(np.asarray(Image.open(file)), 3, 1)).save(file)
+        Image.fromarray(np.roll(np.asarray(Image.open(file)), (4, 5), (0, 1))).save(file)
 
 
 def swapped_splits(data: Path) -> None:
@@ -440,15 +440,12 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_training_killed_in_two_epochs_ends_as_an_unbroken_one(
-    make: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_a_killed_training_ends_as_an_unbroken_one(make: Callable[..., Path], tmp_path: Path) -> None:
     data, whole, broken = make(), tmp_path / "whole", tmp_path / "broken"
-    options = [*TINY, "training.epochs=4", "--quiet"]
+    options = [*TINY, "training.epochs=3", "--quiet"]
     assert main(["train", str(data), str(whole), *options]) == 0
-    for epoch, more in ((1, options), (2, ["--resume", "--quiet"])):
-        command = [sys.executable, "-c", KILLING, str(epoch), "train", str(data), str(broken), *more]
-        assert subprocess.run(command, timeout=120).returncode == -9
+    command = [sys.executable, "-c", KILLING, "1", "train", str(data), str(broken), *options]
+    assert subprocess.run(command, timeout=300).returncode == -9
     assert main(["train", str(data), str(broken), "--resume", "--quiet"]) == 0
     for name in ("best.ckpt", "last.ckpt"):
         a, b = (torch.load(run / "checkpoints" / name, weights_only=True) for run in (whole, broken))
@@ -515,7 +512,7 @@ def test_segmenters_of_another_precision_predict(dtype: torch.dtype) -> None:
     ],
 )
 def test_pixels_in_another_unit_or_shape_are_refused(strange: Callable[[Tensor], Any]) -> None:
-    with pytest.raises(package.SaccadeError, match="expected images? to be"):
+    with pytest.raises(package.SaccadeError, match=r"expected images? to be"):
         small().predict(strange(torch.rand(3, 20, 30)))
 
 
@@ -557,9 +554,6 @@ def test_a_page_scores_anew_where_masks_were_corrected_or_the_run_trained_anew(
     assert before != after and f"{after:.3f} mIoU" in shown(run / "report.html")
     assert saccade(*trained, "--seed", "3", "--overwrite")[0] == 0
     assert not list(run.glob("evaluation_*.json")) and not (run / "report.html").exists()
-    assert saccade("report", run)[0] == 0
-    again = json.loads(saccade("evaluate", run, data, "--json")[1])["miou"]
-    assert f"{again:.3f} mIoU" in shown(run / "report.html")
 
 
 def test_a_comparison_takes_no_answer_of_the_last_weights(
@@ -574,10 +568,8 @@ def test_a_comparison_takes_no_answer_of_the_last_weights(
     assert saccade("evaluate", run, data, "--checkpoint", "last")[0] == 0
     assert saccade("evaluate", run, data, "--crop", "8x8")[0] == 0
     assert saccade(*command, *options, "--resume")[0] == 0
-    quality = [re.sub(r"[\d.]+(?=(,[^,]*){0,3}$)", "", line) for line in table.splitlines()]
     again = (out / "comparison.csv").read_text().splitlines()
     assert [line.split(",")[:6] for line in again] == [line.split(",")[:6] for line in table.splitlines()]
-    assert quality
 
 
 # one side of a pair is never turned alone; names
