@@ -425,7 +425,7 @@ def test_a_stem_is_no_identity(saccade: Saccade, make: Callable[..., Path], tmp_
 KILLING = """
 import os, sys, torch
 from saccade.cli import main
-from saccade.training.run_folder import MetricsTable
+from saccade.training.trainer import MetricsTable
 
 torch.set_num_threads(1)
 write, epoch = MetricsTable.on_train_epoch_end, int(sys.argv.pop(1))
