@@ -342,7 +342,8 @@ def test_networks_that_give_no_scores_are_named_before_a_folder_is_made(
     saccade: Saccade, make: Callable[..., Path], tmp_path: Path, form: str
 ) -> None:
     name, classes = f"python:networks_of_a_user.{form}", [*BINARY, {"index": 2, "name": "rest"}]
-    code, _, err = saccade("train", make(classes=classes), tmp_path / "run", *TINY, f"network.name={name}")
+    options = [*TINY, "--quiet", f"network.name={name}"]
+    code, _, err = saccade("train", make(classes=classes), tmp_path / "run", *options)
     assert code == 1 and name in err and err.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
