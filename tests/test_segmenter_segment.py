@@ -7,6 +7,7 @@ import io
 import pickle
 import re
 import threading
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -125,17 +126,105 @@ def test_threads_get_the_answers_of_one_thread_and_change_nothing(sampler: str) 
     assert all(torch.equal(value, before[name]) for name, value in state(model).items())
 
 
-def test_modes_come_back_when_the_last_of_several_is_done() -> None:
+def test_modes_of_compiled_networks_come_back_when_the_last_of_several_is_done() -> None:
     model = made().train()
     model.network.layers[1].eval()  # type: ignore[union-attr,index,operator]
+    model.network = torch.compile(model.network, backend="eager")  # type: ignore[assignment]
     modes = [part.training for part in model.modules()]
     first, second = evaluating(model), evaluating(model.network)
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
     assert not any(part.training for part in model.network.modules()) and model.training
+    assert model.network.training is False
     second.__exit__(None, None, None)
     assert [part.training for part in model.modules()] == modes
+
+
+@pytest.fixture
+def predicting() -> Iterator[Callable[[Segmenter], list[object]]]:
+    """``predicting(model)``: three threads predict until the test ends; what they did wrong."""
+    threads: list[threading.Thread] = []
+    ended = threading.Event()
+
+    def start(model: Segmenter) -> list[object]:
+        images = [image(n, (20, 30)) for n in range(3)]
+        wanted, wrong = [model.predict(one) for one in images], list[object]()
+
+        def work(number: int) -> None:
+            while not ended.is_set():
+                try:
+                    if not torch.equal(model.predict(images[number]), wanted[number]):
+                        wrong.append(number)
+                except Exception as error:
+                    wrong.append(error)
+
+        threads.extend(threading.Thread(target=work, args=(n,)) for n in range(3))
+        for thread in threads:
+            thread.start()
+        return wrong
+
+    yield start
+    ended.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_modes_set_while_threads_predict_stay_and_copies_have_them(
+    predicting: Callable[[Segmenter], list[object]],
+) -> None:
+    model = made().train()
+    before, wrong = state(model), predicting(model)
+    for _ in range(10):
+        assert model.eval().training is False
+        assert not any(part.training for part in copy.deepcopy(model).modules())
+        model.train()
+        assert all(part.training for part in copy.deepcopy(model).modules())
+    assert wrong == []
+    assert all(torch.equal(value, before[name]) for name, value in state(model).items())
+
+
+def test_a_training_is_the_same_with_predictions_beside_it(
+    predicting: Callable[[Segmenter], list[object]],
+) -> None:
+    def trained(model: Segmenter) -> dict[str, Tensor]:
+        optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+        pixels = torch.stack([image(7), image(8)])
+        for _ in range(4):
+            model(pixels).scores.square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return state(model)
+
+    alone, beside = made().train(), made().train()
+    beside.load_state_dict(alone.state_dict())
+    wanted = trained(alone)
+    predicting(beside)
+    assert all(torch.equal(value, wanted[name]) for name, value in trained(beside).items())
+
+
+class Bound(Norm):
+    """A network that keeps a method of its own, a part in a list, and, if asked, a function around a part."""
+
+    def __init__(self, captured: bool) -> None:
+        super().__init__()
+        self.whole, self.parts = self.layers.forward, [self.layers]
+        layers = self.layers
+        self.again = (lambda pixels: layers(pixels)) if captured else None
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        scores: Tensor = self.whole(pixels) + self.parts[0](pixels)
+        return scores if self.again is None else scores + self.again(pixels)
+
+
+@pytest.mark.parametrize("captured", [True, False])
+def test_what_a_network_keeps_of_its_parts_is_in_evaluation_mode_too(captured: bool) -> None:
+    model = made(network=Bound(captured)).eval()
+    wanted = model.predict(image())
+    before = state(model.train())
+    assert torch.equal(model.predict(image()), wanted)
+    assert all(part.training for part in model.modules())
+    assert all(torch.equal(value, before[name]) for name, value in state(model).items())
 
 
 def test_eval_is_not_called_because_some_modules_merge_weights_in_it() -> None:
@@ -312,3 +401,67 @@ def test_weights_load_into_a_segmenter_made_without_memory(sampler: str) -> None
 def test_a_normalisation_that_is_none_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="three numbers each"):
         made(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda scores: scores.permute(0, 2, 3, 1), "permute"),
+        (lambda scores: scores.transpose(2, 3), "permute"),
+        (lambda scores: scores.detach().numpy(), "ndarray"),
+        (lambda scores: scores[0], r"\(3, 8, 12\)"),
+        (lambda scores: 1 / 0, "division by zero"),
+        (lambda scores: {}["out"], "'out'"),
+        (lambda scores: [][0], "index out of range"),
+    ],
+)
+def test_a_network_that_answers_otherwise_is_named_in_one_line(answer: Any, reason: str) -> None:
+    class Strange(Norm):
+        def forward(self, pixels: Tensor) -> Tensor:
+            return answer(super().forward(pixels))  # type: ignore[no-any-return]
+
+    with pytest.raises(NetworkFault, match=f"Strange .*{reason}") as refused:
+        made(network=Strange()).predict(image())
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"mean": (123.675, 116.28, 103.53), "std": (58.4, 57.1, 57.4)}, "divide both by 255"),
+        ({"mean": (float("nan"),) * 3}, "nan"),
+        ({"mean": None}, "None"),
+        ({"classes": ["sea", "land", "boat"]}, "ClassTable"),
+        ({"classes": 0}, "number of classes"),
+        ({"network": lambda pixels: pixels}, "a torch.nn.Module"),
+        ({"network": Norm}, "make an object of a class"),
+        ({"sampler": Norm()}, "one of saccade.samplers"),
+    ],
+)
+def test_a_segmenter_refuses_parts_that_cannot_work(options: dict[str, Any], reason: str) -> None:
+    parts = {"sampler": UniformSampler((8, 12)), "network": Norm(), **options}
+    with pytest.raises(InvalidInput, match=re.escape(reason)):
+        Segmenter(**parts)
+
+
+def test_batches_of_arrays_are_batches() -> None:
+    model = made()
+    batch = torch.stack([image(), image(1)])
+    wanted = model.predict(batch)
+    assert torch.equal(model.predict(batch.numpy()), wanted)
+    assert torch.equal(model.predict(batch.permute(0, 2, 3, 1).numpy()), wanted)
+    assert torch.equal(model(batch.numpy()).scores, model(batch).scores)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        torch.rand(3, 8, 12).to(torch.float8_e4m3fn),
+        torch.rand(3, 8, 12).to_sparse(),
+        torch.empty(3, 8, 12, device="meta"),
+        torch.rand(3, 8, 12).to(torch.complex64),
+    ],
+)
+def test_tensors_without_pixels_of_a_known_unit_are_refused(pixels: Tensor) -> None:
+    with pytest.raises(InvalidInput, match="expected images"):
+        made().predict(pixels)

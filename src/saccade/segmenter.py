@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from types import CellType, FunctionType, MethodType
+from typing import Any, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -29,6 +31,9 @@ from saccade.warp import Pyramid, sample, unwarp_labels
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class Classes(Protocol):
@@ -129,7 +134,8 @@ class Segmenter(nn.Module):
         run: the :class:`saccade.training.Run` that it was loaded from; None where it was made in code.
 
     Raises:
-        InvalidInput: when mean or std are not three numbers, or std is not above 0.
+        InvalidInput: when sampler and network are none, mean or std are not three numbers in the unit of
+            images in [0, 1], or classes are neither K nor a table.
 
     Examples:
         >>> import saccade, torch
@@ -155,9 +161,8 @@ class Segmenter(nn.Module):
         classes: int | Classes | None = None,
     ) -> None:
         super().__init__()
-        if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
-            got = f"{tuple(mean)} and {tuple(std)}"
-            raise InvalidInput("mean and std", "three numbers each, of red, green and blue, std above 0", got)
+        _require_parts(sampler, network, classes)
+        _require_normalisation(mean, std)
         self.sampler, self.network, self.antialias = sampler, network, antialias
         self.run: Any = None
         self.classes = None if isinstance(classes, int) else classes
@@ -271,8 +276,8 @@ class Segmenter(nn.Module):
             FileProblem: for a file that cannot be read.
         """
         seen = None if labels is None else [_one_map(labels)]
-        with opened(source) as image, evaluating(self):
-            full, scores, glimpses, count = self.sampler.segment(self.view(image), seen, size=size)
+        with opened(source) as image, evaluating(self) as twin:
+            full, scores, glimpses, count = twin.sampler.segment(twin.view(image), seen, size=size)
             table = self.classes
             return Segmentation(
                 full, scores, glimpses(), count, drawn(image),
@@ -313,8 +318,8 @@ class Segmenter(nn.Module):
             each = labels if labels is not None else [None] * len(pyramids)
             pairs = zip(pyramids, each, strict=True)
             return torch.stack([self._labels(one, truth, size) for one, truth in pairs])
-        with evaluating(self):
-            found = self(pyramids, labels, size=size)
+        with evaluating(self) as twin:
+            found = twin(pyramids, labels, size=size)
         return unwarp_labels(found.scores, found.views.grids, pyramids[0].size)
 
     def _labels(
@@ -322,14 +327,104 @@ class Segmenter(nn.Module):
     ) -> Tensor:
         """(H, W) of one image: :meth:`segment` without what a prediction does not ask for."""
         seen = None if labels is None else [_one_map(labels)]
-        with opened(source) as image, evaluating(self):
-            return self.sampler.segment(self.view(image), seen, size=size)[0]
+        with opened(source) as image, evaluating(self) as twin:
+            return twin.sampler.segment(twin.view(image), seen, size=size)[0]
+
+
+def _require_parts(sampler: object, network: object, classes: object) -> None:
+    if not isinstance(sampler, Sampler):
+        raise InvalidInput("sampler", "one of saccade.samplers", type(sampler).__name__)
+    if not isinstance(network, nn.Module):
+        fix = "wrap functions in a module, and make an object of a class"
+        raise InvalidInput("network", "a torch.nn.Module", repr(network)[:80], fix)
+    counted = isinstance(classes, int) and not isinstance(classes, bool) and classes > 0
+    if not counted and not hasattr(classes, "names") and classes is not None:
+        fix = "give len(names), or saccade.data.ClassTable for names and colours"
+        raise InvalidInput("classes", "the number of classes, or their table", repr(classes)[:80], fix)
+
+
+def _require_normalisation(mean: Sequence[float], std: Sequence[float]) -> None:
+    try:
+        centres, spreads = [float(value) for value in mean], [float(value) for value in std]
+    except (TypeError, ValueError):
+        centres, spreads = [], []
+    got, fix = f"{mean} and {std}", ""
+    if max(centres, default=0) > 1:
+        fix = "divide both by 255: images are brought to [0, 1] first"
+    if (
+        len(centres) != 3
+        or len(spreads) != 3
+        or not min(spreads) > 0
+        or not all(0 <= m <= 1 for m in centres)
+    ):
+        expected = "three numbers each, of red, green and blue in [0, 1], std above 0"
+        raise InvalidInput("mean and std", expected, got, fix)
 
 
 def _one_map(labels: Tensor | Sequence[Tensor]) -> Tensor:
     """(H, W) of the label map of one image, given as (H, W), (1, H, W) or a list of one."""
     labels = labels if isinstance(labels, Tensor) else labels[0]
     return labels.reshape(labels.shape[-2:])
+
+
+@contextmanager
+def evaluating(module: M) -> Iterator[M]:
+    """A module in evaluation mode, to be used inside; the module itself stays as it is.
+
+    It is a twin that shares parameters and buffers: another thread may train the module meanwhile, call
+    ``train()`` or ``eval()`` on it, or copy it. Scripted and compiled modules, and those with functions bound
+    to modules, have no twin: they are in evaluation mode themselves until the last thread is done.
+    """
+    twin = _twin(module)
+    with nullcontext() if twin is not None else _in_evaluation_mode(module):
+        yield module if twin is None else twin
+
+
+def _twin(module: M) -> M | None:
+    """The module in evaluation mode, of the same tensors; None where a copy would still run the original."""
+    twins: dict[int, nn.Module] = {}
+    for part in module.modules():
+        compiled = part._compiled_call_impl is not None or "_orig_mod" in part._modules
+        if compiled or isinstance(part, torch.jit.ScriptModule):
+            return None
+        twin = twins[id(part)] = object.__new__(type(part))
+        twin.__dict__ = part.__dict__.copy()
+    try:
+        for twin in twins.values():
+            values = twin.__dict__
+            values.update({name: _twin_of(value, twins) for name, value in values.items()})
+            values.update(training=False, _buffers=values["_buffers"].copy())
+    except _NoTwin:
+        return None
+    return cast(M, twins[id(module)])
+
+
+class _NoTwin(Exception):
+    """A function that has captured a module."""
+
+
+def _twin_of(value: Any, twins: dict[int, nn.Module]) -> Any:
+    """An attribute of a twin: modules in it are the twins of what they were."""
+    if isinstance(value, nn.Module):
+        return twins.get(id(value), value)
+    if isinstance(value, MethodType):
+        return MethodType(value.__func__, _twin_of(value.__self__, twins))
+    if type(value) in (list, tuple):
+        return type(value)(_twin_of(part, twins) for part in value)
+    if type(value) is dict:
+        return {key: _twin_of(part, twins) for key, part in value.items()}
+    if isinstance(value, FunctionType | partial) and any(id(part) in twins for part in _captured(value)):
+        raise _NoTwin
+    return value
+
+
+def _captured(function: FunctionType | partial[Any]) -> list[Any]:
+    """What a function brings along, and what its methods are bound to."""
+    if isinstance(function, partial):
+        values = [function.func, *function.args, *function.keywords.values()]
+    else:
+        values = [cell.cell_contents for cell in function.__closure__ or () if cell != CellType()]
+    return [value.__self__ if isinstance(value, MethodType) else value for value in values]
 
 
 _MODES: WeakKeyDictionary[nn.Module, list[Any]] = WeakKeyDictionary()
@@ -339,7 +434,7 @@ _MODES_LOCK = threading.Lock()
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
+def _in_evaluation_mode(module: nn.Module) -> Iterator[None]:
     """Evaluation mode inside; afterwards every part is in the mode it was in, frozen parts too.
 
     Entries are counted, so that threads that share a module, or a part of one, leave it in evaluation mode
@@ -348,8 +443,8 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     parts = list(module.modules())
     with _MODES_LOCK:
         for part in parts:
-            entry = _MODES.setdefault(part, [0, part.training])
-            entry[0] += 1
+            _MODES.setdefault(part, [0, part.training])[0] += 1
+        for part in parts:  # after all modes are known: a compiled module's is that of the module in it
             part.training = False
     try:
         yield

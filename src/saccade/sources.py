@@ -32,8 +32,11 @@ DRAWN_SIDE = 1024
 
 ORIENTATION = 0x0112
 
-Images = Tensor | Pyramid | Sequence[Pyramid]
-"""A batch: (B, 3, H, W), or pyramids of one image each."""
+UNITS = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Types of pixels whose black and white are known: 0 and 255, or 0 and 1."""
+
+Images = Tensor | NDArray[Any] | Pyramid | Sequence[Pyramid]
+"""A batch: (B, 3, H, W), arrays also (B, H, W, 3), or pyramids of one image each."""
 
 AnyImage = Tensor | NDArray[Any] | Image.Image | Pyramid | Raster | Path | str
 """One image, however it is given."""
@@ -171,7 +174,8 @@ def drawn(source: Source) -> Pyramid:
 
 def is_batch(images: object) -> bool:
     """Whether these are images whose labels come with an axis of images: (B, 3, H, W), or pyramids."""
-    return (isinstance(images, Tensor) and images.ndim == 4) or isinstance(images, Pyramid | list | tuple)
+    arrays = isinstance(images, Tensor | np.ndarray) and images.ndim == 4
+    return arrays or isinstance(images, Pyramid | list | tuple)
 
 
 def single(image: Tensor | NDArray[Any] | Image.Image) -> Tensor:
@@ -232,12 +236,17 @@ def as_pyramids(images: Images) -> list[Pyramid]:
     Raises:
         InvalidInput: when an image has not three channels, or is neither uint8 nor floating in [0, 1].
     """
+    if isinstance(images, np.ndarray):
+        images = _tensor_of(images)
     if isinstance(images, Tensor):
         images = _channels_first(images)
         if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
             expected = "of shape (B, 3, H, W)"
             raise InvalidInput("images", expected, tuple(images.shape), "repeat a grey channel, drop alpha")
-        if images.dtype != torch.uint8 and not images.is_floating_point():
+        if images.is_meta or images.layout != torch.strided:
+            got = "one on the device meta" if images.is_meta else f"one of layout {images.layout}"
+            raise InvalidInput("images", "a dense tensor with values", got)
+        if images.dtype not in UNITS:
             fix = "bring the values to 0..255 and convert them with .to(torch.uint8)"
             raise InvalidInput("images", "uint8, or floating in [0, 1]", images.dtype, fix)
         _require_unit(images)
@@ -263,7 +272,7 @@ def _channels_first(images: Tensor) -> Tensor:
 
 def _require_unit(values: Tensor) -> None:
     """Refuses floats in another unit, which would be labelled without a word and wrongly."""
-    if not values.is_floating_point() or values.is_meta:
+    if not values.is_floating_point():
         return
     low, high = (float(value) for value in values.detach().aminmax())
     if -ROUNDING <= low <= high <= 1 + ROUNDING:

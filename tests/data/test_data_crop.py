@@ -136,7 +136,8 @@ def test_evaluate_crops_as_the_run_was_trained_unless_told(
         assert main(["evaluate", str(run), str(data), "-q", "--device", "cpu", *options]) == 0
         from saccade.evaluation.results import load_evaluation
 
-        pixels[name] = int(load_evaluation(run / "evaluation_test.json").confusion.sum())
+        newest = max(run.glob("evaluation_test*.json"), key=lambda file: file.stat().st_mtime_ns)
+        pixels[name] = int(load_evaluation(newest).confusion.sum())
     assert pixels == {"run": 2 * 256, "none": 2 * 384, "key": 2 * 240}
     assert main(["evaluate", str(run), str(data), "sampler.size=3x3"]) == 2
     assert "expected an option of the data" in capsys.readouterr().err

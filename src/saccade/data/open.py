@@ -169,11 +169,13 @@ def _shared_stems(items: Sequence[Item]) -> list[Fault]:
 
 def _unlabelled(data: DataFolder, splits: Sequence[str]) -> list[Fault]:
     """The splits in which every pixel is ignored: there is nothing to learn or to score."""
-    return [
-        Fault(data.path, f"labels in {name}", "only ignored pixels; choose another split, such as val")
-        for name in splits
-        if data.class_counts(name).sum() == 0
-    ]
+    faults = []
+    for name in splits:
+        if data.class_counts(name).sum() == 0:
+            cause = _ignored_instead(data, name, data.classes.names)
+            way_out = "; choose another split, such as val" if name == "test" else cause
+            faults.append(Fault(data.path, f"labels in {name}", f"only ignored pixels{way_out}"))
+    return faults
 
 
 def _unseen_classes(data: DataFolder, classes: ClassTable) -> list[str]:

@@ -66,7 +66,7 @@ def evaluate(
     """Predict every image at full resolution and count what came out.
 
     Args:
-        segmenter: with scores of K classes; put on ``device``, and in evaluation mode while this runs.
+        segmenter: with scores of K classes; put on ``device``, else unchanged.
         samples: labelled images, each held only while it is evaluated. Where one has ``instances``
             ((1, H, W) ids, 0 for no object), recall by object size is of instances; otherwise of connected
             components.
@@ -95,11 +95,11 @@ def evaluate(
     segmenter.to(device)
     records: list[ImageRecord] = []
     cost: Cost | None = None
-    with evaluating(segmenter):
+    with evaluating(segmenter) as twin:
         for sample in samples:
-            records.append(_evaluate_one(segmenter, sample, len(names), device))
+            records.append(_evaluate_one(twin, sample, len(names), device))
             if cost is None:
-                cost = measure_cost(segmenter, sample.pyramid.level(0), sample.labels.to(device))
+                cost = measure_cost(twin, sample.pyramid.level(0), sample.labels.to(device))
             if progress is not None:
                 progress(len(records))
     if cost is None:

@@ -72,8 +72,9 @@ def measure_view(segmenter: Segmenter, view: tuple[int, int], *, memory_alone: b
     scale = min(1.0, sqrt(LARGEST / (view[0] * view[1])))
     tried = max(1, round(view[0] * scale)), max(1, round(view[1] * scale))
     blank = MemorySource(Pyramid.of(torch.full((1, 3, *tried), 127, dtype=torch.uint8)))
-    call = partial(segmenter.sampler.score, [segmenter.view(blank)], size=tried)
-    cost = _memory_of(segmenter, call) if memory_alone else _measured(segmenter, call)
+    with evaluating(segmenter) as twin:
+        call = partial(twin.sampler.score, [twin.view(blank)], size=tried)
+        cost = _memory_of(twin, call) if memory_alone else _measured(twin, call)
     factor = view[0] * view[1] / (tried[0] * tried[1])
     margin = MEMORY_MARGIN if factor > 1 else 1.0
     return replace(
@@ -85,13 +86,13 @@ def measure_view(segmenter: Segmenter, view: tuple[int, int], *, memory_alone: b
 
 
 def measure_patch(segmenter: Segmenter, scores: ImageScores) -> ViewCost:
-    """Scores one patch of the image itself, in the middle."""
+    """Scores one patch of the image itself, in the middle; ``scores`` of a segmenter in evaluation mode."""
     return _measured(segmenter, scores.score_one)
 
 
 def _memory_of(segmenter: Segmenter, call: Callable[[], object]) -> ViewCost:
     device = segmenter.mean.device
-    with torch.no_grad(), evaluating(segmenter):
+    with torch.no_grad():
         call()
         used = peak_memory(call, device) or 0
     return ViewCost(0, 0.0, used, device.type == "cuda")
@@ -99,7 +100,7 @@ def _memory_of(segmenter: Segmenter, call: Callable[[], object]) -> ViewCost:
 
 def _measured(segmenter: Segmenter, call: Callable[[], object]) -> ViewCost:
     device = segmenter.mean.device
-    with torch.no_grad(), evaluating(segmenter):
+    with torch.no_grad():
         flops = count_flops(call)
         seconds = min(_seconds(call, device) for _ in range(REPEATS))
         used = peak_memory(call, device) or 0

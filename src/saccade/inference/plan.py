@@ -222,10 +222,10 @@ def make_plan(
     segmenter = segmenter.for_image(raster.size)
     own = segmenter.sampler.chooses_patches
     layout = layout_for(raster, segmenter, look, training_downsampling)
-    with evaluating(segmenter):
+    with evaluating(segmenter) as twin:
         request = TileRequest(layout.tiling, classes, layout.view)
-        scores = segmenter.rows_of(RasterSource(raster), request)
-    cost = measure_patch(segmenter, scores) if own else measure_view(segmenter, layout.view)
+        scores = twin.rows_of(RasterSource(raster), request)
+        cost = measure_patch(twin, scores) if own else measure_view(segmenter, layout.view)
     options: dict[str, Any] = {"training_downsampling": training_downsampling, "extras": extras, "cost": cost}
     way, about = choose_execution(raster, segmenter, look, classes, **options)
     views = scores.count

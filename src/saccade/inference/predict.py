@@ -277,13 +277,13 @@ def predict_image(
         ('whole', 96, (16, 24))
     """
     rgb = as_rgb(open_raster(job.image), value_range=settings.value_range)
-    with rgb as raster, evaluating(segmenter):
+    segmenter = segmenter.for_image(rgb.size)
+    with rgb as raster, evaluating(segmenter) as twin:
         job = job.for_raster(raster)
-        segmenter = segmenter.for_image(raster.size)
         way, _ = _choose(raster, segmenter, settings, job.suffix, job.extras)
         source = source_of_raster(raster, whole=way.in_memory)
         skip = _skipped(raster, way.layout) if settings.look.skip else []
-        scores = segmenter.rows_of(source, _request(segmenter, way, job, settings, skip))
+        scores = twin.rows_of(source, _request(segmenter, way, job, settings, skip))
         mark = fingerprint(segmenter, job.image, rgb, way.layout, settings)
         _write(raster, scores, way, job, settings, mark, on_progress or (lambda share: None))
         return Done((*raster.notices, *way.layout.notices), way.layout, job.labels, len(skip))
@@ -309,19 +309,20 @@ def predict_array(
         FileProblem: when the image cannot be read.
         InvalidInput: when the wishes do not fit the image, or it is of another shape, type or unit.
     """
-    with opened_raster(image, value_range=settings.value_range) as raster, evaluating(segmenter):
+    with opened_raster(image, value_range=settings.value_range) as raster:
         segmenter = segmenter.for_image(raster.size)
         way, _ = _choose(raster, segmenter, settings, suffix=".png")
         skip = _skipped(raster, way.layout) if settings.look.skip else []
         source = source_of_raster(raster, whole=way.in_memory)
-        scores = segmenter.rows_of(source, _request(segmenter, way, None, settings, skip))
         gaps = Measured(raster) if settings.look.skip and raster.info.masked else None
         labels = np.empty(raster.size, np.uint8)
-        for band in scores.bands(way.rows):
-            rows = band if gaps is None else _with_gaps(band, gaps, raster)
-            labels[band.top : band.top + len(band.labels)] = rows.labels
-            if on_progress is not None:
-                on_progress(min(1.0, (band.top + way.rows) / raster.size[0]))
+        with evaluating(segmenter) as twin:
+            scores = twin.rows_of(source, _request(segmenter, way, None, settings, skip))
+            for band in scores.bands(way.rows):
+                rows = band if gaps is None else _with_gaps(band, gaps, raster)
+                labels[band.top : band.top + len(band.labels)] = rows.labels
+                if on_progress is not None:
+                    on_progress(min(1.0, (band.top + way.rows) / raster.size[0]))
     return Values(settings.classes).of(labels)
 
 

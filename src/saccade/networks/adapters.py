@@ -76,14 +76,20 @@ def scores_in(network: Any, pixels: Tensor, classes: int | None = None) -> Tenso
     name, shape = type(network).__name__, tuple(pixels.shape)
     try:
         answer = network(pixels)
-    except RuntimeError as error:
-        if isinstance(error, SaccadeError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+    except (SaccadeError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if "allocate memory" in str(error):
             raise
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         fix = "wrap it in saccade.networks.Padded where it wants sides of a multiple"
         raise NetworkFault(f"{name} to take pixels of shape {shape}", reason, fix) from error
     scores = answer if isinstance(answer, Tensor) else _opened(answer, name)
     whole = scores.ndim == 4 and len(scores) == len(pixels) and 0 not in scores.shape
+    if whole and _is_turned(scores, pixels):
+        answer_shape = f"({shape[0]}, K, {shape[2]}, {shape[3]})"
+        expected = f"{name} to answer pixels of shape {shape} with scores {answer_shape}"
+        raise NetworkFault(expected, f"{tuple(scores.shape)}", "give the axes this order with .permute")
     if not whole or not scores.is_floating_point():
         kind = "" if scores.is_floating_point() else f" of {scores.dtype}"
         expected = f"{name} to answer pixels of shape {shape} with floating scores ({shape[0]}, K, h, w)"
@@ -97,6 +103,14 @@ def scores_in(network: Any, pixels: Tensor, classes: int | None = None) -> Tenso
         fix = "make it with as many outputs as there are classes"
         raise NetworkFault(expected, f"scores of shape {tuple(scores.shape)}", fix)
     return scores
+
+
+def _is_turned(scores: Tensor, pixels: Tensor) -> bool:
+    """Whether rows and columns stand where the classes do, or in each other's place."""
+    rows, columns = pixels.shape[2:]
+    if rows == columns or tuple(scores.shape[2:]) == (rows, columns):
+        return tuple(scores.shape[1:3]) == (rows, columns) and scores.shape[3] < columns
+    return tuple(scores.shape[2:]) == (columns, rows) or tuple(scores.shape[1:3]) == (rows, columns)
 
 
 def _opened(answer: Any, name: str) -> Tensor:

@@ -468,11 +468,13 @@ def resolved_weights(option: str, value: Any, data: TrainingData) -> Any:
     """Weights of the classes as numbers, where an option asks for them by "rarity"; others as they are.
 
     Raises:
-        InvalidInput: for more or fewer numbers than classes.
+        InvalidInput: for more or fewer numbers than classes, or none above 0.
     """
     if value == "rarity":
         return tuple(round(w, 6) for w in rarity_weights(data.class_counts("train").tolist()))
     count = len(data.classes.names)
     if isinstance(value, tuple) and len(value) != count:
         raise InvalidInput(option, f"one number for each of the {count} classes", value)
+    if isinstance(value, tuple) and not any(value):
+        raise InvalidInput(option, "above 0 for a class at least", value, "nothing can be learned without")
     return value

@@ -142,7 +142,8 @@ def divergence_told(task: SegmentationTask) -> Iterator[None]:
         step = min(task.global_step - task.current_epoch * task.steps_an_epoch + 1, task.steps_an_epoch)
         where = f"epoch {task.current_epoch + 1}, step {step}"
         what = error.what if weights else "weights"
-        line = f"the training diverged: the {what} are no longer finite in {where}"
+        are = "are" if what in ("weights", "scores") else "is"
+        line = f"the training diverged: the {what} {are} no longer finite in {where}"
         way_out = "lower optimizer.learning_rate"
         raise SaccadeError(f"{line}, at a learning rate of {rate:.3g}; {way_out}") from error
 

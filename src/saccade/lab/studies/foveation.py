@@ -177,9 +177,9 @@ def compare_maps(
 @torch.no_grad()
 def foveation_map(segmenter: Segmenter, sample: Sample) -> Map:
     """The expected field of view at every pixel of the thumbnail, 0 the smallest, 1 the widest."""
-    sampler = _sampler_of(segmenter)
-    with evaluating(segmenter):
-        found = sampler.foveate(segmenter.view(sample.pyramid)).foveation
+    with evaluating(segmenter) as twin:
+        sampler = _sampler_of(twin)
+        found = sampler.foveate(twin.view(sample.pyramid)).foveation
     if found.probabilities is None:
         expected = (found.weights @ _normal(sampler.bank)).view(found.lattice.shape)
         size = found.lattice.thumbnail
