@@ -206,6 +206,8 @@ class PageReader:
             return None
         file = self.page.parent.filehandle
         with self.lock:
+            if file.closed:  # tifffile closes the other files of an OME set once it knows their pages
+                file.open()
             file.seek(offsets[index] + skip)
             data = file.read(count)
         if len(data) < count:
@@ -556,7 +558,7 @@ def _planes(level: TiffPageSeries, plane: int) -> tuple[list[TiffPage], tuple[st
     channels = count // _stack_depth(level)
     picked = [pages[i] for i in indices.reshape(-1, channels)[plane]]
     if any(page is None for page in picked):
-        raise FileProblem(
+        raise FinalProblem(
             level.parent.filehandle.path if level.parent else "",
             "all files of the OME-TIFF set that it is part of",
             f"{sum(page is None for page in picked)} of {len(picked)} planes missing",
