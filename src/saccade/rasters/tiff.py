@@ -144,6 +144,8 @@ class PageReader:
         data = self._bytes(index, 0, self._counts[index])
         if self.frame.compression == _LERC and data is not None:
             return _lerc(data, samples)
+        if self.frame.compression == 7 and self.separate and data is not None:
+            return _grey_jpeg(data, self.frame.bitspersample, self._decode_arguments["jpegtables"])
         decoded, _, shape = self._decode(data, index, **self._decode_arguments)
         if decoded is None:
             return None
@@ -238,6 +240,12 @@ def _lerc(data: bytes, samples: int) -> np.ndarray:
     if pixels.shape[2] == samples - 1 and valid.shape[2] == 1:
         return np.concatenate([pixels, valid.astype(pixels.dtype) * 255], axis=2)
     return np.where(valid, pixels, pixels.dtype.type(np.nan)) if pixels.dtype.kind == "f" else pixels
+
+
+def _grey_jpeg(data: bytes, bits: int, tables: bytes | None) -> np.ndarray:
+    """(rows, columns, 1): a plane of its own is grey, whatever colours the planes make together."""
+    pixels = imagecodecs.jpeg_decode(data, bitspersample=bits, tables=tables)
+    return pixels.reshape(*pixels.shape[:2], -1)
 
 
 class LibtiffReader:
@@ -582,7 +590,7 @@ def _info(
         dtype,
         channels,
         pixel_size=pixel_size(first.frame),
-        masked=masked or has_nodata or samples["alpha"] or dtype.kind == "f",
+        masked=masked or has_nodata or samples["alpha"],
         notices=notices,
         resident=sum(reader.resident for reader in levels[0]),
         **samples,
