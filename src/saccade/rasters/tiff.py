@@ -248,6 +248,15 @@ def _grey_jpeg(data: bytes, bits: int, tables: bytes | None) -> np.ndarray:
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
+def _is_coarse(page: TiffPage) -> bool:
+    """Whether one colour stands for 4 x 4 pixels, and some such block reaches past the image or a tile."""
+    tag = page.tags.get(530)
+    if photometric(page) != 6 or tag is None or tuple(tag.value) != (4, 4):
+        return False
+    rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (4, 4)
+    return bool(page.imagelength % rows or page.imagewidth % columns)
+
+
 class LibtiffReader:
     """Reads windows (h, w, 3) uint8 of a page in a colour space that libtiff turns into red, green and blue;
     it is decoded whole, once."""
@@ -263,6 +272,10 @@ class LibtiffReader:
             raise FinalProblem(
                 self._path(), "RGB, grey, palette or CMYK", f"a {space} image too large to convert"
             )
+
+        if _is_coarse(self.frame):
+            expected = "sides in multiples of 4 (libtiff errs at the borders of others)"
+            raise FinalProblem(self._path(), expected, "YCbCr of 4 x 4 subsampling", "convert it to RGB")
 
     def probe(self) -> None:
         self._whole()
