@@ -89,6 +89,13 @@ def test_without_the_member_a_map_means_wgs_84(tmp_path):
     assert (labels != expected()).mean() < 0.004
 
 
+@pytest.mark.parametrize("system", ["EPSG:4326", "OGC:CRS84", "EPSG:4258"])
+def test_without_the_member_degrees_on_a_map_of_degrees_are_one_place(system, tmp_path):
+    place = rasterio.Affine(1e-4, 0, 9, 0, -1e-4, 48)
+    labels = draw(note(tmp_path, on_map(BOX, place)), slide(tmp_path, system, place))
+    assert (labels != expected()).mean() < 0.004 and labels.any()
+
+
 @pytest.mark.parametrize("crs", [..., None])
 def test_without_the_member_pixels_stay_pixels(crs, tmp_path):
     np.testing.assert_array_equal(draw(note(tmp_path, BOX, crs), slide(tmp_path)), expected())

@@ -202,7 +202,7 @@ def test_what_gdal_does_not_open_is_placed_by_its_tags(tmp_path, monkeypatch):
     with open_raster(path) as raster:
         expected = raster.crs, raster.transform, raster.pixel_size
 
-    def refuse(path):
+    def refuse(path, **options):
         raise FileProblem(path, "a georeferenced raster", "what its decoder does not support")
 
     monkeypatch.setattr(module, "GeoRaster", refuse)

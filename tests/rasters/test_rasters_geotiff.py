@@ -45,6 +45,23 @@ def test_planes_read_alike(tmp_path):
     _check(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("bands", [1, 2, 3, 4])
+@pytest.mark.parametrize("photometric", ["rgb", "minisblack"])
+def test_planes_of_jpeg_read_as_gdal_reads_them(photometric, bands, tmp_path):
+    if photometric == "rgb" and bands < 3:
+        pytest.skip("three planes make colours")
+    options = {"compress": "jpeg", "interleave": "band", "photometric": photometric}
+    for number, tiles in enumerate([{}, {"tiled": True, "blockxsize": 64, "blockysize": 48}]):
+        path = tmp_path / f"{number}.tif"
+        pixels = scene((90, 130), bands).transpose(2, 0, 1)
+        size = {"height": 90, "width": 130, "count": bands, "dtype": "uint8"}
+        with rasterio.open(path, "w", driver="GTiff", **size, **options, **tiles) as file:
+            file.write(pixels)
+        with open_raster(path) as raster:
+            np.testing.assert_array_equal(raster.read(), by_gdal(path))
+            assert not raster.notices or "GDAL" not in raster.notices[0]
+
+
 def test_jpeg_with_thinned_colour_reads_as_pillow_reads_it(tmp_path):
     path = tmp_path / "a.tif"
     make_geotiff(

@@ -13,7 +13,7 @@ from PIL import Image
 from raster_files import scene
 
 from saccade.errors import FileProblem
-from saccade.rasters import open_raster
+from saccade.rasters import as_rgb, open_raster
 
 SIZE = (11, 13)
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -202,3 +202,56 @@ def test_orientation_is_applied_in_every_format(form, tag, tmp_path):
     with Image.open(path) as image:
         expected = np.asarray(ImageOps.exif_transpose(image))
     np.testing.assert_array_equal(read(path), expected)
+
+
+@pytest.mark.parametrize("form", ["png", "webp", "jxl"])
+def test_what_is_transparent_was_not_measured(form, tmp_path):
+    opacity = np.full((40, 50), 255, np.uint8)
+    opacity[10:20, 5:30] = 0
+    opacity[20:25, 5:30] = 1
+    pixels, path = np.dstack([scene((40, 50)), opacity]), tmp_path / f"a.{form}"
+    if form == "jxl":
+        path.write_bytes(imagecodecs.jpegxl_encode(pixels, lossless=True))
+    else:
+        Image.fromarray(pixels).save(path, lossless=True)
+    with as_rgb(open_raster(path)) as raster:
+        np.testing.assert_array_equal(raster.valid(), opacity > 0)
+        assert raster.info.masked
+
+
+def test_a_photograph_that_is_opaque_throughout_is_read_as_one_without_opacity(tmp_path):
+    pixels = scene((40, 50))
+    Image.fromarray(np.dstack([pixels, np.full((40, 50), 255, np.uint8)])).save(tmp_path / "a.png")
+    with as_rgb(open_raster(tmp_path / "a.png")) as raster:
+        np.testing.assert_array_equal(raster.read(), pixels)
+        assert not raster.info.masked and raster.valid().all()
+
+
+@pytest.mark.parametrize("beside", ["mask", "nodata", "nodata of bands"])
+@pytest.mark.parametrize("form", ["png", "webp"])
+def test_what_lies_beside_a_photograph_says_what_was_measured(form, beside, tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    pixels, path = scene((40, 50)), tmp_path / f"a.{form}"
+    pixels[10:20, 5:30] = (7, 7, 7) if beside == "nodata" else (7, 8, 9)
+    Image.fromarray(pixels).save(path, lossless=True)
+    if beside == "mask":
+        with (
+            rasterio.open(path) as file,
+            rasterio.open(
+                f"{path}.msk", "w", driver="GTiff", height=40, width=50, count=1, dtype="uint8"
+            ) as mask,
+        ):
+            mask.write(np.where((pixels == (7, 8, 9)).all(axis=2), 0, 255).astype("u1"), 1)
+            mask.update_tags(INTERNAL_MASK_FLAGS_1="2")
+            assert file.count == 3
+    else:
+        values = pixels[10, 5]
+        bands = "".join(
+            f'<PAMRasterBand band="{n + 1}"><NoDataValue>{value}</NoDataValue></PAMRasterBand>'
+            for n, value in enumerate(values)
+        )
+        Path(f"{path}.aux.xml").write_text(f"<PAMDataset>{bands}</PAMDataset>")
+    with rasterio.open(path) as file, as_rgb(open_raster(path)) as raster:
+        assert 0.5 < (file.dataset_mask() > 0).mean() < 1
+        np.testing.assert_array_equal(raster.valid(), file.dataset_mask() > 0)
+        np.testing.assert_array_equal(raster.read(), pixels)

@@ -8,6 +8,7 @@ import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from raster_files import halved, scene
 
 from saccade.errors import InvalidInput
@@ -73,9 +74,11 @@ def test_it_equals_sampling_in_memory(pyramid, size, bend, span):
     assert (found - expected).abs().mean() < 0.2
 
 
-def test_without_levels_each_sample_is_the_exact_mean_of_its_footprint(tmp_path):
+def test_beside_a_mask_each_sample_is_the_exact_mean_of_its_footprint(tmp_path):
     pixels = scene((90, 120), dtype="float32")
-    tifffile.imwrite(tmp_path / "a.tif", pixels, tile=(32, 32), photometric="rgb", metadata=None)
+    nodata = [(42113, "s", 0, "-1", True)]  # of which no pixel is
+    kinds = {"tile": (32, 32), "photometric": "rgb", "metadata": None}
+    tifffile.imwrite(tmp_path / "a.tif", pixels, extratags=nodata, **kinds)
     grid = grid_at((9, 11), 1.5)
     with open_raster(tmp_path / "a.tif") as raster:
         found = sample_raster(raster, grid)[0].permute(1, 2, 0).numpy()
@@ -180,8 +183,9 @@ def test_values_that_are_not_finite_count_nowhere(tmp_path):
     assert read.max() <= pixels.max()
 
 
-def test_palette_indices_are_refused(made):
-    with open_raster(made("png palette").path) as raster, pytest.raises(InvalidInput, match="as_rgb"):
+def test_palette_indices_are_refused(tmp_path):
+    Image.new("P", (9, 9)).save(tmp_path / "a.png")
+    with open_raster(tmp_path / "a.png") as raster, pytest.raises(InvalidInput, match="as_rgb"):
         sample_raster(raster, grid_at((4, 4)))
 
 

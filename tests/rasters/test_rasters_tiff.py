@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 import warnings
 from pathlib import Path
 
@@ -353,6 +354,51 @@ def test_ycbcr_becomes_rgb_as_pillow_has_it(compression, tag, tmp_path):
     with Image.open(path) as image:
         expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB")).astype(int)
     assert np.abs(read_rgb(path).array - expected).max() <= 1
+
+
+def write_thinned(path, luma, chroma, across, down):
+    """An uncompressed TIFF of one strip, by the specification: ``luma`` (h, w), of whole blocks, then the two
+    chroma (h / down, w / across, 2) of each block."""
+    height, width = luma.shape
+    blocks = luma.reshape(height // down, down, width // across, across).transpose(0, 2, 1, 3)
+    blocks = blocks.reshape(*blocks.shape[:2], -1)
+    data = np.concatenate([blocks, chroma], axis=2).tobytes()
+    tags = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, 0), (259, 3, 1, 1), (262, 3, 1, 6),
+            (273, 4, 1, 8), (277, 3, 1, 3), (278, 3, 1, height), (279, 4, 1, len(data)), (284, 3, 1, 1),
+            (530, 3, 2, across | down << 16), (532, 5, 6, 0)]  # fmt: skip
+    start = 8 + len(data)
+    end = start + 2 + 12 * len(tags) + 4
+    tags[2], tags[-1] = (258, 3, 3, end), (532, 5, 6, end + 6)
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    range_of_samples = struct.pack("<12I", 0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1)
+    head = struct.pack("<2sHI", b"II", 42, start)
+    count = struct.pack("<H", len(tags))
+    path.write_bytes(
+        head + data + count + entries + b"\0" * 4 + struct.pack("<3H", 8, 8, 8) + range_of_samples
+    )
+
+
+@pytest.mark.parametrize(("across", "down"), [(1, 1), (2, 1), (2, 2), (4, 2), (4, 4)])
+def test_thinned_ycbcr_becomes_rgb_by_its_formula(across, down, tmp_path):
+    rng = np.random.default_rng(0)
+    luma = rng.integers(60, 200, (48, 64), np.uint8)
+    chroma = rng.integers(100, 156, (48 // down, 64 // across, 2), np.uint8)
+    write_thinned(tmp_path / "a.tif", luma, chroma, across, down)
+    blue, red = np.moveaxis(np.kron(chroma, np.ones((down, across, 1))) - 128.0, 2, 0)
+    y = luma.astype(float)
+    expected = np.stack([y + 1.402 * red, y - 0.344136 * blue - 0.714136 * red, y + 1.772 * blue], axis=2)
+    assert np.abs(read_rgb(tmp_path / "a.tif").array - expected.clip(0, 255)).max() <= 2
+
+
+def test_coarse_ycbcr_at_whose_borders_libtiff_errs_is_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    write_thinned(path, np.zeros((48, 64), np.uint8), np.zeros((12, 16, 2), np.uint8), 4, 4)
+    content = bytearray(path.read_bytes())
+    at = content.index(struct.pack("<HHII", 256, 3, 1, 64)) + 8
+    content[at] = 61
+    path.write_bytes(content)
+    with pytest.raises(FileProblem, match="YCbCr of 4 x 4 subsampling"):
+        open_raster(path)
 
 
 @pytest.mark.parametrize("depth", [8, 16])

@@ -184,3 +184,18 @@ def test_axes_that_are_no_image_are_named(names, tmp_path):
     write(tmp_path / "a.zarr", PIXELS, names)
     with pytest.raises(FileProblem, match="axes y and x"):
         open_raster(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_opacity_and_numbers_that_are_none_were_not_measured(version, tmp_path):
+    hole = np.zeros((40, 50), bool)
+    hole[5:15, 20:40] = True
+    opaque = np.concatenate([PIXELS, np.where(hole, 0, 255)[..., None].astype("u1")], axis=2)
+    numbers = (PIXELS / np.float32(255)).astype("f4")
+    numbers[hole] = np.nan
+    for name, array in (("opaque", opaque), ("numbers", numbers)):
+        write(tmp_path / f"{name}.zarr", array.transpose(2, 0, 1), ("band", "y", "x"), version)
+        with as_rgb(open_raster(tmp_path / f"{name}.zarr")) as raster:
+            np.testing.assert_array_equal(raster.valid(), ~hole)
+            assert raster.info.masked
+            np.testing.assert_allclose(raster.read()[~hole], PIXELS[~hole], atol=1)

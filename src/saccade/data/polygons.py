@@ -160,10 +160,12 @@ def _polygons(geometry: dict[str, Any]) -> Iterator[list[Any]]:
 
 @dataclass(frozen=True)
 class Interpretation:
-    """One meaning of a file's coordinates: its name, and the way from them to pixels of the full image."""
+    """One meaning of a file's coordinates: its name, and the way from them to pixels of the full image;
+    ``to_pixels`` may cut long edges into pieces, ``place`` takes corners as they are."""
 
     name: str
     to_pixels: Mapping
+    place: Mapping
 
 
 def _to_pixels(value: dict[str, Any], corners: Corners, slide: Raster, path: Path) -> Mapping:
@@ -180,9 +182,9 @@ def _to_pixels(value: dict[str, Any], corners: Corners, slide: Raster, path: Pat
         got = f"x from {low[0]:.9g} to {high[0]:.9g}, y from {low[1]:.9g} to {high[1]:.9g} ({names})"
         fix = 'name their reference system in a "crs" member' if slide.transform else ""
         raise FileProblem(path, f"polygons that meet {_about(slide)}", got, fix)
-    places = [meaning.to_pixels(corners) for meaning in meeting]
+    places = [meaning.place(corners) for meaning in meeting]
     for meaning, place in zip(meeting[1:], places[1:], strict=True):
-        if place.shape != places[0].shape or np.abs(place - places[0]).max() > 0.5:
+        if np.abs(place - places[0]).max() > 0.5:
             both = f"polygons that meet it in {meeting[0].name} and in {meaning.name}"
             fix = 'name their reference system in a "crs" member'
             raise FileProblem(path, f"one place on {_about(slide)}", both, fix)
@@ -198,10 +200,10 @@ def _interpretations(
     value: dict[str, Any], corners: Corners, slide: Raster, path: Path
 ) -> list[Interpretation]:
     """Every meaning that the file allows, the likeliest first."""
-    pixels = Interpretation("pixels", lambda ring: ring + slide.info.origin)
+    pixels = _direct("pixels", lambda ring: ring + slide.info.origin)
     if slide.transform is None:
         return [pixels]
-    own = Interpretation(system_name(slide.crs) or "map coordinates", _inverse(slide.transform))
+    own = _direct(system_name(slide.crs) or "map coordinates", _inverse(slide.transform))
     named = _named_system(value, path)
     if named is not None:
         return [_in_system(named, slide, path) if slide.crs else own]
@@ -209,6 +211,10 @@ def _interpretations(
         return [pixels, own]
     degrees = [] if np.abs(corners).max(0)[0] > 360 or np.abs(corners).max(0)[1] > 90 else ["OGC:CRS84"]
     return [*(_in_system(name, slide, path) for name in degrees), own, pixels]
+
+
+def _direct(name: str, to_pixels: Mapping) -> Interpretation:
+    return Interpretation(name, to_pixels, to_pixels)
 
 
 def _inverse(transform: tuple[float, ...]) -> Mapping:
@@ -223,8 +229,12 @@ def _in_system(name: str, slide: Raster, path: Path) -> Interpretation:
     to_map = reprojection(name, slide.crs, path)
     to_pixels = _inverse(slide.transform)
     if to_map is None:
-        return Interpretation(system_name(name), to_pixels)
-    return Interpretation(system_name(name), lambda ring: to_pixels(to_map(_dense(ring, to_map, to_pixels))))
+        return _direct(system_name(name), to_pixels)
+
+    def place(corners: Corners) -> Corners:
+        return to_pixels(to_map(corners))
+
+    return Interpretation(system_name(name), lambda ring: place(_dense(ring, to_map, to_pixels)), place)
 
 
 _LONGEST_EDGE = 8.0
@@ -245,7 +255,7 @@ def _dense(ring: Corners, to_map: Mapping, to_pixels: Mapping) -> Corners:
 def _meets(meaning: Interpretation, corners: Corners, slide: Raster) -> bool:
     """Whether the box around all corners meets the slide; in pixels only where it is no mere point, as
     longitudes and latitudes of one place are."""
-    places = meaning.to_pixels(corners)
+    places = meaning.place(corners)
     if not np.isfinite(places).all():
         return False
     low, high = places.min(0), places.max(0)

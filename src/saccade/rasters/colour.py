@@ -210,6 +210,7 @@ class RGBRaster(Raster):
                 palette=None,
                 nodata=None,
                 nodata_of_bands=(),
+                masked=raster.has_gaps(),
                 notices=notices,
             )
         )

@@ -171,13 +171,14 @@ def reprojection(
     Raises:
         FileProblem: the library is missing, or one of the systems (of the file ``path``) is not known.
     """
-    load("rasterio", "geo", path, "georeferenced rasters")
+    rasterio = load("rasterio", "geo", path, "georeferenced rasters")
     from rasterio.crs import CRS
     from rasterio.errors import RasterioError
     from rasterio.warp import transform
 
     try:
-        systems = CRS.from_user_input(source), CRS.from_user_input(target)
+        with rasterio.Env():  # else PROJ writes to stderr itself
+            systems = CRS.from_user_input(source), CRS.from_user_input(target)
     except (RasterioError, ValueError):
         raise FileProblem(path, "a reference system that is known", repr(source[:80])) from None
     if crs_text(systems[0]) == crs_text(systems[1]):

@@ -151,8 +151,7 @@ def _info(path: Path, files: list[Any]) -> RasterInfo:
         pixel_size=place.pixel_size,
         crs=place.crs,
         transform=place.transform,
-        masked=dtype.kind == "f"
-        or samples["alpha"]
+        masked=samples["alpha"]
         or any(flag.name != "all_valid" for band in first.mask_flag_enums for flag in band),
         notices=(*(misnamed(path, "tiff") if first.driver == "GTiff" else ()), *place.notices),
         **samples,

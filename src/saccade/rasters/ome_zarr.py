@@ -316,7 +316,7 @@ def _info(path: Path, layout: Layout, number: int | None) -> RasterInfo:
         crs=about.get("crs") or layout.place.crs,
         transform=tuple(map(float, about["transform"])) if about.get("transform") else layout.place.transform,  # type: ignore[arg-type]
         nodata=layout.about.get("nodata"),
-        masked=layout.about.get("nodata") is not None,
+        masked=layout.about.get("nodata") is not None or (rgb and channels == 4),
         notices=(*layout.notices, *notices, *layout.place.notices),
     )
 

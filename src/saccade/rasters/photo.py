@@ -20,7 +20,9 @@ from PIL.PngImagePlugin import PngImageFile
 from saccade.errors import FileProblem
 from saccade.geometry import Window
 from saccade.rasters.decoders import misnamed, reading
-from saccade.rasters.raster import Level, Meaning, Raster, RasterInfo, orient, oriented_pair
+from saccade.rasters.raster import Level, Meaning, Raster, RasterInfo, measured, orient, oriented_pair
+from saccade.rasters.tiff import TiffRaster
+from saccade.rasters.tiff_description import nodata_of, said_beside
 
 ORIENTATION = 0x0112
 _MEANINGS: dict[str, Meaning] = {"P": "palette", "RGB": "rgb", "RGBA": "rgb", "CMYK": "cmyk"}
@@ -349,6 +351,8 @@ class PhotoRaster(Raster):
         self._header = header
         self.orientation = header.orientation
         self._pixels: np.ndarray | None = None
+        self._mask_beside = path.with_name(path.name + ".msk")
+        self._mask: np.ndarray | None = None
         self._lock = threading.Lock()
 
     def _read(self, window: Window, level: int) -> np.ndarray:
@@ -359,6 +363,18 @@ class PhotoRaster(Raster):
                     self._pixels = self._decode()
             pixels = self._pixels
         return pixels[window.slices].copy()
+
+    def _valid(self, window: Window, level: int) -> np.ndarray:
+        if not self._mask_beside.is_file():
+            return super()._valid(window, level)
+        with self._lock:
+            if self._mask is None:
+                self._mask = orient(_read_mask(self._mask_beside, self._header.size), self.orientation)
+        return measured(self._read(window, level), self.info, by_mask=True) & self._mask[window.slices]
+
+    def has_gaps(self) -> bool:
+        """By the pixels, which are decoded whole anyway: many photographs are opaque throughout."""
+        return self.info.masked and not bool(self.valid().all())
 
     def _decode(self) -> np.ndarray:
         pixels = self._header.decode()
@@ -376,9 +392,19 @@ class PhotoRaster(Raster):
         self._pixels = None
 
 
+def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """(h, w) bool of the file of GDAL that says which stored pixels were measured."""
+    with TiffRaster(path) as raster:
+        if raster.size != size:
+            raise FileProblem(path, f"a mask of {size[1]} x {size[0]} pixels", f"{raster.size[::-1]}")
+        return np.asarray(raster.read().any(axis=2))
+
+
 def _info(path: Path, kind: str, header: Header) -> RasterInfo:
     size = oriented_pair(header.size, header.orientation)
     dtype = np.dtype(np.uint8 if header.white <= 255 else np.uint16)
+    nodata = nodata_of([None] * header.channels, said_beside(path))
+    has_nodata = nodata["nodata"] is not None or bool(nodata["nodata_of_bands"])
     return RasterInfo(
         path,
         (Level.of(size, size, (256, 256)),),
@@ -387,7 +413,9 @@ def _info(path: Path, kind: str, header: Header) -> RasterInfo:
         header.meaning,
         white=header.white,
         alpha=header.alpha,
+        masked=header.alpha or has_nodata or path.with_name(path.name + ".msk").is_file(),
         palette=header.palette,
         notices=(*misnamed(path, kind), *header.notices),
         resident=size[0] * size[1] * header.channels * dtype.itemsize,
+        **nodata,
     )

@@ -148,7 +148,8 @@ class RasterInfo:
             corners at whole col and row; None without one.
         nodata: the value that means "nothing was measured here", of the first band.
         nodata_of_bands: the same, one a channel, where bands differ; () where they do not.
-        masked: some pixels may be unmeasured; ``Raster.valid`` tells which.
+        masked: some pixels may be unmeasured; ``Raster.valid`` tells which. Not set for floats only because
+            they may be NaN.
         notices: what a user should know about how the file was taken, one line each.
         resident: bytes that stay in memory once anything was read (formats without windows).
         origin: (x, y) in pixels of level 0 from which viewers of slides count (QuPath: the corner of what was
@@ -358,9 +359,13 @@ class Raster(ABC):
             )
 
     def _valid(self, window: Window, level: int) -> np.ndarray:
-        if self.nodata is None and not self.info.masked:
+        if not self.info.masked and self.dtype.kind != "f":
             return np.ones(window.size, bool)
         return measured(self._read(window, level), self.info)
+
+    def has_gaps(self) -> bool:
+        """Whether some pixels may be unmeasured: under a mask, or by being no number in floats."""
+        return self.info.masked or self.dtype.kind == "f"
 
     @abstractmethod
     def _read(self, window: Window, level: int) -> np.ndarray: ...

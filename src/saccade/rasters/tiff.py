@@ -147,6 +147,8 @@ class PageReader:
         data = self._bytes(index, 0, self._counts[index])
         if self.frame.compression == _LERC and data is not None:
             return _lerc(data, samples)
+        if self.frame.compression == 7 and self.separate and data is not None:
+            return _grey_jpeg(data, self.frame.bitspersample, self._decode_arguments["jpegtables"])
         decoded, _, shape = self._decode(data, index, **self._decode_arguments)
         if decoded is None:
             return None
@@ -214,6 +216,8 @@ class PageReader:
             return None
         file = self.page.parent.filehandle
         with self.lock:
+            if file.closed:  # tifffile closes the other files of an OME set once it knows their pages
+                file.open()
             file.seek(offsets[index] + skip)
             data = file.read(count)
         if len(data) < count:
@@ -246,6 +250,21 @@ def _lerc(data: bytes, samples: int) -> np.ndarray:
     return np.where(valid, pixels, pixels.dtype.type(np.nan)) if pixels.dtype.kind == "f" else pixels
 
 
+def _grey_jpeg(data: bytes, bits: int, tables: bytes | None) -> np.ndarray:
+    """(rows, columns, 1): a plane of its own is grey, whatever colours the planes make together."""
+    pixels = imagecodecs.jpeg_decode(data, bitspersample=bits, tables=tables)
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def _is_coarse(page: TiffPage) -> bool:
+    """Whether one colour stands for 4 x 4 pixels, and some such block reaches past the image or a tile."""
+    tag = page.tags.get(530)
+    if photometric(page) != 6 or tag is None or tuple(tag.value) != (4, 4):
+        return False
+    rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (4, 4)
+    return bool(page.imagelength % rows or page.imagewidth % columns)
+
+
 class LibtiffReader:
     """Reads windows (h, w, 3) uint8 of a page in a colour space that libtiff turns into red, green and blue;
     it is decoded whole, once."""
@@ -261,6 +280,10 @@ class LibtiffReader:
             raise FinalProblem(
                 self._path(), "RGB, grey, palette or CMYK", f"a {space} image too large to convert"
             )
+
+        if _is_coarse(self.frame):
+            expected = "sides in multiples of 4 (libtiff errs at the borders of others)"
+            raise FinalProblem(self._path(), expected, "YCbCr of 4 x 4 subsampling", "convert it to RGB")
 
     def probe(self) -> None:
         self._whole()
@@ -569,7 +592,7 @@ def _planes(level: TiffPageSeries, plane: int) -> tuple[list[TiffPage], tuple[st
     channels = count // _stack_depth(level)
     picked = [pages[i] for i in indices.reshape(-1, channels)[plane]]
     if any(page is None for page in picked):
-        raise FileProblem(
+        raise FinalProblem(
             level.parent.filehandle.path if level.parent else "",
             "all files of the OME-TIFF set that it is part of",
             f"{sum(page is None for page in picked)} of {len(picked)} planes missing",
@@ -593,7 +616,7 @@ def _info(
         dtype,
         channels,
         pixel_size=pixel_size(first.frame),
-        masked=masked or has_nodata or samples["alpha"] or dtype.kind == "f",
+        masked=masked or has_nodata or samples["alpha"],
         notices=notices,
         resident=sum(reader.resident for reader in levels[0]),
         **samples,

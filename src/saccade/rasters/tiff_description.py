@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def describe(path: Path, page: TiffPage, channels: int, planes: int) -> dict[str
     kind = 2 if converted else photometric(page)
     if kind in _RAW:
         raise FinalProblem(path, "an image of colours", _RAW[kind], "develop it first: dcraw, darktable")
-    items = _items(_gdal_metadata(page), "sample") | _auxiliary(path)
+    items = _items(_gdal_metadata(page), "sample") | said_beside(path)
     roles = _roles(page, kind, channels, planes, items)
     said = sample_roles(path, roles)
     if said["meaning"] == "palette" and page.colormap is None:
@@ -188,7 +189,7 @@ def _items(root: ET.Element | None, sample: str) -> dict[tuple[int, str], str]:
     return items
 
 
-def _auxiliary(path: Path) -> dict[tuple[int, str], str]:
+def said_beside(path: Path) -> dict[tuple[int, str], str]:
     """As ``_items``, of the file ``.aux.xml`` that GDAL and QGIS write beside an image."""
     beside = path.with_name(path.name + ".aux.xml")
     root = _xml(beside.read_text(errors="replace")) if beside.is_file() else None
@@ -240,7 +241,12 @@ def _nodata(page: TiffPage, items: dict[tuple[int, str], str], channels: int) ->
     """The nodata value of all bands, or of each: GDAL's tag, ``NODATA_VALUES``, or what lies beside."""
     common = number(str(_value(page, 42113, "")))
     several = [number(value) for value in items.get((-1, "nodata_values"), "").split()]
-    bands: list[float | None] = several if len(several) == channels else [common] * channels
+    return nodata_of(several if len(several) == channels else [common] * channels, items)
+
+
+def nodata_of(values: Sequence[float | None], items: dict[tuple[int, str], str]) -> dict[str, Any]:
+    """Attributes of ``RasterInfo`` for the nodata ``values`` of the bands; ``items`` may say others."""
+    bands, channels = list(values), len(values)
     for channel in range(channels):
         if (channel, "nodata") in items:
             bands[channel] = number(items[channel, "nodata"])
