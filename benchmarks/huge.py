@@ -146,7 +146,7 @@ def predict_ours(image: Path, folder: Path) -> str:
     """Labels of the whole image in one learned view, from file to file; notes what it read and its shares."""
     import saccade.inference.predict as room
     from huge_predict import CLASSES, noting, segmenter, timed
-    from saccade.inference import Job, Look, PredictionConfig, predict_image
+    from saccade.inference import Job, PredictionConfig, SamplingOptions, predict_image
     from saccade.inference import regions as reader
     from saccade.rasters import RasterWriter
 
@@ -159,7 +159,9 @@ def predict_ours(image: Path, folder: Path) -> str:
     start = time.perf_counter()
     path = folder / "predicted.ome.tif"
     predict_image(
-        segmenter(), Job(image, path), PredictionConfig(CLASSES, Look(mode="whole"), overwrite=True)
+        segmenter(),
+        Job(image, path),
+        PredictionConfig(CLASSES, SamplingOptions(mode="whole"), overwrite=True),
     )
     spent["total"] = time.perf_counter() - start
     _tile_list(folder, image).write_text(json.dumps(read))

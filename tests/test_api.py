@@ -196,22 +196,24 @@ def test_data_of_other_classes_or_another_split_are_refused(trained_folder: Path
 # --- predict ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("look", [{}, {"mode": "tiles", "tile": (20, 30), "size": (8, 12)}])
+@pytest.mark.parametrize("sampling", [{}, {"mode": "tiles", "tile": (20, 30), "size": (8, 12)}])
 def test_predict_writes_the_bytes_of_the_command(
-    look: dict[str, Any], trained_folder: Path, images: list[Path], tmp_path: Path
+    sampling: dict[str, Any], trained_folder: Path, images: list[Path], tmp_path: Path
 ) -> None:
     save = "labels,scores,density,samples,overlay,polygons"
     words = [
         word
-        for key, value in look.items()
+        for key, value in sampling.items()
         for word in (f"--{key}", "x".join(map(str, value)) if key != "mode" else value)
     ]
     inputs = list(map(str, images))
     rest = ["--save", save, "--device", "cpu", "-q", *words]
     assert main(["predict", str(trained_folder), *inputs, str(tmp_path / "told"), *rest]) == 0
-    outcomes = saccade.predict(trained_folder, images, tmp_path / "folder", save=save, device="cpu", **look)
+    outcomes = saccade.predict(
+        trained_folder, images, tmp_path / "folder", save=save, device="cpu", **sampling
+    )
     model = saccade.load(trained_folder, device="cpu")
-    saccade.predict(model, inputs, tmp_path / "model", save=save.split(","), **look)
+    saccade.predict(model, inputs, tmp_path / "model", save=save.split(","), **sampling)
     assert [outcome.fault for outcome in outcomes] == [None] * 3
     assert [outcome.labels for outcome in outcomes] == [
         tmp_path / "folder" / f"{image.stem}.png" for image in images
@@ -246,18 +248,18 @@ def test_a_loaded_model_has_the_fingerprint_of_its_folder(
     assert marks[0][1] is not None
 
 
-@pytest.mark.parametrize("look", [{}, {"mode": "tiles", "tile": "20x30"}, {"pixels": 200}])
+@pytest.mark.parametrize("sampling", [{}, {"mode": "tiles", "tile": "20x30"}, {"pixels": 200}])
 def test_without_a_folder_the_labels_are_the_arrays_that_files_would_hold(
-    look: dict[str, Any], trained_folder: Path, images: list[Path], tmp_path: Path
+    sampling: dict[str, Any], trained_folder: Path, images: list[Path], tmp_path: Path
 ) -> None:
-    written = saccade.predict(trained_folder, images, tmp_path / "out", device="cpu", **look)
+    written = saccade.predict(trained_folder, images, tmp_path / "out", device="cpu", **sampling)
     expected = [np.asarray(Image.open(outcome.labels)) for outcome in written]
     model = saccade.load(trained_folder, device="cpu")
     pixels = [np.asarray(Image.open(image).convert("RGB")) for image in images]
     for given in (images, pixels, [torch.from_numpy(p.copy()).permute(2, 0, 1) for p in pixels]):
-        labels = saccade.predict(model, given, **look)
+        labels = saccade.predict(model, given, **sampling)
         assert all(np.array_equal(one, other) for one, other in zip(labels, expected, strict=True))
-    alone = saccade.predict(model, pixels[0], **look)
+    alone = saccade.predict(model, pixels[0], **sampling)
     assert np.array_equal(alone, expected[0])
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from saccade.errors import FileProblem, InvalidInput, UsageError
 from saccade.geometry import Window
 from saccade.grids import uniform_grid
-from saccade.inference import Job, Look, PredictionConfig, Spacing, list_jobs, predict_image
+from saccade.inference import Job, PredictionConfig, SamplingOptions, Spacing, list_jobs, predict_image
 from saccade.inference.writers import Values
 from saccade.rasters import journal, open_raster, read_rgb, sample_raster
 from saccade.samplers import Glimpses, UniformSampler
@@ -29,7 +29,7 @@ from saccade.warp import unwarp_labels
 from saccade.warp.stitch import one_patch
 
 SETTINGS = PredictionConfig(CLASSES)
-TILES = Look(mode="tiles", tile=(300, 400), overlap=0.2)
+TILES = SamplingOptions(mode="tiles", tile=(300, 400), overlap=0.2)
 
 
 @pytest.fixture(autouse=True)
@@ -87,14 +87,14 @@ def test_single_pixels_are_read_where_the_run_was_trained_so(pyramid: Path, tmp_
     assert (found == plain.predict(image).numpy()).mean() > 0.9999
 
 
-@pytest.mark.parametrize("look", [Look(), TILES])
-def test_maps_come_back_as_maps(look: Look, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sampling", [SamplingOptions(), TILES])
+def test_maps_come_back_as_maps(sampling: SamplingOptions, tmp_path: Path) -> None:
     rasterio = pytest.importorskip("rasterio")
     validate = pytest.importorskip("rio_cogeo").cog_validate
     pixels = picture((600, 700))
     pixels[:200, :300] = 0
     image = make_geotiff(tmp_path / "map.tif", pixels, nodata=0)
-    predicted(image, tmp_path / "out", replace(SETTINGS, look=look))
+    predicted(image, tmp_path / "out", replace(SETTINGS, sampling=sampling))
     with rasterio.open(tmp_path / "out" / "map.tif") as labels, rasterio.open(image) as given:
         assert (labels.crs, labels.transform, labels.shape) == (given.crs, given.transform, given.shape)
         assert labels.nodata == 255 and labels.colormap(1)[1][:3] == (0, 120, 0)
@@ -109,7 +109,7 @@ def test_pixels_without_measurement_are_labelled_where_skipping_is_off(tmp_path:
     pixels = picture((300, 300))
     pixels[:100] = 0
     image = make_geotiff(tmp_path / "map.tif", pixels, nodata=0)
-    found = predicted(image, tmp_path / "out", replace(SETTINGS, look=Look(skip=False)))
+    found = predicted(image, tmp_path / "out", replace(SETTINGS, sampling=SamplingOptions(skip=False)))
     assert found.max() < 3
 
 
@@ -129,13 +129,15 @@ def test_empty_glass_is_skipped_and_everything_else_is_not(tmp_path: Path) -> No
     path = write_pyramid(
         tmp_path / "slide.tif", slide, resolution=(20000, 20000), resolutionunit="CENTIMETER"
     )
-    look = Look(mode="tiles", tile=(200, 200), overlap=0.1)
+    sampling = SamplingOptions(mode="tiles", tile=(200, 200), overlap=0.1)
     (job,) = list_jobs([path], tmp_path)
-    done = predict_image(segmenter(), job, replace(SETTINGS, look=look))
+    done = predict_image(segmenter(), job, replace(SETTINGS, sampling=sampling))
     found = labels_in(job.labels)
     assert 10 < done.skipped < done.layout.views
     assert (found[700:1000, 900:1500] < 3).all() and (found[:400, :400] == 255).all()
-    looked = predicted(path, tmp_path / "all", replace(SETTINGS, look=replace(look, skip=False)), segmenter())
+    looked = predicted(
+        path, tmp_path / "all", replace(SETTINGS, sampling=replace(sampling, skip=False)), segmenter()
+    )
     assert looked.max() < 3
     np.testing.assert_array_equal(found[800:900, 1000:1400], looked[800:900, 1000:1400])
 
@@ -143,15 +145,15 @@ def test_empty_glass_is_skipped_and_everything_else_is_not(tmp_path: Path) -> No
 def test_white_is_no_glass_on_a_map(tmp_path: Path) -> None:
     pytest.importorskip("rasterio")
     image = make_geotiff(tmp_path / "snow.tif", np.full((400, 400, 3), 250, np.uint8))
-    look = Look(mode="tiles", tile=(200, 200))
-    assert predicted(image, tmp_path / "out", replace(SETTINGS, look=look)).max() < 3
+    sampling = SamplingOptions(mode="tiles", tile=(200, 200))
+    assert predicted(image, tmp_path / "out", replace(SETTINGS, sampling=sampling)).max() < 3
 
 
-@pytest.mark.parametrize("look", [Look(), TILES])
-def test_extras_lie_beside_the_labels(look: Look, pyramid: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sampling", [SamplingOptions(), TILES])
+def test_extras_lie_beside_the_labels(sampling: SamplingOptions, pyramid: Path, tmp_path: Path) -> None:
     extras = ["scores", "density", "samples", "polygons"]
     (job,) = list_jobs([pyramid], tmp_path, extras)
-    predict_image(bent(), job, replace(SETTINGS, look=look))
+    predict_image(bent(), job, replace(SETTINGS, sampling=sampling))
     labels = labels_in(job.labels)
     with open_raster(tmp_path / "large_scores.ome.tif") as raster:
         shares = raster.read().astype(int)
@@ -202,7 +204,7 @@ def test_rows_of_another_run_are_not_gone_on_with(pyramid: Path, tmp_path: Path,
         predicted(pyramid, tmp_path / "out")
     monkeypatch.undo()
     resumed = replace(SETTINGS, resume=True)
-    for model, settings in ((segmenter(), resumed), (bent(), replace(resumed, look=TILES))):
+    for model, settings in ((segmenter(), resumed), (bent(), replace(resumed, sampling=TILES))):
         with pytest.raises(FileProblem, match=r"rows of another run or options; use the same run"):
             predicted(pyramid, tmp_path / "out", settings, model)
     assert predicted(pyramid, tmp_path / "out", resumed).shape == (1300, 900)
@@ -213,7 +215,7 @@ import sys, time, torch
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from inference_files import CLASSES, bent
-from saccade.inference import Job, Look, PredictionConfig, predict_image
+from saccade.inference import Job, SamplingOptions, PredictionConfig, predict_image
 from saccade.rasters import RasterWriter
 torch.set_num_threads(1)
 given = RasterWriter.append
@@ -223,8 +225,8 @@ def slowly(self, band):
     time.sleep(0.2)
 if sys.argv[4] == "slowly":
     RasterWriter.append = slowly
-look = Look(mode="tiles", tile=(300, 400), overlap=0.2)
-settings = PredictionConfig(CLASSES, look, resume=True)
+sampling = SamplingOptions(mode="tiles", tile=(300, 400), overlap=0.2)
+settings = PredictionConfig(CLASSES, sampling, resume=True)
 predict_image(bent(), Job(Path(sys.argv[1]), Path(sys.argv[2])), settings)
 """
 
@@ -256,16 +258,16 @@ def test_a_killed_run_goes_on_to_the_same_bytes(rows: int, pyramid: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("look", "words"),
+    ("sampling", "words"),
     [
-        (Look(spacing=Spacing(1, "micron")), "--mpp"),
-        (Look(spacing=Spacing(1, "metre")), "--gsd"),
-        (Look(memory=20 << 20), r"--memory to be at least \d+MB for .*large\.tif"),
+        (SamplingOptions(spacing=Spacing(1, "micron")), "--mpp"),
+        (SamplingOptions(spacing=Spacing(1, "metre")), "--gsd"),
+        (SamplingOptions(memory=20 << 20), r"--memory to be at least \d+MB for .*large\.tif"),
     ],
 )
-def test_what_cannot_be_done_is_said_before_anything_is_written(look, words, pyramid, tmp_path) -> None:
+def test_what_cannot_be_done_is_said_before_anything_is_written(sampling, words, pyramid, tmp_path) -> None:
     with pytest.raises(InvalidInput, match=words):
-        predicted(pyramid, tmp_path / "out", replace(SETTINGS, look=look))
+        predicted(pyramid, tmp_path / "out", replace(SETTINGS, sampling=sampling))
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -300,7 +302,7 @@ def test_a_sampler_with_patches_of_its_own_takes_part(pyramid: Path, tmp_path: P
     assert {tuple(np.unique(part)) for part in (found[:650, :450], found[650:, 450:])} == {(0,)}
     assert np.unique(found[:650, 450:]) == 1 and np.unique(found[650:, :450]) == 2
     with pytest.raises(UsageError, match="Quarters chooses its own patches"):
-        predicted(pyramid, tmp_path / "other", replace(SETTINGS, look=TILES), model)
+        predicted(pyramid, tmp_path / "other", replace(SETTINGS, sampling=TILES), model)
 
 
 def test_nothing_has_a_value_that_is_no_class() -> None:

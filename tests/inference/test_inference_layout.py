@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saccade.errors import InvalidInput
-from saccade.inference.options import Layout, Look, Spacing, lay_out, parse_memory, parse_pixels, parse_tile
+from saccade.inference.options import (
+    Layout,
+    SamplingOptions,
+    Spacing,
+    lay_out,
+    parse_memory,
+    parse_pixels,
+    parse_tile,
+)
 from saccade.rasters import Level, PixelSize, RasterInfo
 
 VIEW = (64, 128)
@@ -23,9 +31,9 @@ def info(size: tuple[int, int], scale: PixelSize | None = None) -> RasterInfo:
 
 
 def laid(
-    size: tuple[int, int], trained: float | None = 16.0, scale: PixelSize | None = None, **look
+    size: tuple[int, int], trained: float | None = 16.0, scale: PixelSize | None = None, **sampling
 ) -> Layout:
-    return lay_out(info(size, scale), Look(**look), VIEW, trained)
+    return lay_out(info(size, scale), SamplingOptions(**sampling), VIEW, trained)
 
 
 def test_auto_is_one_view_unless_that_shrinks_much_further_than_in_training() -> None:
@@ -54,7 +62,7 @@ def test_microns_between_samples_follow_the_scale_of_the_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "look", "view"),
+    ("size", "sampling", "view"),
     [
         ((512, 9), {"mode": "tiles", "tile": (512, 512)}, (64, 4)),
         ((9, 512), {"mode": "tiles", "tile": (512, 512)}, (4, 128)),
@@ -65,11 +73,11 @@ def test_microns_between_samples_follow_the_scale_of_the_file() -> None:
         ((512, 9), {"mode": "whole", "pixels": 3}, (1, 3)),
     ],
 )
-def test_thin_images_keep_a_few_samples_across(size, look, view) -> None:
-    layout = laid(size, scale=PixelSize(1, 1, "metre"), **look)
+def test_thin_images_keep_a_few_samples_across(size, sampling, view) -> None:
+    layout = laid(size, scale=PixelSize(1, 1, "metre"), **sampling)
     assert layout.view == view
-    if "pixels" in look:
-        assert layout.samples <= look["pixels"]
+    if "pixels" in sampling:
+        assert layout.samples <= sampling["pixels"]
     else:
         assert re.search(r"the scale would leave \d+ x \d+$", layout.notices[0])
 
@@ -77,7 +85,7 @@ def test_thin_images_keep_a_few_samples_across(size, look, view) -> None:
 def test_other_images_keep_their_scale_without_a_notice() -> None:
     for size in ((512, 512), (600, 400), (512, 64), (20_000, 20_000)):
         assert laid(size, mode="tiles", tile=(512, 512)).notices == ()
-    asked = Look(mode="tiles", tile=(512, 512), size=(8, 8))
+    asked = SamplingOptions(mode="tiles", tile=(512, 512), size=(8, 8))
     assert lay_out(info((512, 9)), asked, VIEW, 16.0).view == (8, 8)
 
 
@@ -101,7 +109,7 @@ def test_no_more_pixels_than_were_allowed(size: tuple[int, int], pixels: int, mo
 
 
 @pytest.mark.parametrize(
-    ("look", "words"),
+    ("sampling", "words"),
     [
         ({"mode": "tile"}, "did you mean 'tiles'"),
         ({"pixels": 0}, "--pixels"),
@@ -110,9 +118,9 @@ def test_no_more_pixels_than_were_allowed(size: tuple[int, int], pixels: int, mo
         ({"size": (4, 4), "pixels": 9, "mode": "whole"}, "leave --size out"),
     ],
 )
-def test_wishes_that_do_not_fit_are_refused(look, words) -> None:
+def test_wishes_that_do_not_fit_are_refused(sampling, words) -> None:
     with pytest.raises(InvalidInput, match=words):
-        Look(**look)
+        SamplingOptions(**sampling)
 
 
 def test_amounts_are_read_as_people_write_them() -> None:

@@ -18,21 +18,21 @@ sys.path.insert(0, sys.argv[3])
 import torch
 torch.set_num_threads(2)
 from inference_files import CLASSES, bent
-from saccade.inference import Job, Look, PredictionConfig, predict_image
+from saccade.inference import Job, SamplingOptions, PredictionConfig, predict_image
 from saccade.inference.plan import make_plan
 from saccade.rasters import as_rgb, open_raster
 
 given = json.loads(sys.argv[4])
 extras = tuple(given.pop("extras", ()))
 given |= {"tile": tuple(given["tile"])} if "tile" in given else {}
-look, model = Look(**given), bent((64, 128))
+sampling, model = SamplingOptions(**given), bent((64, 128))
 """
 PLANNED = """
 with as_rgb(open_raster(sys.argv[1])) as raster:
-    print(make_plan(raster, model, look, 3, extras=extras).memory_bytes)
+    print(make_plan(raster, model, sampling, 3, extras=extras).memory_bytes)
 """
 RUN = """
-predict_image(model, Job(Path(sys.argv[1]), Path(sys.argv[2]), extras), PredictionConfig(CLASSES, look))
+predict_image(model, Job(Path(sys.argv[1]), Path(sys.argv[2]), extras), PredictionConfig(CLASSES, sampling))
 print(int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024)
 """
 WITHIN = """
@@ -41,11 +41,11 @@ from dataclasses import replace
 from saccade.errors import InvalidInput
 job = Job(Path(sys.argv[1]), Path(sys.argv[2]))
 try:
-    predict_image(model, job, PredictionConfig(CLASSES, replace(look, memory=1)))
+    predict_image(model, job, PredictionConfig(CLASSES, replace(sampling, memory=1)))
 except InvalidInput as refused:
     least = int(re.search("at least ([0-9]+)MB", str(refused))[1]) * 10**6
 allowed = least + (16 << 20)
-predict_image(model, job, PredictionConfig(CLASSES, replace(look, memory=allowed)))
+predict_image(model, job, PredictionConfig(CLASSES, replace(sampling, memory=allowed)))
 print(allowed, int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024)
 """
 
@@ -75,9 +75,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def told_by(program: str, image: Path, out: Path, **look: object) -> list[int]:
+def told_by(program: str, image: Path, out: Path, **sampling: object) -> list[int]:
     here = str(Path(__file__).parent)
-    command = [sys.executable, "-c", START + program, str(image), str(out), here, json.dumps(look)]
+    command = [sys.executable, "-c", START + program, str(image), str(out), here, json.dumps(sampling)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return [int(word) for word in done.stdout.split()]
@@ -89,15 +89,15 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_a_run_keeps_under_what_the_plan_foresees(wide: Path, tmp_path: Path) -> None:
-    look = {"mode": "whole", "extras": ["scores"]}
-    (planned,) = told_by(PLANNED, wide, tmp_path, **look)
-    (peak,) = told_by(RUN, wide, tmp_path / "l.ome.tif", **look)
+    sampling = {"mode": "whole", "extras": ["scores"]}
+    (planned,) = told_by(PLANNED, wide, tmp_path, **sampling)
+    (peak,) = told_by(RUN, wide, tmp_path / "l.ome.tif", **sampling)
     assert peak <= planned < 1.4 * peak
 
 
-@pytest.mark.parametrize("look", [{"mode": "whole"}, {"mode": "tiles", "tile": [1000, 8000]}])
-def test_a_run_keeps_under_the_memory_that_it_is_allowed(look: dict, plain: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sampling", [{"mode": "whole"}, {"mode": "tiles", "tile": [1000, 8000]}])
+def test_a_run_keeps_under_the_memory_that_it_is_allowed(sampling: dict, plain: Path, tmp_path: Path) -> None:
     """The least that is not refused; a run that is not told of it takes more."""
-    allowed, peak = told_by(WITHIN, plain, tmp_path / "within.ome.tif", **look)
-    (free,) = told_by(RUN, plain, tmp_path / "free.ome.tif", **look)
+    allowed, peak = told_by(WITHIN, plain, tmp_path / "within.ome.tif", **sampling)
+    (free,) = told_by(RUN, plain, tmp_path / "free.ome.tif", **sampling)
     assert peak <= allowed < free

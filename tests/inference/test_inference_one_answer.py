@@ -16,14 +16,14 @@ from inference_files import CLASSES, bent, make_geotiff, picture, write_pyramid
 from PIL import Image
 
 from saccade.errors import FileProblem, InvalidInput
-from saccade.inference import Job, Look, PredictionConfig, plan, predict_image
+from saccade.inference import Job, PredictionConfig, SamplingOptions, plan, predict_image
 from saccade.inference import predict as predicting
 from saccade.inference.options import parse_memory
 from saccade.inference.writers import RasterSink
 from saccade.rasters import read_rgb
 
 PIXELS = picture((1300, 330))
-WHOLE, TILES = Look(mode="whole"), Look(mode="tiles", tile=(300, 160), overlap=0.2)
+WHOLE, TILES = SamplingOptions(mode="whole"), SamplingOptions(mode="tiles", tile=(300, 160), overlap=0.2)
 
 
 def png(path: Path) -> Path:
@@ -86,35 +86,39 @@ def gone_through(*, in_memory: bool, rows: int, threads: int = 1) -> Iterator[No
             torch.set_num_threads(before)
 
 
-def labelled(image: Path, out: Path, look: Look, **settings: object) -> bytes:
-    predict_image(bent(), Job(image, out), PredictionConfig(CLASSES, look, **settings))
+def labelled(image: Path, out: Path, sampling: SamplingOptions, **settings: object) -> bytes:
+    predict_image(bent(), Job(image, out), PredictionConfig(CLASSES, sampling, **settings))
     return out.read_bytes()
 
 
-@pytest.mark.parametrize("look", [WHOLE, TILES], ids=["whole", "tiles"])
+@pytest.mark.parametrize("sampling", [WHOLE, TILES], ids=["whole", "tiles"])
 def test_memory_bands_threads_and_batches_do_not_change_a_byte(
-    look: Look, image: Path, tmp_path: Path
+    sampling: SamplingOptions, image: Path, tmp_path: Path
 ) -> None:
     with gone_through(in_memory=True, rows=512):
-        expected = labelled(image, tmp_path / "a.ome.tif", look)
+        expected = labelled(image, tmp_path / "a.ome.tif", sampling)
     for number, (in_memory, rows, threads, batch) in enumerate(
         [(False, 512, 1, 1), (True, 64, 2, 1), (False, 100, 3, 3), (False, 64, 2, 2)]
     ):
         with gone_through(in_memory=in_memory, rows=rows, threads=threads):
-            assert labelled(image, tmp_path / f"{number}.ome.tif", look, batch=batch) == expected
+            assert labelled(image, tmp_path / f"{number}.ome.tif", sampling, batch=batch) == expected
 
 
 class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("look", [WHOLE, TILES], ids=["whole", "tiles"])
+@pytest.mark.parametrize("sampling", [WHOLE, TILES], ids=["whole", "tiles"])
 @pytest.mark.parametrize("began_in_memory", [True, False])
 def test_a_resume_under_another_memory_ends_in_the_same_bytes(
-    look: Look, began_in_memory: bool, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sampling: SamplingOptions,
+    began_in_memory: bool,
+    image: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with gone_through(in_memory=began_in_memory, rows=512):
-        expected = labelled(image, tmp_path / "whole.ome.tif", look)
+        expected = labelled(image, tmp_path / "whole.ome.tif", sampling)
     put = RasterSink.put
 
     def put_and_die(sink: RasterSink, band: object) -> None:
@@ -124,10 +128,10 @@ def test_a_resume_under_another_memory_ends_in_the_same_bytes(
 
     monkeypatch.setattr(RasterSink, "put", put_and_die)
     with gone_through(in_memory=began_in_memory, rows=256), pytest.raises(Killed):
-        labelled(image, tmp_path / "killed.ome.tif", look)
+        labelled(image, tmp_path / "killed.ome.tif", sampling)
     monkeypatch.setattr(RasterSink, "put", put)
     with gone_through(in_memory=not began_in_memory, rows=64, threads=2):
-        assert labelled(image, tmp_path / "killed.ome.tif", look, resume=True) == expected
+        assert labelled(image, tmp_path / "killed.ome.tif", sampling, resume=True) == expected
 
 
 @pytest.mark.parametrize("kind", ["tiled", "striped", "png"])
@@ -170,7 +174,7 @@ def test_a_resume_with_anything_that_changes_an_answer_is_refused(
     if change == "weights":
         model = bent(seed=4)
     elif change == "look":
-        settings = replace(settings, look=replace(TILES, overlap=0.3))
+        settings = replace(settings, sampling=replace(TILES, overlap=0.3))
     elif change == "antialias":
         model.antialias = False
     elif change == "option":

@@ -14,8 +14,8 @@ from saccade.data.classes import ClassTable
 from saccade.errors import FileProblem, InvalidInput, SaccadeError, UsageError
 from saccade.inference import (
     Job,
-    Look,
     PredictionConfig,
+    SamplingOptions,
     list_jobs,
     make_folder,
     parse_extras,
@@ -177,7 +177,7 @@ def test_an_image_too_large_for_the_memory_is_one_fault_among_others(
 @pytest.mark.parametrize("processes", [1, 2])
 def test_memory_that_suffices_for_no_image_is_refused_before_the_first(photos: Path, processes: int) -> None:
     jobs = [Job(photos / name, photos / f"{name}.png") for name in ("a.jpg", "b.png")]
-    settings = PredictionConfig(CLASSES, Look(memory=10**7))
+    settings = PredictionConfig(CLASSES, SamplingOptions(memory=10**7))
     worker = Worker(photos, "best", "cpu", 1)
     many = processes > 1
     found = (

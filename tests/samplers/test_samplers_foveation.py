@@ -187,7 +187,7 @@ def thumbnail_for(sampler: FoveationSampler, size: tuple[int, int]) -> Tensor | 
 def test_views_say_where_it_looked_and_what_was_read(estimator: str) -> None:
     sampler = FoveationSampler((4, 4), (8, 16, 24), shrink=4, estimator=estimator).eval()
     size = (33, 47)
-    found = sampler.look(thumbnail_for(sampler, size), size)
+    found = sampler.choose(thumbnail_for(sampler, size), size)
     views = sampler.views(found, size)
     locations = found.lattice.shape[0] * found.lattice.shape[1]
     assert views.grids.shape == (locations, 4, 4, 2)
@@ -198,7 +198,7 @@ def test_views_say_where_it_looked_and_what_was_read(estimator: str) -> None:
 
 def test_two_predictions_look_alike() -> None:
     sampler = FoveationSampler((4, 4), (8, 16, 24), shrink=4, estimator="random").eval()
-    first, second = (sampler.look(None, (33, 47)).weights for _ in range(2))
+    first, second = (sampler.choose(None, (33, 47)).weights for _ in range(2))
     assert torch.equal(first, second)
 
 

@@ -24,7 +24,7 @@ from saccade.inference.files import (
     training_downsampling,
 )
 from saccade.inference.jobs import Outcome, Worker, predict_all, predict_in_processes, require_predictor
-from saccade.inference.options import LookOptions, look_of
+from saccade.inference.options import SamplingKeywords, sampling_of
 from saccade.inference.plan import Plan, make_plan
 from saccade.inference.predict import PredictionConfig, predict_array
 from saccade.runtime.devices import enough_memory, torch_device
@@ -36,7 +36,7 @@ Paths = Path | str | Sequence[Path | str]
 """Images, folders of images, or ``.txt`` lists of paths."""
 
 
-class PredictOptions(LookOptions, total=False):
+class PredictOptions(SamplingKeywords, total=False):
     """How images are predicted, beside how closely to look.
 
     Attributes:
@@ -73,17 +73,17 @@ class _Prediction:
 _OWN = ("save", "checkpoint", "value_range", "jobs", "resume", "overwrite", "device")
 
 
-def _look_of(options: Mapping[str, Any]) -> Any:
-    return look_of({name: value for name, value in options.items() if name not in _OWN})
+def _sampling_of(options: Mapping[str, Any]) -> Any:
+    return sampling_of({name: value for name, value in options.items() if name not in _OWN})
 
 
 def _extras_of(save: str | Sequence[str]) -> tuple[str, ...]:
     return parse_extras(save if isinstance(save, str) else ",".join(save))
 
 
-def _settings(run: Run, look: Any, options: Mapping[str, Any]) -> PredictionConfig:
+def _settings(run: Run, sampling: Any, options: Mapping[str, Any]) -> PredictionConfig:
     return PredictionConfig(
-        run.classes, look, training_downsampling(run), limits_of(options.get("value_range"), run),
+        run.classes, sampling, training_downsampling(run), limits_of(options.get("value_range"), run),
         resume=options.get("resume", False), overwrite=options.get("overwrite", False),
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ def _settings(run: Run, look: Any, options: Mapping[str, Any]) -> PredictionConf
 def _prepared(
     source: RunSource, inputs: Sequence[Path], out: Path, options: Mapping[str, Any]
 ) -> _Prediction:
-    extras, look = _extras_of(options.get("save", "labels")), _look_of(options)
+    extras, sampling = _extras_of(options.get("save", "labels")), _sampling_of(options)
     processes, device = options.get("jobs", 1), options.get("device")
     if processes < 1:
         raise UsageError(f"--jobs is at least 1, not {processes}")
@@ -111,7 +111,7 @@ def _prepared(
             raise InvalidInput("run", "a folder where jobs is above 1: each process loads it", "a model", fix)
         threads = max(1, torch.get_num_threads() // processes)
         worker = Worker(run.path, run.checkpoint, device or "auto", threads)
-    return _Prediction(run, listed, jobs, _settings(run, look, options), processes, worker)
+    return _Prediction(run, listed, jobs, _settings(run, sampling, options), processes, worker)
 
 
 @overload
@@ -163,7 +163,7 @@ def predict(
             (H, W, 3), tensors, PIL images or open rasters. One, or a list.
         out: the folder for the labels, in the format of each image; None: nothing is written.
         progress: whether to say what goes on; default on a terminal or in a notebook.
-        **options: see :class:`PredictOptions` and :class:`saccade.inference.options.LookOptions`.
+        **options: see :class:`PredictOptions` and :class:`saccade.inference.options.SamplingKeywords`.
 
     Returns:
         With ``out`` a list of an :class:`saccade.inference.Outcome` for each image that was done: ``labels``,
@@ -258,11 +258,11 @@ def _arrays(source: RunSource, images: Any, options: Mapping[str, Any], voice: V
             raise UsageError(f"{name} is for files; give a folder for them, as out")
     if _extras_of(options.get("save", "labels")) or options.get("jobs", 1) != 1:
         raise UsageError("save and jobs are for files; give a folder for them, as out")
-    look = _look_of(options)
+    sampling = _sampling_of(options)
     run = run_of(source, options.get("checkpoint"))
     require_predictor(run.segmenter)
     on_device(source, run, options.get("device"))
-    settings = _settings(run, look, options)
+    settings = _settings(run, sampling, options)
     several = isinstance(images, list | tuple)
     labels = []
     with voice.progress("predicting", len(images) if several else 1, "images") as shown:
@@ -273,7 +273,7 @@ def _arrays(source: RunSource, images: Any, options: Mapping[str, Any], voice: V
     return labels if several else labels[0]
 
 
-class PlanOptions(LookOptions, total=False):
+class PlanOptions(SamplingKeywords, total=False):
     """What a plan is of, beside how closely to look: as :class:`PredictOptions`."""
 
     save: str | Sequence[str]
@@ -308,13 +308,13 @@ def plan(image: AnyImage, run: RunSource, **options: Unpack[PlanOptions]) -> Pla
         >>> foreseen.size, foreseen.pixels, foreseen.format
         ((32, 48), 96, '.png')
     """
-    extras, look = _extras_of(options.get("save", "labels")), _look_of(options)
+    extras, sampling = _extras_of(options.get("save", "labels")), _sampling_of(options)
     torch_device(options.get("device") or "auto")
     opened_run = run_of(run, options.get("checkpoint"))
     with opened_raster(image, value_range=limits_of(options.get("value_range"), opened_run)) as raster:
         require_predictor(opened_run.segmenter, extras)
         on_device(run, opened_run, options.get("device"))
         return make_plan(
-            raster, opened_run.segmenter, look, len(opened_run.classes),
+            raster, opened_run.segmenter, sampling, len(opened_run.classes),
             training_downsampling=training_downsampling(opened_run), extras=extras,
         )  # fmt: skip

@@ -79,7 +79,7 @@ def value_range(parser: Any) -> None:
 MODES = ("auto", "whole", "tiles")
 
 
-def look() -> argparse.ArgumentParser:
+def sampling() -> argparse.ArgumentParser:
     """``--mode``, ``--size``, ``--pixels``, ``--mpp``, ``--gsd``, ``--tile``, ``--overlap``,
     ``--value-range``, ``--memory``, ``--no-skip``."""
     parser = argparse.ArgumentParser(add_help=False)
@@ -112,7 +112,7 @@ def look() -> argparse.ArgumentParser:
 
 
 def look_options(args: argparse.Namespace) -> dict[str, Any]:
-    """What a command with :func:`look` was told, as the functions of :mod:`saccade.api` take it."""
+    """What a command with :func:`sampling` was told, as the functions of :mod:`saccade.api` take it."""
     names = ("mode", "size", "pixels", "mpp", "gsd", "tile", "overlap", "memory", "value_range")
     return {**{name: getattr(args, name) for name in names}, "skip": not args.no_skip}
 

@@ -2,7 +2,7 @@
 
 from saccade.inference.files import EXTRAS, Job, ListedJob, list_jobs, make_folder, parse_extras, still_to_do
 from saccade.inference.jobs import Outcome, predict_all, require_predictor
-from saccade.inference.options import Look, Spacing
+from saccade.inference.options import SamplingOptions, Spacing
 from saccade.inference.predict import Done, PredictionConfig, predict_image
 from saccade.warp.stitch import Band, Patch, Patches, bands, one_patch
 
@@ -12,11 +12,11 @@ __all__ = [
     "Done",
     "Job",
     "ListedJob",
-    "Look",
     "Outcome",
     "Patch",
     "Patches",
     "PredictionConfig",
+    "SamplingOptions",
     "Spacing",
     "bands",
     "list_jobs",

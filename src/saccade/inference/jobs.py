@@ -117,7 +117,7 @@ def predict_all(
         >>> [outcome.fault for outcome in outcomes] == [None] * 7, outcomes[0].done.labels.name
         (True, 'image_000000.png')
     """
-    _require_memory(settings.look.memory, 1)
+    _require_memory(settings.sampling.memory, 1)
     for job in jobs:
         yield predict_one(segmenter, job, settings, on_progress)
 
@@ -162,10 +162,10 @@ def predict_in_processes(
     Raises:
         InvalidInput: before the first job, when the memory suffices for no image at all.
     """
-    look = settings.look
-    _require_memory(look.memory, processes)
-    share = None if look.memory is None else max(0, look.memory - resident_memory()) // processes
-    settings = replace(settings, look=replace(look, memory=share))
+    sampling = settings.sampling
+    _require_memory(sampling.memory, processes)
+    share = None if sampling.memory is None else max(0, sampling.memory - resident_memory()) // processes
+    settings = replace(settings, sampling=replace(sampling, memory=share))
     ready: dict[int, Outcome] = {}
     following = 0
     with closing(run_jobs(jobs, processes, _begin, worker, settings)) as ended:

@@ -41,8 +41,8 @@ class Spacing:
 
 
 @dataclass(frozen=True)
-class Look:
-    """How to look at an image.
+class SamplingOptions:
+    """How densely to sample an image, and in what parts.
 
     Attributes:
         mode: "whole", the image in one view; "tiles", each overlapping tile with a view of its own; "auto",
@@ -59,10 +59,10 @@ class Look:
         InvalidInput: for values that are out of range or say the same thing twice.
 
     Examples:
-        >>> from saccade.inference import Look
-        >>> Look(mode="tiles", size=(64, 64), overlap=0.25).mode
+        >>> from saccade.inference import SamplingOptions
+        >>> SamplingOptions(mode="tiles", size=(64, 64), overlap=0.25).mode
         'tiles'
-        >>> Look(overlap=0.9)
+        >>> SamplingOptions(overlap=0.9)
         Traceback (most recent call last):
         ...
         saccade.errors.InvalidInput: expected --overlap to be a share from 0 to 0.5, but got 0.9
@@ -125,7 +125,7 @@ def parse_tile(text: str) -> tuple[int, int]:
     return parse_size(text if not text.strip().isdecimal() else f"{text.strip()}x{text.strip()}", "--tile")
 
 
-class LookOptions(TypedDict, total=False):
+class SamplingKeywords(TypedDict, total=False):
     """How closely to look, as ``saccade predict`` is told: each option by its name, as text or as a value."""
 
     mode: str
@@ -139,14 +139,14 @@ class LookOptions(TypedDict, total=False):
     skip: bool
 
 
-def look_of(options: Mapping[str, Any]) -> Look:
-    """The :class:`Look` that :class:`LookOptions` describe.
+def sampling_of(options: Mapping[str, Any]) -> SamplingOptions:
+    """The :class:`SamplingOptions` that :class:`SamplingKeywords` describe.
 
     Raises:
         UsageError: for an option that there is not, with the nearest that there is.
         InvalidInput: for a value that is not allowed.
     """
-    names = LookOptions.__annotations__
+    names = SamplingKeywords.__annotations__
     for name in options:
         if name not in names:
             raise UsageError(f"unknown option {name!r}; {nearest_name(name, names)}")
@@ -165,7 +165,7 @@ def look_of(options: Mapping[str, Any]) -> Look:
     for name, parse in parsers.items():
         if name in kept:
             kept[name] = parse(_as_text(kept[name]))
-    return Look(spacing=spacing, **kept)
+    return SamplingOptions(spacing=spacing, **kept)
 
 
 def _as_text(value: Any) -> str:
@@ -223,7 +223,7 @@ class Layout:
 
 
 def lay_out(
-    info: RasterInfo, wanted: Look, trained: tuple[int, int], training_downsampling: float | None
+    info: RasterInfo, wanted: SamplingOptions, trained: tuple[int, int], training_downsampling: float | None
 ) -> Layout:
     """The layout for an image.
 
@@ -273,7 +273,7 @@ def _view_of(size: tuple[int, int], shrink: float, most: int | None, least: int)
     return rows, max(1, min(size[1], most // rows))
 
 
-def _wanted_shrink(info: RasterInfo, wanted: Look) -> float | None:
+def _wanted_shrink(info: RasterInfo, wanted: SamplingOptions) -> float | None:
     size = info.levels[0].size
     if wanted.pixels is not None:
         return max(1.0, sqrt(size[0] * size[1] / wanted.pixels))
@@ -291,7 +291,7 @@ def _wanted_shrink(info: RasterInfo, wanted: Look) -> float | None:
 
 def _is_whole(
     size: tuple[int, int],
-    wanted: Look,
+    wanted: SamplingOptions,
     view: tuple[int, int],
     shrink: float | None,
     training_downsampling: float | None,
@@ -315,7 +315,7 @@ def _is_whole(
 
 
 def _tile(
-    size: tuple[int, int], wanted: Look, view: tuple[int, int], shrink: float
+    size: tuple[int, int], wanted: SamplingOptions, view: tuple[int, int], shrink: float
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """(rows, columns) of a tile, and (h, w) of its view."""
     if wanted.tile is not None:

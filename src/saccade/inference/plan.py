@@ -23,7 +23,7 @@ from saccade.inference.estimate import (
     tiles_read,
 )
 from saccade.inference.files import labels_suffix
-from saccade.inference.options import Layout, Look, lay_out
+from saccade.inference.options import Layout, SamplingOptions, lay_out
 from saccade.inference.writers import OUTPUT_TILE
 from saccade.metrics.cost import unwarping_flops
 from saccade.rasters import Raster
@@ -131,7 +131,7 @@ class Plan:
 def choose_execution(
     raster: Raster,
     segmenter: Segmenter,
-    look: Look,
+    sampling: SamplingOptions,
     classes: int,
     *,
     training_downsampling: float | None = None,
@@ -145,21 +145,21 @@ def choose_execution(
     Args:
         raster: as 8-bit RGB.
         segmenter: with its sampler's sizes for this image.
-        look: what the user wants.
+        sampling: what the user wants.
         classes: K.
         training_downsampling: pixels that a sample stood for along an axis in training.
         suffix: extension of the labels; default what fits the image.
         extras: what else is written.
-        cost: of a view; measured here where ``look`` has a memory limit and none is given.
+        cost: of a view; measured here where ``sampling`` has a memory limit and none is given.
         base: bytes that the program holds already; default what it holds now.
 
     Raises:
         InvalidInput: when the wishes do not fit the image, or the memory does not suffice.
     """
-    layout = layout_for(raster, segmenter, look, training_downsampling)
+    layout = layout_for(raster, segmenter, sampling, training_downsampling)
     if cost is None:
         nothing = ViewCost(0, 0.0, 0, False)
-        cost = nothing if look.memory is None else cost_of_view(segmenter, layout.view)
+        cost = nothing if sampling.memory is None else cost_of_view(segmenter, layout.view)
     base = resident_memory() if base is None else base
     pixels = raster.size[0] * raster.size[1]
     png = (suffix or labels_suffix(raster)) == ".png" and pixels <= READ_WHOLE
@@ -169,15 +169,15 @@ def choose_execution(
     for way in ways:
         about = Workload(raster, layout, cost, classes, way.rows, way.in_memory, way.png, extras)
         wanted = peak_bytes(about, base)
-        if look.memory is None or wanted <= look.memory:
+        if sampling.memory is None or wanted <= sampling.memory:
             return way, about
         least = wanted if least is None else min(least, wanted)
     assert least is not None
-    raise _too_little(look.memory or 0, least, raster)
+    raise _too_little(sampling.memory or 0, least, raster)
 
 
 def layout_for(
-    raster: Raster, segmenter: Segmenter, look: Look, training_downsampling: float | None
+    raster: Raster, segmenter: Segmenter, sampling: SamplingOptions, training_downsampling: float | None
 ) -> Layout:
     """What is looked at; a sampler that chooses its own patches looks at the whole image.
 
@@ -185,12 +185,12 @@ def layout_for(
         UsageError: when it is told how closely to look, which is for it to choose.
     """
     if segmenter.sampler.chooses_patches:
-        if look != replace(look, mode="auto", size=None, pixels=None, spacing=None, tile=None):
+        if sampling != replace(sampling, mode="auto", size=None, pixels=None, spacing=None, tile=None):
             name = type(segmenter.sampler).__name__
             way_out = "leave --mode, --size, --pixels, --mpp, --gsd and --tile out"
             raise UsageError(f"{name} chooses its own patches of the image; {way_out}")
-        look = replace(look, mode="whole")
-    return lay_out(raster.info, look, segmenter.sampler.size, training_downsampling)
+        sampling = replace(sampling, mode="whole")
+    return lay_out(raster.info, sampling, segmenter.sampler.size, training_downsampling)
 
 
 def _too_little(given: int, needed: int, raster: Raster) -> InvalidInput:
@@ -201,7 +201,7 @@ def _too_little(given: int, needed: int, raster: Raster) -> InvalidInput:
 def make_plan(
     raster: Raster,
     segmenter: Segmenter,
-    look: Look,
+    sampling: SamplingOptions,
     classes: int,
     *,
     training_downsampling: float | None = None,
@@ -213,7 +213,7 @@ def make_plan(
     Args:
         raster: as 8-bit RGB.
         segmenter: on the device where it would run.
-        look, classes, training_downsampling, extras: as for :func:`choose_execution`.
+        sampling, classes, training_downsampling, extras: as for :func:`choose_execution`.
 
     Raises:
         InvalidInput: when the wishes do not fit the image, or the memory does not suffice.
@@ -221,13 +221,13 @@ def make_plan(
     """
     segmenter = segmenter.for_image(raster.size)
     own = segmenter.sampler.chooses_patches
-    layout = layout_for(raster, segmenter, look, training_downsampling)
+    layout = layout_for(raster, segmenter, sampling, training_downsampling)
     with evaluating(segmenter) as twin:
         request = TileRequest(layout.tiling, classes, layout.view)
         scores = twin.rows_of(RasterSource(raster), request)
         cost = measure_patch(twin, scores) if own else measure_view(segmenter, layout.view)
     options: dict[str, Any] = {"training_downsampling": training_downsampling, "extras": extras, "cost": cost}
-    way, about = choose_execution(raster, segmenter, look, classes, **options)
+    way, about = choose_execution(raster, segmenter, sampling, classes, **options)
     views = scores.count
     flops = views * cost.flops + unwarping_flops(raster.size, classes)
     weights = sum(t.numel() * t.element_size() for t in segmenter.state_dict().values())

@@ -19,7 +19,7 @@ from saccade.geometry import Window
 from saccade.inference.estimate import Workload
 from saccade.inference.extras import Extras
 from saccade.inference.files import Job, ListedJob
-from saccade.inference.options import Layout, Look
+from saccade.inference.options import Layout, SamplingOptions
 from saccade.inference.plan import ExecutionPlan, choose_execution
 from saccade.inference.writers import PngSink, RasterSink, Values
 from saccade.rasters import Raster, RGBRaster, as_rgb, open_raster, thumbnail
@@ -132,7 +132,7 @@ class PredictionConfig:
 
     Attributes:
         classes: of the run.
-        look: what the user wants.
+        sampling: what the user wants.
         training_downsampling: pixels that a sample stood for along an axis in training; None where not known.
         value_range: the sample values of black and white; None: by the rule of ``saccade.rasters.as_rgb``.
         batch: views that go through the networks together.
@@ -142,14 +142,14 @@ class PredictionConfig:
         >>> from saccade.data import open_data
         >>> from saccade.testing import make_fake
         >>> data = open_data(make_fake("folder", "leaves"))
-        >>> from saccade.inference import Look, PredictionConfig
-        >>> config = PredictionConfig(data.classes, look=Look(mode="tiles"), overwrite=True)
-        >>> config.look.mode, config.batch
+        >>> from saccade.inference import SamplingOptions, PredictionConfig
+        >>> config = PredictionConfig(data.classes, sampling=SamplingOptions(mode="tiles"), overwrite=True)
+        >>> config.sampling.mode, config.batch
         ('tiles', 1)
     """
 
     classes: ClassTable
-    look: Look = field(default_factory=Look)
+    sampling: SamplingOptions = field(default_factory=SamplingOptions)
     training_downsampling: float | None = None
     value_range: tuple[float, float] | None = None
     batch: int = 1
@@ -180,7 +180,7 @@ def fingerprint(
             raster.info.background,
             [level.size for level in raster.levels],
         ],
-        "layout": [str(layout.tiling), layout.view, settings.look.skip],
+        "layout": [str(layout.tiling), layout.view, settings.sampling.skip],
         "classes": settings.classes.as_dict(),
         "batch": _batch(segmenter, settings),
         "device": segmenter.mean.device.type,
@@ -282,7 +282,7 @@ def predict_image(
         job = job.for_raster(raster)
         way, _ = _choose(raster, segmenter, settings, job.suffix, job.extras)
         source = source_of_raster(raster, whole=way.in_memory)
-        skip = _skipped(raster, way.layout) if settings.look.skip else []
+        skip = _skipped(raster, way.layout) if settings.sampling.skip else []
         scores = twin.rows_of(source, _request(segmenter, way, job, settings, skip))
         mark = fingerprint(segmenter, job.image, rgb, way.layout, settings)
         _write(raster, scores, way, job, settings, mark, on_progress or (lambda share: None))
@@ -312,9 +312,9 @@ def predict_array(
     with opened_raster(image, value_range=settings.value_range) as raster:
         segmenter = segmenter.for_image(raster.size)
         way, _ = _choose(raster, segmenter, settings, suffix=".png")
-        skip = _skipped(raster, way.layout) if settings.look.skip else []
+        skip = _skipped(raster, way.layout) if settings.sampling.skip else []
         source = source_of_raster(raster, whole=way.in_memory)
-        gaps = Measured(raster) if settings.look.skip and raster.info.masked else None
+        gaps = Measured(raster) if settings.sampling.skip and raster.info.masked else None
         labels = np.empty(raster.size, np.uint8)
         with evaluating(segmenter) as twin:
             scores = twin.rows_of(source, _request(segmenter, way, None, settings, skip))
@@ -334,7 +334,7 @@ def _choose(
     extras: tuple[str, ...] = (),
 ) -> tuple[ExecutionPlan, Workload]:
     return choose_execution(
-        raster, segmenter, settings.look, len(settings.classes),
+        raster, segmenter, settings.sampling, len(settings.classes),
         training_downsampling=settings.training_downsampling, suffix=suffix, extras=extras,
     )  # fmt: skip
 
@@ -382,7 +382,7 @@ def _write(
     values, height = Values(settings.classes), raster.size[0]
     with _sink(raster, way, job, values, settings, mark) as sink:
         rows = height if way.png else way.rows
-        gaps = Measured(raster) if settings.look.skip and raster.info.masked else None
+        gaps = Measured(raster) if settings.sampling.skip and raster.info.masked else None
         for band in scores.bands(rows, start=sink.start, scores=sink.wants_scores):
             sink.put(band if gaps is None else _with_gaps(band, gaps, raster))
             tell(0.9 * min(band.top + rows, height) / height)
@@ -403,7 +403,7 @@ def _sink(
         overwrite = settings.overwrite or settings.resume
         yield PngSink(job, raster.size, values, overwrite=overwrite)
         return
-    gaps = settings.look.skip and may_be_skipped(raster)
+    gaps = settings.sampling.skip and may_be_skipped(raster)
     again = {"overwrite": settings.overwrite, "resume": settings.resume}
     with RasterSink(job, raster, values, gaps=gaps, mark=mark, **again) as sink:
         yield sink

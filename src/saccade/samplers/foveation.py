@@ -42,7 +42,7 @@ class Foveation:
     Examples:
         >>> import saccade
         >>> sampler = saccade.FoveationSampler((16, 16), [16, 32], shrink=8, estimator="fixed", field=1)
-        >>> sampler.look(None, (64, 64)).weights[0].tolist()
+        >>> sampler.choose(None, (64, 64)).weights[0].tolist()
         [0.0, 1.0]
     """
 
@@ -79,7 +79,7 @@ class FoveationSampler(Sampler):
         >>> import saccade, torch
         >>> sampler = saccade.FoveationSampler((16, 16), [16, 32, 64], shrink=8).eval()
         >>> rows, columns = sampler.thumbnail_for((128, 192))
-        >>> found = sampler.look(torch.zeros(1, 3, rows, columns), (128, 192))
+        >>> found = sampler.choose(torch.zeros(1, 3, rows, columns), (128, 192))
         >>> found.weights.shape  # locations, fields of view
         torch.Size([384, 3])
     """
@@ -130,7 +130,7 @@ class FoveationSampler(Sampler):
         """The locations of a prediction; raises InvalidInput where they would leave gaps."""
         return Lattice(size, thumbnail_size(size, self.shrink), self.stride, self.fields[0])
 
-    def look(self, thumbnail: Tensor | None, size: tuple[int, int]) -> Foveation:
+    def choose(self, thumbnail: Tensor | None, size: tuple[int, int]) -> Foveation:
         """How wide to look at each location of one image, without any chance.
 
         Args:
@@ -235,13 +235,13 @@ class FoveationSampler(Sampler):
         wanted = self.thumbnail_for(image.size)
         with torch.no_grad():
             seen = None if wanted is None else thumbnails([image], wanted).to(floating_type(self))
-            return FoveatedImage(self, image, self.look(seen, image.size))
+            return FoveatedImage(self, image, self.choose(seen, image.size))
 
     def propose(
         self, thumbnail: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int
     ) -> Glimpses:
         """Refused: fields of view are in pixels of the image, which a thumbnail does not tell."""
-        fix = "put it into a saccade.Segmenter, or call look(thumbnail, image_size)"
+        fix = "put it into a saccade.Segmenter, or call choose(thumbnail, image_size)"
         raise InvalidInput("FoveationSampler", "told the size of the image", "a thumbnail alone", fix)
 
 

@@ -310,7 +310,7 @@ class FieldMaps:
         if batch_index or not batch or not sampler.learns:
             return
         pyramid = batch[0].pyramid
-        probabilities = sampler.look(module.segmenter.thumbnail([pyramid]), pyramid.size).probabilities
+        probabilities = sampler.choose(module.segmenter.thumbnail([pyramid]), pyramid.size).probabilities
         assert probabilities is not None  # there is a net
         self.folder.mkdir(exist_ok=True)
         if trainer.current_epoch == 0:
