@@ -310,6 +310,6 @@ def test_nothing_has_a_value_that_is_no_class() -> None:
 
     table = ClassTable(("a", "b"), (255, 7), ((0, 0, 0), (9, 9, 9)))
     values = Values(table)
-    assert values.nothing == 254
+    assert values.fill_value == 254
     assert values.of(np.array([0, 1, 255], np.uint8)).tolist() == [255, 7, 254]
     assert values.ids(np.array([255, 7, 254])).tolist() == [0, 1, 255]

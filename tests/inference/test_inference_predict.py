@@ -240,7 +240,7 @@ def test_polygons_of_labels_in_memory_are_those_of_the_file(photos: Path, tmp_pa
     with open_raster(job.labels) as labels:
         again = tmp_path / "again.geojson"
         values = Values(CLASSES)
-        options = {"names": values.names, "palette": values.palette, "skip": {values.nothing}}
+        options = {"names": values.names, "palette": values.palette, "skip": {values.fill_value}}
         write_polygons(again, labels, **options)
     assert again.read_bytes() == job.extra("polygons").read_bytes()
 

@@ -89,7 +89,7 @@ class Extras:
             self._label_raster(),
             names=self.values.names,
             palette=self.values.palette,
-            skip={self.values.nothing},
+            skip={self.values.fill_value},
             origin=self.raster.info.origin,
             overwrite=self.overwrite,
         )

@@ -158,8 +158,8 @@ def choose_execution(
     """
     layout = layout_for(raster, segmenter, sampling, training_downsampling)
     if cost is None:
-        nothing = ViewCost(0, 0.0, 0, False)
-        cost = nothing if sampling.memory is None else cost_of_view(segmenter, layout.view)
+        no_cost = ViewCost(0, 0.0, 0, False)
+        cost = no_cost if sampling.memory is None else cost_of_view(segmenter, layout.view)
     base = resident_memory() if base is None else base
     pixels = raster.size[0] * raster.size[1]
     png = (suffix or labels_suffix(raster)) == ".png" and pixels <= READ_WHOLE

@@ -24,7 +24,7 @@ class Values:
 
     Attributes:
         classes: of the run.
-        nothing: the value of a pixel that nobody looked at: what masks use for ignored pixels, else 255, or
+        fill_value: the value of an unlabelled pixel: what masks use for ignored pixels, else 255, or
             the highest value that is no class.
     """
 
@@ -32,20 +32,20 @@ class Values:
         self.classes = classes
         given = classes.file_ignore_index
         free = (value for value in (*range(255, -1, -1), *range(65535, 255, -1)))
-        self.nothing = given if given is not None else next(v for v in free if v not in classes.indices)
+        self.fill_value = given if given is not None else next(v for v in free if v not in classes.indices)
 
     @cached_property
     def table(self) -> NDArray[Any]:
-        """(256,) the value of each id; 255 is nothing."""
-        wide = max(*self.classes.indices, self.nothing) > 255
-        table = np.full(256, self.nothing, np.uint16 if wide else np.uint8)
+        """(256,) the value of each id; 255 is the fill value."""
+        wide = max(*self.classes.indices, self.fill_value) > 255
+        table = np.full(256, self.fill_value, np.uint16 if wide else np.uint8)
         table[: len(self.classes)] = self.classes.indices
         return table
 
     def of(self, ids: NDArray[np.uint8]) -> NDArray[Any]:
         """Ids as values; not a copy where they are the same."""
         same = self.table.dtype == np.uint8 and (self.table[: len(self.classes)] == self._counting).all()
-        return ids if same and self.nothing == 255 else self.table[ids]
+        return ids if same and self.fill_value == 255 else self.table[ids]
 
     @property
     def _counting(self) -> NDArray[np.int64]:
@@ -72,8 +72,8 @@ class Values:
         return tuple((int(r), int(g), int(b)) for r, g, b in self.classes.palette)
 
     def labels_like(self, raster: Raster, tile: int, *, gaps: bool) -> Output:
-        """The label output of an image; ``gaps``: some pixels may be nothing."""
-        nodata = self.nothing if gaps else None
+        """The label output of an image; ``gaps``: some pixels may be unlabelled."""
+        nodata = self.fill_value if gaps else None
         return Output.like(
             raster,
             "labels",

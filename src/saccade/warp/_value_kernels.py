@@ -166,9 +166,9 @@ def sources(first, last, out, window, mesh, bins, linear, missed):
     numbers, top, left = out[first:last], window[0] + first, window[2]
     x, y, heights = mesh
     if linear:
-        nothing = np.empty((0, 0))
+        no_values = np.empty((0, 0))
         numbers[:] = -1
-        paint(numbers, nothing, nothing, top, left, x, y, heights)
+        paint(numbers, no_values, no_values, top, left, x, y, heights)
         if not any_left(numbers):
             return
     if not to_nearest(numbers, top, left, mesh, bins, linear):
