@@ -40,14 +40,14 @@ def ramp(values: ArrayLike) -> NDArray[np.uint8]:
     return np.rint(RAMP[below] * (1 - part) + RAMP[below + 1] * part).astype(np.uint8)
 
 
-def class_palette(shares: ArrayLike, own: ArrayLike | None = None) -> NDArray[np.uint8]:
+def class_palette(frequency: ArrayLike, own: ArrayLike | None = None) -> NDArray[np.uint8]:
     """Colours (K, 3) of classes: the rarer, the lighter.
 
     Args:
-        shares: (K,) pixels of each class, or any measure of how frequent it is.
+        frequency: (K,) pixels of each class, or any measure of how frequent it is.
         own: (K, 3) the classes' own colours, which serve where K > 8.
     """
-    order = np.argsort(np.argsort(-np.asarray(shares, np.float64), kind="stable"), kind="stable")
+    order = np.argsort(np.argsort(-np.asarray(frequency, np.float64), kind="stable"), kind="stable")
     if own is not None and len(order) > MOST_ON_RAMP:
         return np.asarray(own, np.uint8)
     return ramp(order / max(1, len(order) - 1))

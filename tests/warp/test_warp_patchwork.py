@@ -34,12 +34,12 @@ def test_it_is_its_twin(
 ) -> None:
     rows, columns = lattice(height, field, step), lattice(width, field, step)
     patches = some_patches(rows, columns, cells, 3, seed)
-    labels, shares = stitch_lattice(
-        patches, rows, columns, (field, field), (0, height), width, window=window, shares=True
+    labels, probabilities = stitch_lattice(
+        patches, rows, columns, (field, field), (0, height), width, window=window, probabilities=True
     )
     mean = stitch_lattice_reference(patches, rows, columns, (field, field), (height, width), window=window)
-    assert shares is not None
-    assert np.abs(shares.transpose(2, 0, 1) / 255 - mean.numpy()).max() < 0.5 / 255 + 1e-4
+    assert probabilities is not None
+    assert np.abs(probabilities.transpose(2, 0, 1) / 255 - mean.numpy()).max() < 0.5 / 255 + 1e-4
     best, chosen = mean.max(0).values, mean.gather(0, torch.from_numpy(labels).long()[None])[0]
     assert float((best - chosen).max()) < 1e-5
 
@@ -51,7 +51,7 @@ def test_any_band_height_gives_the_same_bits(band: int, window: str, seed: int) 
     rows, columns = lattice(height, field, 6.5), lattice(width, field, 6.5)
     patches = some_patches(rows, columns, 4, 3, seed)
     whole = stitch_lattice(
-        patches, rows, columns, (field, field), (0, height), width, window=window, shares=True
+        patches, rows, columns, (field, field), (0, height), width, window=window, probabilities=True
     )
     parts = []
     for top in range(0, height, band):
@@ -60,7 +60,7 @@ def test_any_band_height_gives_the_same_bits(band: int, window: str, seed: int) 
         parts.append(
             stitch_lattice(
                 patches[here], rows[here], columns, (field, field), (top, bottom), width,
-                window=window, shares=True,
+                window=window, probabilities=True,
             )
         )  # fmt: skip
     for number in (0, 1):
@@ -70,14 +70,21 @@ def test_any_band_height_gives_the_same_bits(band: int, window: str, seed: int) 
 def test_one_patch_is_a_linear_enlargement() -> None:
     """Against scipy: cells of 4 pixels, their centres 4 pixels apart."""
     patch = torch.rand(1, 1, 6, 6, 2).softmax(-1)
-    _, shares = stitch_lattice(
-        patch, np.array([11.5]), np.array([11.5]), (24.0, 24.0), (0, 24), 24, window="uniform", shares=True
+    _, probabilities = stitch_lattice(
+        patch,
+        np.array([11.5]),
+        np.array([11.5]),
+        (24.0, 24.0),
+        (0, 24),
+        24,
+        window="uniform",
+        probabilities=True,
     )
     y, x = np.mgrid[0:24, 0:24]
     places = ((np.stack([y, x]) + 0.5) / 4 - 0.5).clip(0, 5)
     wanted = ndimage.map_coordinates(patch[0, 0, :, :, 1].numpy(), places, order=1)
-    assert shares is not None
-    assert np.abs(shares[..., 1] / 255 - wanted).max() < 0.5 / 255 + 1e-5
+    assert probabilities is not None
+    assert np.abs(probabilities[..., 1] / 255 - wanted).max() < 0.5 / 255 + 1e-5
 
 
 def test_constant_patches_that_agree_give_their_class_everywhere() -> None:

@@ -104,7 +104,10 @@ def choose(scores: Mapping[str, float], *, worst: int = 3, median: int = 1, best
 
 
 def draw(
-    segmented: SegmentedSample, names: Sequence[str], palette: NDArray[np.uint8], shares: NDArray[np.floating]
+    segmented: SegmentedSample,
+    names: Sequence[str],
+    palette: NDArray[np.uint8],
+    class_pixels: NDArray[np.floating],
 ) -> tuple[Figure, ...]:
     """The pictures of one image, at most 660 pixels wide, and a close-up of where it errs most.
 
@@ -112,7 +115,7 @@ def draw(
         segmented: the image.
         names: of the K classes.
         palette: (K, 3) colours of the classes.
-        shares: (K,) pixels of each class in the data; rare classes are drawn over others, and weigh more.
+        class_pixels: (K,) of each class in the data; rare classes are drawn over others, and weigh more.
 
     Examples:
         >>> import numpy as np
@@ -126,7 +129,7 @@ def draw(
         >>> [shown.name for shown in figures]
         ['image', 'truth', 'prediction', 'errors', 'samples', 'close-truth', 'close-prediction']
     """
-    rarity = np.argsort(-np.asarray(shares), kind="stable")
+    rarity = np.argsort(-np.asarray(class_pixels), kind="stable")
     image = figures.shrink(segmented.image, WIDTH)
     size = image.shape[:2]
     truth, pred = (fitted(labels, rarity, size) for labels in (segmented.truth, segmented.prediction))
@@ -149,7 +152,7 @@ def draw(
         shown.append(figure("density", "predicted density, light where samples should lie", alt, picture))
     dots = figures.samples_on(image, segmented.grids.reshape(-1, *segmented.grids.shape[2:]))
     shown.append(figure("samples", f"where the {samples} samples lie", f"{stem}: sample positions", dots))
-    rare = 1 / np.maximum(np.asarray(shares, np.float64), 1)
+    rare = 1 / np.maximum(np.asarray(class_pixels, np.float64), 1)
     return (*shown, *_close_up(segmented, rare))
 
 

@@ -64,14 +64,16 @@ def draw_examples(
         (['worst', 'best'], 7)
     """
     scores = {record.stem: record.miou for record in evaluation.records}
-    shares = evaluation.confusion.sum(1).numpy()
-    palette = class_palette(shares, own_colours)
+    class_pixels = evaluation.confusion.sum(1).numpy()
+    palette = class_palette(class_pixels, own_colours)
     segmenter.to(device)
     examples = []
     for stem, rank in choose(scores, **how_many).items():
         segmented = segment_sample(segmenter, sample_of(stem), device)
         score = scores[stem] if math.isfinite(scores[stem]) else None
-        examples.append(Example(stem, rank, score, draw(segmented, evaluation.classes, palette, shares)))
+        examples.append(
+            Example(stem, rank, score, draw(segmented, evaluation.classes, palette, class_pixels))
+        )
     return tuple(examples)
 
 

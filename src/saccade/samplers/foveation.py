@@ -183,11 +183,11 @@ class FoveationSampler(Sampler):
 
     def density(self, found: Foveation) -> Tensor:
         """(1, 1, h, w) how densely each place is sampled on average, on the thumbnail; sums to 1."""
-        shares = torch.tensor([(self.bank[0] / width) ** 2 for width in self.bank])
+        areas = torch.tensor([(self.bank[0] / width) ** 2 for width in self.bank])
         if found.probabilities is None:
-            density = (found.weights @ shares).view(1, 1, *found.lattice.shape)
+            density = (found.weights @ areas).view(1, 1, *found.lattice.shape)
         else:
-            density = torch.einsum("bdhw,d->bhw", found.probabilities, shares)[:, None]
+            density = torch.einsum("bdhw,d->bhw", found.probabilities, areas)[:, None]
         return density / density.sum()
 
     def glimpse(
@@ -338,7 +338,7 @@ class FoveatedImage(ImageScores):
             held = {n: held[n] if n in held else self.row(n) for n in wanted}
             labels, mean = stitch_lattice(
                 torch.stack([held[n] for n in wanted]), down[wanted], across, lattice.field,
-                (top, bottom), self.size[1], window=self.sampler.window, shares=scores,
+                (top, bottom), self.size[1], window=self.sampler.window, probabilities=scores,
             )  # fmt: skip
             yield Band(top, labels, mean)
 

@@ -97,10 +97,10 @@ class Reading:
             fix = nearest_name(str(kind), READINGS)
             raise InvalidInput("reading", " or ".join(READINGS), repr(kind), fix)
         self.kind = kind
-        shares = [fields[0] / field for field in fields]
+        zooms = [fields[0] / field for field in fields]
         with torch.device("cpu"):  # values, not weights: they are there in a sampler made on "meta" too
-            self.rows = torch.stack([central(size[0], share) for share in shares])
-            self.columns = torch.stack([central(size[1], share) for share in shares])
+            self.rows = torch.stack([central(size[0], share) for share in zooms])
+            self.columns = torch.stack([central(size[1], share) for share in zooms])
 
     def __call__(self, scores: Tensor, weights: Tensor) -> Tensor:
         """Scores (N, K, h, w) of patches fed with weights (N, D), in the smallest field's frame."""

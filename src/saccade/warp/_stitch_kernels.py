@@ -48,8 +48,8 @@ def add(first, last, total, weights, found, rows, columns):
 
 
 @kernel
-def added(first, last, top, patches, middles, field, flat, labels, shares):
-    """Rows ``first:last`` of labels, which begin at row ``top`` of the image, and of shares where it has any.
+def added(first, last, top, patches, middles, field, flat, labels, probabilities):
+    """Rows ``first:last`` of labels, which begin at row ``top`` of the image, and of probabilities.
 
     patches (R, C, h, w, K); middles: two arrays of pixel coordinates; flat: whether weights are uniform.
     """
@@ -70,8 +70,8 @@ def added(first, last, top, patches, middles, field, flat, labels, shares):
                 _mix(patches[i, j], above, share, line)
                 _add(line, across[j], field[1], weight, flat, total, weights)
         _decide(total, weights, labels[row])
-        if len(shares):
-            _share(total, weights, shares[row])
+        if len(probabilities):
+            _mean(total, weights, probabilities[row])
 
 
 @inlined
@@ -127,8 +127,8 @@ def _decide(total, weights, labels):
 
 
 @kernel
-def _share(total, weights, shares):
-    for x in range(len(shares)):
-        for k in range(shares.shape[1]):
+def _mean(total, weights, probabilities):
+    for x in range(len(probabilities)):
+        for k in range(probabilities.shape[1]):
             value = total[x, k] / weights[x] if weights[x] > 0 else np.float32(0)
-            shares[x, k] = np.uint8(min(max(value, 0.0), 1.0) * 255 + 0.5)
+            probabilities[x, k] = np.uint8(min(max(value, 0.0), 1.0) * 255 + 0.5)

@@ -295,7 +295,7 @@ def stitch_lattice(
     width: int,
     *,
     window: str = "smooth",
-    shares: bool = False,
+    probabilities: bool = False,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Labels of a band of rows: the class of the highest weighted sum of the patches that cover a pixel.
 
@@ -306,17 +306,17 @@ def stitch_lattice(
     not depend on the band.
 
     Args:
-        patches: (R, C, h, w, K) float32, shares of the classes; K up to 255.
+        patches: (R, C, h, w, K) float32, probabilities of the classes; K up to 255.
         rows, columns: (R,), (C,) float64 pixel coordinates of the middles, rising.
         field: (rows, columns) in pixels that a patch covers.
         band: (top, bottom) rows of the image; every patch that covers one of them must be given.
         width: W of the image.
         window: "smooth" or "uniform".
-        shares: return the mean shares too.
+        probabilities: return the mean shares too.
 
     Returns:
         labels (bottom - top, W) uint8, the lowest of equal classes, 255 where there is no patch; and the
-        shares (bottom - top, W, K) uint8, of 255, or None.
+        probabilities (bottom - top, W, K) uint8, of 255, or None.
 
     Raises:
         InvalidInput: for another window, or more than 255 classes.
@@ -327,11 +327,11 @@ def stitch_lattice(
     if classes > UNLABELLED:
         raise InvalidInput("classes", f"at most {UNLABELLED}", classes)
     labels = np.empty((height, width), np.uint8)
-    mean = np.empty((height if shares else 0, width, classes), np.uint8)
+    mean = np.empty((height if probabilities else 0, width, classes), np.uint8)
     held = np.ascontiguousarray(patches.float().numpy())
     middles = np.ascontiguousarray(rows, np.float64), np.ascontiguousarray(columns, np.float64)
     run_bands(added, height, band[0], held, middles, field, window == "uniform", labels, mean)
-    return labels, mean if shares else None
+    return labels, mean if probabilities else None
 
 
 def stitch_lattice_reference(
@@ -343,7 +343,7 @@ def stitch_lattice_reference(
     *,
     window: str = "smooth",
 ) -> Tensor:
-    """The twin: (K, H, W) float64, the mean of the shares of a whole image, in plain PyTorch."""
+    """The twin: (K, H, W) float64, the mean of the probabilities of a whole image, in plain PyTorch."""
     down = [_spread(middle, field[0], patches.shape[2], size[0], window) for middle in rows]
     across = [_spread(middle, field[1], patches.shape[3], size[1], window) for middle in columns]
     total = torch.zeros(patches.shape[4], *size, dtype=torch.float64)
