@@ -59,7 +59,7 @@ class Plan:
     """What is foreseen for one image.
 
     Attributes:
-        way: how it is gone through.
+        execution: how it is gone through.
         size: (H, W) of the image.
         views: how many; tiles that turn out to be empty are not taken off.
         pixels: samples that the segmentation network sees.
@@ -73,7 +73,7 @@ class Plan:
         notices: what was done to the image on the way, one line each.
     """
 
-    way: ExecutionPlan
+    execution: ExecutionPlan
     size: tuple[int, int]
     views: int
     pixels: int
@@ -109,7 +109,7 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; sizes are [rows, columns]."""
-        layout = self.way.layout
+        layout = self.execution.layout
         return {
             "path": str(self.path),
             "size": list(self.size),
@@ -163,14 +163,19 @@ def choose_execution(
     base = resident_memory() if base is None else base
     pixels = raster.size[0] * raster.size[1]
     png = (suffix or labels_suffix(raster)) == ".png" and pixels <= READ_WHOLE
-    ways = [ExecutionPlan(layout, is_read_whole(raster), png=png), ExecutionPlan(layout, False, png=png)]
-    ways += [] if png else [ExecutionPlan(layout, False, rows) for rows in BAND_ROWS[1:]]
+    executions = [
+        ExecutionPlan(layout, is_read_whole(raster), png=png),
+        ExecutionPlan(layout, False, png=png),
+    ]
+    executions += [] if png else [ExecutionPlan(layout, False, rows) for rows in BAND_ROWS[1:]]
     least = None
-    for way in ways:
-        about = Workload(raster, layout, cost, classes, way.rows, way.in_memory, way.png, extras)
+    for execution in executions:
+        about = Workload(
+            raster, layout, cost, classes, execution.rows, execution.in_memory, execution.png, extras
+        )
         wanted = peak_bytes(about, base)
         if sampling.memory is None or wanted <= sampling.memory:
-            return way, about
+            return execution, about
         least = wanted if least is None else min(least, wanted)
     assert least is not None
     raise _too_little(sampling.memory or 0, least, raster)
@@ -227,13 +232,13 @@ def make_plan(
         scores = twin.rows_of(RasterSource(raster), request)
         cost = measure_patch(twin, scores) if own else measure_view(segmenter, layout.view)
     options: dict[str, Any] = {"training_downsampling": training_downsampling, "extras": extras, "cost": cost}
-    way, about = choose_execution(raster, segmenter, sampling, classes, **options)
+    execution, about = choose_execution(raster, segmenter, sampling, classes, **options)
     views = scores.count
     flops = views * cost.flops + unwarping_flops(raster.size, classes)
     weights = sum(t.numel() * t.element_size() for t in segmenter.state_dict().values())
     memory = peak_bytes(about, resident_memory())
     return Plan(
-        way,
+        execution,
         raster.size,
         views,
         views * layout.view[0] * layout.view[1],
@@ -242,7 +247,7 @@ def make_plan(
         weights + cost.bytes if cost.on_gpu else 0,
         seconds(about, _tile_seconds(about)) + (views - layout.views) * cost.seconds,
         labels_suffix(raster),
-        (*_why(layout, own, views), *_reading_reasons(about), *_writing_reasons(way, raster)),
+        (*_why(layout, own, views), *_reading_reasons(about), *_writing_reasons(execution, raster)),
         raster.path,
         raster.notices,
     )
@@ -281,8 +286,8 @@ def _reading_reasons(about: Workload) -> tuple[str, ...]:
     return (f"read: {where}" + (f"; {kept / 1e6:.0f} MB stay decoded" if kept else ""),)
 
 
-def _writing_reasons(way: ExecutionPlan, raster: Raster) -> tuple[str, ...]:
-    if way.png:
+def _writing_reasons(execution: ExecutionPlan, raster: Raster) -> tuple[str, ...]:
+    if execution.png:
         return ("write: a PNG, from memory",)
     side = OUTPUT_TILE
     return (f"write: rows of tiles of {side} x {side}, resumable, {labels_suffix(raster)}",)

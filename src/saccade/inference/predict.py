@@ -280,13 +280,13 @@ def predict_image(
     segmenter = segmenter.for_image(rgb.size)
     with rgb as raster, evaluating(segmenter) as twin:
         job = job.for_raster(raster)
-        way, _ = _choose(raster, segmenter, settings, job.suffix, job.extras)
-        source = source_of_raster(raster, whole=way.in_memory)
-        skip = _skipped(raster, way.layout) if settings.sampling.skip else []
-        scores = twin.rows_of(source, _request(segmenter, way, job, settings, skip))
-        mark = fingerprint(segmenter, job.image, rgb, way.layout, settings)
-        _write(raster, scores, way, job, settings, mark, on_progress or (lambda share: None))
-        return Done((*raster.notices, *way.layout.notices), way.layout, job.labels, len(skip))
+        execution, _ = _choose(raster, segmenter, settings, job.suffix, job.extras)
+        source = source_of_raster(raster, whole=execution.in_memory)
+        skip = _skipped(raster, execution.layout) if settings.sampling.skip else []
+        scores = twin.rows_of(source, _request(segmenter, execution, job, settings, skip))
+        mark = fingerprint(segmenter, job.image, rgb, execution.layout, settings)
+        _write(raster, scores, execution, job, settings, mark, on_progress or (lambda share: None))
+        return Done((*raster.notices, *execution.layout.notices), execution.layout, job.labels, len(skip))
 
 
 @torch.no_grad()
@@ -311,18 +311,18 @@ def predict_array(
     """
     with opened_raster(image, value_range=settings.value_range) as raster:
         segmenter = segmenter.for_image(raster.size)
-        way, _ = _choose(raster, segmenter, settings, suffix=".png")
-        skip = _skipped(raster, way.layout) if settings.sampling.skip else []
-        source = source_of_raster(raster, whole=way.in_memory)
+        execution, _ = _choose(raster, segmenter, settings, suffix=".png")
+        skip = _skipped(raster, execution.layout) if settings.sampling.skip else []
+        source = source_of_raster(raster, whole=execution.in_memory)
         gaps = Measured(raster) if settings.sampling.skip and raster.info.masked else None
         labels = np.empty(raster.size, np.uint8)
         with evaluating(segmenter) as twin:
-            scores = twin.rows_of(source, _request(segmenter, way, None, settings, skip))
-            for band in scores.bands(way.rows):
+            scores = twin.rows_of(source, _request(segmenter, execution, None, settings, skip))
+            for band in scores.bands(execution.rows):
                 rows = band if gaps is None else _with_gaps(band, gaps, raster)
                 labels[band.top : band.top + len(band.labels)] = rows.labels
                 if on_progress is not None:
-                    on_progress(min(1.0, (band.top + way.rows) / raster.size[0]))
+                    on_progress(min(1.0, (band.top + execution.rows) / raster.size[0]))
     return Values(settings.classes).of(labels)
 
 
@@ -341,7 +341,7 @@ def _choose(
 
 def _request(
     segmenter: Segmenter,
-    way: ExecutionPlan,
+    execution: ExecutionPlan,
     job: Job | None,
     settings: PredictionConfig,
     skip: Sequence[Window],
@@ -350,9 +350,9 @@ def _request(
     extras = () if job is None else job.extras
     scores = job is not None and "scores" in extras and job.suffix == ".png"
     return TileRequest(
-        way.layout.tiling,
+        execution.layout.tiling,
         len(settings.classes),
-        way.layout.view,
+        execution.layout.view,
         tuple(skip),
         _batch(segmenter, settings),
         keep_grids=bool({"samples", "density"} & set(extras)),
@@ -373,15 +373,15 @@ def _skipped(raster: Raster, layout: Layout) -> list[Window]:
 def _write(
     raster: Raster,
     scores: ImageScores,
-    way: ExecutionPlan,
+    execution: ExecutionPlan,
     job: Job,
     settings: PredictionConfig,
     mark: str,
     tell: Callable[[float], None],
 ) -> None:
     values, height = Values(settings.classes), raster.size[0]
-    with _sink(raster, way, job, values, settings, mark) as sink:
-        rows = height if way.png else way.rows
+    with _sink(raster, execution, job, values, settings, mark) as sink:
+        rows = height if execution.png else execution.rows
         gaps = Measured(raster) if settings.sampling.skip and raster.info.masked else None
         for band in scores.bands(rows, start=sink.start, scores=sink.wants_scores):
             sink.put(band if gaps is None else _with_gaps(band, gaps, raster))
@@ -396,10 +396,10 @@ def _write(
 
 @contextmanager
 def _sink(
-    raster: Raster, way: ExecutionPlan, job: Job, values: Values, settings: PredictionConfig, mark: str
+    raster: Raster, execution: ExecutionPlan, job: Job, values: Values, settings: PredictionConfig, mark: str
 ) -> Iterator[PngSink | RasterSink]:
     """A PNG is kept in memory until it is written, whatever else is streamed."""
-    if way.png:
+    if execution.png:
         overwrite = settings.overwrite or settings.resume
         yield PngSink(job, raster.size, values, overwrite=overwrite)
         return

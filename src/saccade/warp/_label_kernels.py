@@ -109,10 +109,10 @@ def border_of_two(out, origin, row, column, half, nodes, scores):
 def border_of_many(out, origin, row, column, half, nodes, scores):
     """Adds the steps around a triangle that counts as the class of its first corner."""
     ia, ja, ib, jb, ic, jc = ordered(row, column, half)
-    inside, way = nodes[2][ia, ja], half == 0
-    edge_steps(out, origin, ia, ja, ib, jb, way, inside, nodes, scores)
-    edge_steps(out, origin, ib, jb, ic, jc, way, inside, nodes, scores)
-    edge_steps(out, origin, ia, ja, ic, jc, not way, inside, nodes, scores)
+    inside, forward = nodes[2][ia, ja], half == 0
+    edge_steps(out, origin, ia, ja, ib, jb, forward, inside, nodes, scores)
+    edge_steps(out, origin, ib, jb, ic, jc, forward, inside, nodes, scores)
+    edge_steps(out, origin, ia, ja, ic, jc, not forward, inside, nodes, scores)
 
 
 @kernel
