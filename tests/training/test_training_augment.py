@@ -86,7 +86,7 @@ def test_a_mirrored_step_is_the_step_on_the_mirrored_image(
 
 def test_a_draw_follows_from_its_generator_and_its_options() -> None:
     def draw(options: AugmentConfig, seed: int) -> Augmentation:
-        return Augmentation.draw(64, options, torch.Generator().manual_seed(seed))
+        return Augmentation.random(64, options, torch.Generator().manual_seed(seed))
 
     first, again, other = (draw(AugmentConfig(), seed) for seed in (1, 1, 2))
     assert torch.equal(first.flipped, again.flipped) and torch.equal(first.gain, again.gain)
@@ -111,7 +111,7 @@ def test_seeds_are_the_same_on_every_machine_and_differ_for_different_numbers() 
 
 def test_salt_and_pepper_is_black_or_white_for_the_share_that_was_asked_for() -> None:
     options = AugmentConfig(False, False, 0.0, 0.0, salt_and_pepper=0.1)
-    draw = Augmentation.draw(2, options, torch.Generator().manual_seed(3))
+    draw = Augmentation.random(2, options, torch.Generator().manual_seed(3))
     pixels = torch.full((2, 3, 200, 250), 0.1)
     found = draw.colour_jitter(pixels)
     changed = (found != pixels).any(1)
@@ -127,7 +127,7 @@ def test_salt_and_pepper_is_black_or_white_for_the_share_that_was_asked_for() ->
 
 def test_salt_and_pepper_is_the_image_s_own_wherever_it_stands_in_the_batch() -> None:
     options = AugmentConfig(salt_and_pepper=0.2)
-    draw = Augmentation.draw(3, options, torch.Generator().manual_seed(3))
+    draw = Augmentation.random(3, options, torch.Generator().manual_seed(3))
     pixels = torch.rand(3, 3, 20, 30)
     torch.testing.assert_close(
         draw.of([2, 0]).colour_jitter(pixels[[2, 0]]), draw.colour_jitter(pixels)[[2, 0]], rtol=0, atol=0
@@ -136,7 +136,7 @@ def test_salt_and_pepper_is_the_image_s_own_wherever_it_stands_in_the_batch() ->
 
 def test_without_salt_and_pepper_the_other_draws_are_what_they_were() -> None:
     one, other = (
-        Augmentation.draw(2, AugmentConfig(salt_and_pepper=share), torch.Generator().manual_seed(5))
+        Augmentation.random(2, AugmentConfig(salt_and_pepper=share), torch.Generator().manual_seed(5))
         for share in (0.0, 0.1)
     )
     assert one.speckles is None

@@ -63,7 +63,7 @@ def test_the_loss_of_a_mixed_batch_is_the_mean_of_its_images(
     batch = [cache.get(data, item) for item in data.split("train")]
     config = read_config(overrides=[*TINY, "sampler.edge_weights=equal"])
     task = SegmentationTask(build_segmenter(config, 2).eval(), config, ("sea", "land"), 1)
-    draw = Augmentation.draw(4, config.augment, torch.Generator().manual_seed(0))
+    draw = Augmentation.random(4, config.augment, torch.Generator().manual_seed(0))
     together = task._losses(batch, draw, 0)
     alone = [task._losses([one], draw.of([place]), 0) for place, one in enumerate(batch)]
     for whole, parts in zip(together, zip(*alone, strict=True), strict=True):
@@ -75,7 +75,7 @@ def test_only_images_with_one_size_of_view_are_taken_together(shapes: Path) -> N
     batch = [cache.get(data, item) for item in data.split("train")]
     config = read_config(overrides=TINY)
     sampler = build_segmenter(config, 2).sampler
-    draw = Augmentation.draw(4, config.augment, torch.Generator().manual_seed(0))
+    draw = Augmentation.random(4, config.augment, torch.Generator().manual_seed(0))
     parts = list(bucket_by_shape(sampler, batch, draw))
     assert [[one.stem[-1] for one in part] for part, _, _ in parts] == [["0", "3"], ["1"], ["2"]]
     assert [share for _, _, share in parts] == [0.5, 0.25, 0.25]

@@ -17,7 +17,7 @@ _BLACK, _WHITE = -_MEAN / _STD, (1 - _MEAN) / _STD
 
 @dataclass(frozen=True)
 class Augmentation:
-    """One draw for a batch of B images.
+    """The augmentation of a batch of B images.
 
     Attributes:
         flipped: (B, 2) bool, along x and y.
@@ -34,8 +34,8 @@ class Augmentation:
     speckled: float = 0.0
 
     @classmethod
-    def draw(cls, batch: int, options: AugmentConfig, generator: torch.Generator) -> Augmentation:
-        """A draw for ``batch`` images; the same generator state gives the same draw."""
+    def random(cls, batch: int, options: AugmentConfig, generator: torch.Generator) -> Augmentation:
+        """A random one for ``batch`` images; the same state of the generator gives the same."""
         coins = torch.rand(batch, 2, generator=generator) < 0.5
         allowed = torch.tensor([options.flip_horizontal, options.flip_vertical])
         gain = 1 + options.contrast * torch.randn(batch, 1, 1, 1, generator=generator)
@@ -46,7 +46,7 @@ class Augmentation:
         return cls(coins & allowed, gain, shift, seeds, options.salt_and_pepper)
 
     def of(self, places: Sequence[int]) -> Augmentation:
-        """The draw of some images of the batch."""
+        """The augmentation of some images of the batch."""
         chosen = list(places)
         speckles = None if self.speckles is None else self.speckles[chosen]
         return Augmentation(

@@ -222,7 +222,7 @@ class SegmentationTask(L.LightningModule):
 
     def _augmentation(self, batch: int, batch_index: int) -> Augmentation:
         generator = torch.Generator().manual_seed(self._seed(batch_index))
-        return Augmentation.draw(batch, self.config.augment, generator)
+        return Augmentation.random(batch, self.config.augment, generator)
 
     def _seed(self, batch_index: int, *purpose: int) -> int:
         options = self.config.training
