@@ -231,8 +231,8 @@ class Segmenter(nn.Module):
 
     def thumbnail(self, pyramids: Sequence[Pyramid]) -> Tensor | None:
         """(B, 3, h_o, w_o) normalised, each pixel the mean over its footprint; None where none is wanted."""
-        wanted = self.sampler.thumbnail_for(pyramids[0].size)
-        return None if wanted is None else thumbnails([self.view(one) for one in pyramids], wanted)
+        size = self.sampler.thumbnail_for(pyramids[0].size)
+        return None if size is None else thumbnails([self.view(pyramid) for pyramid in pyramids], size)
 
     def read(self, pyramids: Sequence[Pyramid], grids: Tensor, image_index: Tensor) -> Tensor:
         """(V, 3, h, w) normalised pixels at the grids (V, h, w, 2), differentiable with respect to them."""
@@ -317,10 +317,10 @@ class Segmenter(nn.Module):
         if len(pyramids) == 1 or self.sampler.chooses_patches:
             each = labels if labels is not None else [None] * len(pyramids)
             pairs = zip(pyramids, each, strict=True)
-            return torch.stack([self._labels(one, truth, size) for one, truth in pairs])
+            return torch.stack([self._labels(pyramid, label_map, size) for pyramid, label_map in pairs])
         with evaluating(self) as twin:
-            found = twin(pyramids, labels, size=size)
-        return unwarp_labels(found.scores, found.views.grids, pyramids[0].size)
+            prediction = twin(pyramids, labels, size=size)
+        return unwarp_labels(prediction.scores, prediction.views.grids, pyramids[0].size)
 
     def _labels(
         self, source: AnyImage, labels: Tensor | Sequence[Tensor] | None, size: Sequence[int] | None

@@ -252,11 +252,11 @@ def as_pyramids(images: Images) -> list[Pyramid]:
         _require_unit(images)
         return [Pyramid.of(image[None]) for image in images]
     pyramids = [images] if isinstance(images, Pyramid) else list(images)
-    if not pyramids or not all(isinstance(one, Pyramid) for one in pyramids):
-        got = "none" if not pyramids else ", ".join(sorted({type(one).__name__ for one in pyramids}))
+    if not pyramids or not all(isinstance(pyramid, Pyramid) for pyramid in pyramids):
+        got = "none" if not pyramids else ", ".join(sorted({type(pyramid).__name__ for pyramid in pyramids}))
         raise InvalidInput("images", "one or more pyramids of one image (1, 3, H, W) each", got)
-    if any(one.channels != 3 or one.batch != 1 for one in pyramids):
-        got = str([(one.batch, one.channels, *one.size) for one in pyramids])
+    if any(pyramid.channels != 3 or pyramid.batch != 1 for pyramid in pyramids):
+        got = str([(pyramid.batch, pyramid.channels, *pyramid.size) for pyramid in pyramids])
         raise InvalidInput("images", "one or more pyramids of one image (1, 3, H, W) each", got)
     for pyramid in pyramids:
         _require_unit(pyramid.base)

@@ -184,12 +184,10 @@ def list_jobs(inputs: Sequence[Path], out: Path, extras: Sequence[str] = ()) -> 
         raise FileProblem(out, "a folder for the labels", "a file", "name the folder last")
     if is_zarr(out):
         raise FileProblem(out, "a folder for the labels", "a Zarr image", "name the folder last")
-    for given in inputs:
-        if _kind(given) == "folder" and given.resolve() == out.resolve():
-            raise UsageError(
-                f"the labels would lie among the images of {given}; choose another output folder"
-            )
-    images = dict.fromkeys(image for given in inputs for image in _images(given))
+    for path in inputs:
+        if _kind(path) == "folder" and path.resolve() == out.resolve():
+            raise UsageError(f"the labels would lie among the images of {path}; choose another output folder")
+    images = dict.fromkeys(image for path in inputs for image in _images(path))
     jobs = [ListedJob(image, out, tuple(extras)) for image in images]
     _require_own_names(jobs)
     return jobs
@@ -295,19 +293,19 @@ def _kind(path: Path) -> Literal["zarr", "folder", "file", "missing"]:
         return "file"
 
 
-def _images(given: Path) -> Iterable[Path]:
-    kind = _kind(given)
-    if kind == "file" and given.suffix.lower() == ".txt" and given.is_file():
-        return _listed(given)
+def _images(path: Path) -> Iterable[Path]:
+    kind = _kind(path)
+    if kind == "file" and path.suffix.lower() == ".txt" and path.is_file():
+        return _listed(path)
     if kind == "folder":
-        found = sorted(p for p in _entries(given) if _is_image(p))
-        if not found:
-            more = f"; {lines[0]}" if (lines := left_out([given])) else ""
-            raise FileProblem(given, f"images ({' '.join(IMAGE_SUFFIXES)}) in it", f"none{more}")
-        return found
+        images = sorted(p for p in _entries(path) if _is_image(p))
+        if not images:
+            more = f"; {lines[0]}" if (lines := left_out([path])) else ""
+            raise FileProblem(path, f"images ({' '.join(IMAGE_SUFFIXES)}) in it", f"none{more}")
+        return images
     if kind == "missing":
-        raise FileProblem(given, "an image or a folder of images", "no such file or folder")
-    return [given]
+        raise FileProblem(path, "an image or a folder of images", "no such file or folder")
+    return [path]
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -348,16 +346,18 @@ def left_out(inputs: Sequence[Path]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _listed(given: Path) -> list[Path]:
+def _listed(listing: Path) -> list[Path]:
     """One path a line, relative to the list; a path that does not exist is said when its turn comes."""
     try:
-        lines = _lines(given.read_bytes())
+        lines = _lines(listing.read_bytes())
     except OSError as error:
-        raise FileProblem(given, "a list of images, one path a line", error.strerror or str(error)) from None
-    found = [_path_of(line, given.parent) for line in lines if line and not line.startswith("#")]
-    if not found:
-        raise FileProblem(given, "a list of images, one path a line", "no path in it")
-    return found
+        raise FileProblem(
+            listing, "a list of images, one path a line", error.strerror or str(error)
+        ) from None
+    paths = [_path_of(line, listing.parent) for line in lines if line and not line.startswith("#")]
+    if not paths:
+        raise FileProblem(listing, "a list of images, one path a line", "no path in it")
+    return paths
 
 
 def _lines(data: bytes) -> list[str]:

@@ -122,17 +122,17 @@ def predict_all(
         yield predict_one(segmenter, job, settings, on_progress)
 
 
-def _require_memory(given: int | None, processes: int) -> None:
+def _require_memory(memory: int | None, processes: int) -> None:
     """Refuses at once what every single image would be refused for: less than the program takes without any.
 
     Beside several processes there is this one, which starts them.
     """
     here = resident_memory()
     least = processes * (here + WARM) + (here if processes > 1 else 0)
-    if given is not None and given < least:
+    if memory is not None and memory < least:
         expected = f"at least {least_told(least)}, what the program takes without any image"
         fix = "use fewer --jobs" if processes > 1 else "leave it out, or give 2GB"
-        raise InvalidInput("--memory", expected, f"{given // 10**6}MB", fix)
+        raise InvalidInput("--memory", expected, f"{memory // 10**6}MB", fix)
 
 
 @dataclass(frozen=True)

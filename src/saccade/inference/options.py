@@ -100,9 +100,9 @@ def parse_memory(text: str) -> int:
     Raises:
         InvalidInput: when ``text`` is anything else.
     """
-    found = _MEMORY.fullmatch(text)
-    value = float(found[1]) * (1024 if found[3] else 1000) ** _STEPS[found[2].upper()] if found else 0.0
-    if found is None or value < 1 << 20:
+    match = _MEMORY.fullmatch(text)
+    value = float(match[1]) * (1024 if match[3] else 1000) ** _STEPS[match[2].upper()] if match else 0.0
+    if match is None or value < 1 << 20:
         raise InvalidInput("--memory", "an amount of at least 1 MiB, such as 2GB or 512MiB", repr(text))
     return int(value)
 
@@ -223,13 +223,13 @@ class Layout:
 
 
 def lay_out(
-    info: RasterInfo, wanted: SamplingOptions, trained: tuple[int, int], training_downsampling: float | None
+    info: RasterInfo, sampling: SamplingOptions, trained: tuple[int, int], training_downsampling: float | None
 ) -> Layout:
     """The layout for an image.
 
     Args:
         info: of the image.
-        wanted: by the user.
+        sampling: by the user.
         trained: (h, w) of the views in training.
         training_downsampling: pixels that a sample stood for along an axis in training; None where not known.
 
@@ -237,19 +237,19 @@ def lay_out(
         InvalidInput: for a physical spacing of an image that does not know its scale.
     """
     size = info.levels[0].size
-    shrink = _wanted_shrink(info, wanted)
-    view = wanted.size or trained
-    whole, why = _is_whole(size, wanted, view, shrink, training_downsampling)
+    shrink = _shrink_of(info, sampling)
+    view = sampling.size or trained
+    whole, why = _is_whole(size, sampling, view, shrink, training_downsampling)
     if whole:
-        asked = view if shrink is None else _view_of(size, shrink, wanted.pixels, 1)
+        asked = view if shrink is None else _view_of(size, shrink, sampling.pixels, 1)
         if shrink is not None:
-            view = _view_of(size, shrink, wanted.pixels, LEAST_ACROSS)
-        return _layout(Tiling(size, size, wanted.overlap), view, asked, why)
+            view = _view_of(size, shrink, sampling.pixels, LEAST_ACROSS)
+        return _layout(Tiling(size, size, sampling.overlap), view, asked, why)
     if shrink is None:
         shrink = training_downsampling or USUAL_SHRINK
-    tile, view = _tile(size, wanted, view, shrink)
-    tiling = Tiling(size, tile, wanted.overlap)
-    if wanted.size is None:  # a tile that the image cuts keeps its scale
+    tile, view = _tile(size, sampling, view, shrink)
+    tiling = Tiling(size, tile, sampling.overlap)
+    if sampling.size is None:  # a tile that the image cuts keeps its scale
         cut = [max(1, round(v * kept / t)) for v, kept, t in zip(view, tiling.tile, tile, strict=True)]
         few = [min(LEAST_ACROSS, v, kept) for v, kept in zip(view, tiling.tile, strict=True)]
         view = (max(cut[0], few[0]), max(cut[1], few[1]))
@@ -273,32 +273,32 @@ def _view_of(size: tuple[int, int], shrink: float, most: int | None, least: int)
     return rows, max(1, min(size[1], most // rows))
 
 
-def _wanted_shrink(info: RasterInfo, wanted: SamplingOptions) -> float | None:
+def _shrink_of(info: RasterInfo, sampling: SamplingOptions) -> float | None:
     size = info.levels[0].size
-    if wanted.pixels is not None:
-        return max(1.0, sqrt(size[0] * size[1] / wanted.pixels))
-    if wanted.spacing is None:
+    if sampling.pixels is not None:
+        return max(1.0, sqrt(size[0] * size[1] / sampling.pixels))
+    if sampling.spacing is None:
         return None
     scale = info.pixel_size
     if scale is None:
-        what, fix = wanted.spacing.option, "use --pixels or --size"
+        what, fix = sampling.spacing.option, "use --pixels or --size"
         raise InvalidInput(
             what, "given for an image that knows its scale", f"{info.path}, which does not", fix
         )
-    y, x = scale.microns if wanted.spacing.unit == "micron" else scale.metres
-    return max(1.0, wanted.spacing.length / sqrt(y * x))
+    y, x = scale.microns if sampling.spacing.unit == "micron" else scale.metres
+    return max(1.0, sampling.spacing.length / sqrt(y * x))
 
 
 def _is_whole(
     size: tuple[int, int],
-    wanted: SamplingOptions,
+    sampling: SamplingOptions,
     view: tuple[int, int],
     shrink: float | None,
     training_downsampling: float | None,
 ) -> tuple[bool, tuple[str, ...]]:
-    if wanted.mode != "auto":
-        return wanted.mode == "whole", (f"--mode {wanted.mode}",)
-    if wanted.tile is not None:
+    if sampling.mode != "auto":
+        return sampling.mode == "whole", (f"--mode {sampling.mode}",)
+    if sampling.tile is not None:
         return False, ("tiles, because --tile was given",)
     if shrink is not None:
         samples, limit = size[0] * size[1] / shrink**2, MOST_SAMPLES * view[0] * view[1]
@@ -306,27 +306,29 @@ def _is_whole(
         if samples <= limit:
             return True, (f"one view: {samples:,.0f} samples are at most {most}",)
         return False, (f"tiles: {samples:,.0f} samples are more than {most}",)
-    one = sqrt(size[0] * size[1] / (view[0] * view[1]))
+    one_view = sqrt(size[0] * size[1] / (view[0] * view[1]))
     usual = training_downsampling or USUAL_SHRINK
-    said = f"{usual:.3g} in training" if training_downsampling else f"{usual:g}, as is usual"
-    if one <= TOO_FAR * usual:
-        return True, (f"one view: a sample stands for {one:.3g} pixels along an axis ({said})",)
-    return False, (f"tiles: in one view a sample would stand for {one:.3g} pixels along an axis ({said})",)
+    in_training = f"{usual:.3g} in training" if training_downsampling else f"{usual:g}, as is usual"
+    if one_view <= TOO_FAR * usual:
+        return True, (f"one view: a sample stands for {one_view:.3g} pixels along an axis ({in_training})",)
+    return False, (
+        f"tiles: in one view a sample would stand for {one_view:.3g} pixels along an axis ({in_training})",
+    )
 
 
 def _tile(
-    size: tuple[int, int], wanted: SamplingOptions, view: tuple[int, int], shrink: float
+    size: tuple[int, int], sampling: SamplingOptions, view: tuple[int, int], shrink: float
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """(rows, columns) of a tile, and (h, w) of its view."""
-    if wanted.tile is not None:
-        given = wanted.pixels is not None or wanted.spacing is not None
-        if given:
-            view = max(1, round(wanted.tile[0] / shrink)), max(1, round(wanted.tile[1] / shrink))
-        return wanted.tile, view
+    if sampling.tile is not None:
+        has_scale = sampling.pixels is not None or sampling.spacing is not None
+        if has_scale:
+            view = max(1, round(sampling.tile[0] / shrink)), max(1, round(sampling.tile[1] / shrink))
+        return sampling.tile, view
     tile = ceil(view[0] * shrink), ceil(view[1] * shrink)
-    while wanted.pixels is not None and tile != size:
-        down, across = Tiling(size, tile, wanted.overlap).count
-        if down * across * view[0] * view[1] <= max(wanted.pixels, view[0] * view[1]):
+    while sampling.pixels is not None and tile != size:
+        down, across = Tiling(size, tile, sampling.overlap).count
+        if down * across * view[0] * view[1] <= max(sampling.pixels, view[0] * view[1]):
             break
         tile = min(ceil(tile[0] * 1.05), size[0]), min(ceil(tile[1] * 1.05), size[1])
     return tile, view

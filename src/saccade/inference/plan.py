@@ -173,10 +173,10 @@ def choose_execution(
         about = Workload(
             raster, layout, cost, classes, execution.rows, execution.in_memory, execution.png, extras
         )
-        wanted = peak_bytes(about, base)
-        if sampling.memory is None or wanted <= sampling.memory:
+        peak = peak_bytes(about, base)
+        if sampling.memory is None or peak <= sampling.memory:
             return execution, about
-        least = wanted if least is None else min(least, wanted)
+        least = peak if least is None else min(least, peak)
     assert least is not None
     raise _too_little(sampling.memory or 0, least, raster)
 
@@ -198,9 +198,9 @@ def layout_for(
     return lay_out(raster.info, sampling, segmenter.sampler.size, training_downsampling)
 
 
-def _too_little(given: int, needed: int, raster: Raster) -> InvalidInput:
+def _too_little(memory: int, needed: int, raster: Raster) -> InvalidInput:
     expected = f"at least {least_told(needed)} for {raster.path}"
-    return InvalidInput("--memory", expected, f"{given // 10**6}MB", "or try a smaller --size, or --tile")
+    return InvalidInput("--memory", expected, f"{memory // 10**6}MB", "or try a smaller --size, or --tile")
 
 
 def make_plan(

@@ -30,9 +30,11 @@ class Values:
 
     def __init__(self, classes: ClassTable) -> None:
         self.classes = classes
-        given = classes.file_ignore_index
+        ignored = classes.file_ignore_index
         free = (value for value in (*range(255, -1, -1), *range(65535, 255, -1)))
-        self.fill_value = given if given is not None else next(v for v in free if v not in classes.indices)
+        self.fill_value = (
+            ignored if ignored is not None else next(v for v in free if v not in classes.indices)
+        )
 
     @cached_property
     def table(self) -> NDArray[Any]:

@@ -39,9 +39,9 @@ def count_pairs(
 
 
 @kernel
-def runs(true, said, ignore_index):
+def runs(target, pred, ignore_index):
     """Every run of equal class in every row, with a forest of which runs touch."""
-    height, width = true.shape
+    height, width = target.shape
     size = 1024
     kinds, begins, ends = np.empty(size, np.int64), np.empty(size, np.int32), np.empty(size, np.int32)
     right, parents = np.empty(size, np.int64), np.empty(size, np.int64)
@@ -49,9 +49,9 @@ def runs(true, said, ignore_index):
     for y in range(height):
         row_first, above, x = count, above_first, 0
         while x < width:
-            kind, begin, hits = true[y, x], x, 0
-            while x < width and true[y, x] == kind:
-                hits += said[y, x] == kind
+            kind, begin, hits = target[y, x], x, 0
+            while x < width and target[y, x] == kind:
+                hits += pred[y, x] == kind
                 x += 1
             if kind == ignore_index:
                 continue
@@ -195,21 +195,21 @@ def _envelope(raised, length, limit, place, start, out):
 
 
 @kernel
-def count_near(true, said, near_true, near_said, reach, ignore_index, counts):
-    for y in range(true.shape[0]):
-        for x in range(true.shape[1]):
-            if true[y, x] == ignore_index:
+def count_near(target, pred, near_true, near_said, reach, ignore_index, counts):
+    for y in range(target.shape[0]):
+        for x in range(target.shape[1]):
+            if target[y, x] == ignore_index:
                 continue
             in_true, in_said = near_true[y, x] <= reach, near_said[y, x] <= reach
             # A pixel of both counts once in the union of its class; of two classes, once in each.
-            if in_true and in_said and true[y, x] == said[y, x]:
-                counts[0, true[y, x]] += 1
-                counts[1, true[y, x]] += 1
+            if in_true and in_said and target[y, x] == pred[y, x]:
+                counts[0, target[y, x]] += 1
+                counts[1, target[y, x]] += 1
                 continue
             if in_true:
-                counts[1, true[y, x]] += 1
+                counts[1, target[y, x]] += 1
             if in_said:
-                counts[1, said[y, x]] += 1
+                counts[1, pred[y, x]] += 1
 
 
 @kernel
@@ -227,11 +227,11 @@ def mark_boundary(labels, ignore_index, marked):
 
 
 @kernel
-def count_bands(true, said, squared, band_of, ignore_index, bands):
+def count_bands(target, pred, squared, band_of, ignore_index, bands):
     """bands[0 or 1, b]: right or all pixels of the narrowest band b that they lie in."""
-    for y in range(true.shape[0]):
-        for x in range(true.shape[1]):
-            if squared[y, x] < len(band_of) and true[y, x] != ignore_index:
+    for y in range(target.shape[0]):
+        for x in range(target.shape[1]):
+            if squared[y, x] < len(band_of) and target[y, x] != ignore_index:
                 band = band_of[squared[y, x]]
-                bands[0, band] += true[y, x] == said[y, x]
+                bands[0, band] += target[y, x] == pred[y, x]
                 bands[1, band] += 1

@@ -137,17 +137,17 @@ def describe(path: Path, page: TiffPage, channels: int, planes: int) -> dict[str
         raise FinalProblem(path, "an image of colours", _RAW[kind], "develop it first: dcraw, darktable")
     items = _items(_gdal_metadata(page), "sample") | said_beside(path)
     roles = _roles(page, kind, channels, planes, items)
-    said = sample_roles(path, roles)
-    if said["meaning"] == "palette" and page.colormap is None:
-        said["meaning"] = "grey"
-    if said["meaning"] == "grey" and kind == 0:
-        said["meaning"] = "white_is_zero"
+    samples = sample_roles(path, roles)
+    if samples["meaning"] == "palette" and page.colormap is None:
+        samples["meaning"] = "grey"
+    if samples["meaning"] == "grey" and kind == 0:
+        samples["meaning"] = "white_is_zero"
     # ExtraSamples 1 is associated alpha, whose colours were multiplied by it; 2 left them alone.
-    said["premultiplied"] = said["alpha"] and 1 in [int(extra) for extra in page.extrasamples]
-    said["white"] = 255.0 if converted else _white(page)
-    said["palette"] = _palette(page) if said["meaning"] == "palette" else None
-    said["profile"] = None if converted else _profile(page, said["meaning"])
-    return said | _nodata(page, items, channels)
+    samples["premultiplied"] = samples["alpha"] and 1 in [int(extra) for extra in page.extrasamples]
+    samples["white"] = 255.0 if converted else _white(page)
+    samples["palette"] = _palette(page) if samples["meaning"] == "palette" else None
+    samples["profile"] = None if converted else _profile(page, samples["meaning"])
+    return samples | _nodata(page, items, channels)
 
 
 def _roles(

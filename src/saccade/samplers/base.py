@@ -262,13 +262,13 @@ class Sampler(nn.Module, ABC):
             batch: images that go through the sampler together; default all.
         """
         sampler = self.for_images(images)
-        wanted = sampler.thumbnail_for(images[0].size)
-        if wanted is None:
+        thumbnail_size = sampler.thumbnail_for(images[0].size)
+        if thumbnail_size is None:
             return sampler(None, labels, size=size, batch=len(images))
-        seen = thumbnails(images, wanted).to(floating_type(self))
+        thumbnail = thumbnails(images, thumbnail_size).to(floating_type(self))
         if batch is None or batch >= len(images):
-            return sampler(seen, labels, size=size, batch=len(images))
-        return joined([sampler(some, None, size=size, batch=len(some)) for some in seen.split(batch)])
+            return sampler(thumbnail, labels, size=size, batch=len(images))
+        return joined([sampler(part, None, size=size, batch=len(part)) for part in thumbnail.split(batch)])
 
     def score(
         self,
@@ -330,7 +330,7 @@ class Sampler(nn.Module, ABC):
         Raises:
             InvalidInput: when what the sampler needs is missing or has the wrong shape.
         """
-        wanted = self.size if size is None else require_size(size)
+        glimpse_size = self.size if size is None else require_size(size)
         if self.thumbnail_size is not None and (thumbnail is None or thumbnail.ndim != 4):
             got = "none" if thumbnail is None else tuple(thumbnail.shape)
             raise InvalidInput("thumbnail", f"of shape (B, 3, {self.thumbnail_size})", got)
@@ -339,7 +339,7 @@ class Sampler(nn.Module, ABC):
             raise InvalidInput("labels", f"given, as {type(self).__name__} sees the true labels", "none", fix)
         if batch is None:
             batch = len(thumbnail) if thumbnail is not None else len(labels) if labels is not None else 1
-        return self.propose(thumbnail, labels, wanted, batch)
+        return self.propose(thumbnail, labels, glimpse_size, batch)
 
 
 def one_view_an_image(
@@ -411,11 +411,17 @@ class TiledScores(PatchScores):
         """Scores the tiles of these numbers, ascending."""
         regions = [self.regions[n] for n in numbers]
         rows = [list(row) for _, row in groupby(regions, key=lambda region: region.top)]
-        scored = {region: found for row in rows for region, found in self._score(row).items()}
+        scored = {region: region_scores for row in rows for region, region_scores in self._score(row).items()}
         weights = self.request.tiling.weights
         return [
-            Patch(region, found.scores[0], found.grid[0], weights(region.top, 0), weights(region.left, 1))
-            for region, found in scored.items()
+            Patch(
+                region,
+                region_scores.scores[0],
+                region_scores.grid[0],
+                weights(region.top, 0),
+                weights(region.left, 1),
+            )
+            for region, region_scores in scored.items()
         ]
 
     @torch.no_grad()
@@ -435,9 +441,9 @@ class TiledScores(PatchScores):
 
     def _keep(self, scored: dict[Window, RegionScores]) -> None:
         if self.request.keep_grids or self.request.keep_scores:
-            for region, found in scored.items():
-                scores = found.scores if self.request.keep_scores else found.scores[:0]
-                self._kept[region] = replace(found, scores=scores)
+            for region, region_scores in scored.items():
+                scores = region_scores.scores if self.request.keep_scores else region_scores.scores[:0]
+                self._kept[region] = replace(region_scores, scores=scores)
 
     @torch.no_grad()
     def nodes(self) -> dict[Window, RegionScores]:
@@ -453,7 +459,7 @@ class TiledScores(PatchScores):
         nodes = self.nodes()
         if not nodes:
             return Glimpses(torch.zeros(1, 1, 1, 2), torch.zeros(1, dtype=torch.int64))
-        grids = torch.cat([found.grid for found in nodes.values()])
+        grids = torch.cat([region_scores.grid for region_scores in nodes.values()])
         full = over_source(grids, [self.image.part(region) for region in nodes])
         density = self._density(nodes)
         shown = None if density is None else density[None, None]
@@ -461,7 +467,11 @@ class TiledScores(PatchScores):
 
     def _density(self, nodes: dict[Window, RegionScores]) -> Tensor | None:
         """(h, w) float32 density of the whole image on one raster: 1 on average over each region."""
-        known = {region: found.density for region, found in nodes.items() if found.density is not None}
+        known = {
+            region: region_scores.density
+            for region, region_scores in nodes.items()
+            if region_scores.density is not None
+        }
         if not known:
             return None
         region, first = next(iter(known.items()))

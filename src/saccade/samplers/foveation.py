@@ -146,10 +146,10 @@ class FoveationSampler(Sampler):
         if thumbnail is None or thumbnail.shape[2:] != lattice.thumbnail:
             got = "none" if thumbnail is None else tuple(thumbnail.shape)
             raise InvalidInput("thumbnail", f"of shape (1, 3, {lattice.thumbnail})", got)
-        found = self.net(thumbnail).detach().cpu().float()
+        log_probabilities = self.net(thumbnail).detach().cpu().float()
         rows, columns = (torch.from_numpy(lattice.numbers(axis)) for axis in (0, 1))
-        here = found[0][:, rows][:, :, columns].flatten(1).T
-        return Foveation(lattice, choose_in_prediction(here, self.estimator), found.exp())
+        here = log_probabilities[0][:, rows][:, :, columns].flatten(1).T
+        return Foveation(lattice, choose_in_prediction(here, self.estimator), log_probabilities.exp())
 
     def fed(self, weights: Tensor) -> Tensor | None:
         """(N,) the one field that each location reads; None where every field is read and blended."""
@@ -170,24 +170,24 @@ class FoveationSampler(Sampler):
         every = torch.arange(len(places))
         return grids[every, chosen][:, None], inside[every, chosen][:, None]
 
-    def views(self, found: Foveation, size: tuple[int, int]) -> Glimpses:
+    def views(self, foveation: Foveation, size: tuple[int, int]) -> Glimpses:
         """One view a location: the grid of its most probable field."""
-        places = found.lattice.places.flatten(0, 1)
-        chosen = found.weights.argmax(1)
+        places = foveation.lattice.places.flatten(0, 1)
+        chosen = foveation.weights.argmax(1)
         pairs = zip(places.split(256), chosen.split(256), strict=True)
         grids = torch.cat([self.fields_at(some, size, which)[0][:, 0] for some, which in pairs])
-        fields = 1 if self.fed(found.weights) is not None else len(self.bank)
+        fields = 1 if self.fed(foveation.weights) is not None else len(self.bank)
         samples = len(grids) * fields * self.size[0] * self.size[1]
         index = torch.zeros(len(grids), dtype=torch.int64)
-        return Glimpses(grids, index, self.density(found), samples=samples)
+        return Glimpses(grids, index, self.density(foveation), samples=samples)
 
-    def density(self, found: Foveation) -> Tensor:
+    def density(self, foveation: Foveation) -> Tensor:
         """(1, 1, h, w) how densely each place is sampled on average, on the thumbnail; sums to 1."""
         areas = torch.tensor([(self.bank[0] / width) ** 2 for width in self.bank])
-        if found.probabilities is None:
-            density = (found.weights @ areas).view(1, 1, *found.lattice.shape)
+        if foveation.probabilities is None:
+            density = (foveation.weights @ areas).view(1, 1, *foveation.lattice.shape)
         else:
-            density = torch.einsum("bdhw,d->bhw", found.probabilities, areas)[:, None]
+            density = torch.einsum("bdhw,d->bhw", foveation.probabilities, areas)[:, None]
         return density / density.sum()
 
     def glimpse(
@@ -234,8 +234,8 @@ class FoveationSampler(Sampler):
         """Chooses the fields of view of one image, in memory or on disk."""
         wanted = self.thumbnail_for(image.size)
         with torch.no_grad():
-            seen = None if wanted is None else thumbnails([image], wanted).to(floating_type(self))
-            return FoveatedImage(self, image, self.choose(seen, image.size))
+            thumbnail = None if wanted is None else thumbnails([image], wanted).to(floating_type(self))
+            return FoveatedImage(self, image, self.choose(thumbnail, image.size))
 
     def propose(
         self, thumbnail: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int

@@ -27,8 +27,8 @@ class FieldEnsemble(nn.Module):
     def forward(self, patches: Tensor) -> Tensor:
         """(N * D, 3, h, w), the D patches of a location one after the other, to their scores."""
         count = len(self.networks)
-        found = [network(patches[n::count]) for n, network in enumerate(self.networks)]
-        return torch.stack(found, 1).flatten(0, 1)
+        scores = [network(patches[n::count]) for n, network in enumerate(self.networks)]
+        return torch.stack(scores, 1).flatten(0, 1)
 
 
 STRIP = 1 << 18
@@ -67,8 +67,8 @@ class FoveationNet(nn.Module):
     def _strip(self, thumbnail: Tensor, top: int, bottom: int) -> Tensor:
         """Rows of the answer, from as many more rows of the thumbnail as they depend on."""
         first = max(0, top - self.halo)
-        found: Tensor = self.layers(thumbnail[:, :, first : bottom + self.halo])
-        return found[:, :, top - first : bottom - first].float().log_softmax(dim=1)
+        logits: Tensor = self.layers(thumbnail[:, :, first : bottom + self.halo])
+        return logits[:, :, top - first : bottom - first].float().log_softmax(dim=1)
 
 
 READINGS = ("aligned", "published")

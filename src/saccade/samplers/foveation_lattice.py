@@ -115,7 +115,7 @@ class Places:
 
     def of(
         self,
-        one: TrainingSample,
+        sample: TrainingSample,
         thumbnail: tuple[int, int],
         field: tuple[float, float],
         visit: int,
@@ -126,7 +126,7 @@ class Places:
         An image with fewer locations than an epoch asks for starts anew when all had their turn.
 
         Args:
-            one: the image.
+            sample: the image.
             thumbnail: (h, w), whose pixels are the locations.
             field: (rows, columns) in pixels of the smallest field of view.
             visit: from 0.
@@ -135,34 +135,36 @@ class Places:
         generator = torch.Generator().manual_seed(seed)
         noise = torch.rand(thumbnail[0] * thumbnail[1], generator=generator)
         if self.weights is not None:
-            noise = weighted_keys(noise, self._attracting(one, thumbnail, field).flatten())
+            noise = weighted_keys(noise, self._attracting(sample, thumbnail, field).flatten())
         order = noise.argsort(descending=True, stable=True)
         numbers = torch.arange(visit * self.count, (visit + 1) * self.count) % len(order)
         chosen = order[numbers]
         return torch.stack([chosen // thumbnail[1], chosen % thumbnail[1]], 1)
 
     def _attracting(
-        self, one: TrainingSample, thumbnail: tuple[int, int], field: tuple[float, float]
+        self, sample: TrainingSample, thumbnail: tuple[int, int], field: tuple[float, float]
     ) -> Tensor:
-        if one.varied:
-            return self._made(one, thumbnail, field)
-        if one.stem not in self._attraction:
-            self._attraction[one.stem] = self._made(one, thumbnail, field)
-        return self._attraction[one.stem]
+        if sample.varied:
+            return self._made(sample, thumbnail, field)
+        if sample.stem not in self._attraction:
+            self._attraction[sample.stem] = self._made(sample, thumbnail, field)
+        return self._attraction[sample.stem]
 
-    def _made(self, one: TrainingSample, thumbnail: tuple[int, int], field: tuple[float, float]) -> Tensor:
+    def _made(self, sample: TrainingSample, thumbnail: tuple[int, int], field: tuple[float, float]) -> Tensor:
         """(h, w) float32: the mean weight of the labels around each location, in its smallest field."""
         assert self.weights is not None
         table = torch.zeros(256)
         table[: len(self.weights)] = self.weights
-        summed = np.zeros((one.size[0] + 1, one.size[1] + 1))
-        np.cumsum(np.cumsum(table[one.labels[0].long()].numpy(), 0, dtype=np.float64), 1, out=summed[1:, 1:])
+        summed = np.zeros((sample.size[0] + 1, sample.size[1] + 1))
+        np.cumsum(
+            np.cumsum(table[sample.labels[0].long()].numpy(), 0, dtype=np.float64), 1, out=summed[1:, 1:]
+        )
         edges = []
         for axis in (0, 1):
-            middle = centres_of(np.arange(thumbnail[axis]), thumbnail[axis], one.size[axis])
+            middle = centres_of(np.arange(thumbnail[axis]), thumbnail[axis], sample.size[axis])
             half = field[axis] / 2
-            low = np.ceil(middle - half).clip(0, one.size[axis] - 1).astype(np.int64)
-            high = np.floor(middle + half).clip(0, one.size[axis] - 1).astype(np.int64) + 1
+            low = np.ceil(middle - half).clip(0, sample.size[axis] - 1).astype(np.int64)
+            high = np.floor(middle + half).clip(0, sample.size[axis] - 1).astype(np.int64) + 1
             edges.append((low, high))
         (top, bottom), (left, right) = edges
         total = summed[np.ix_(bottom, right)] - summed[np.ix_(top, right)]

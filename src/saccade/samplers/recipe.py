@@ -430,10 +430,10 @@ def recipe_class(name: str) -> type[Recipe[Any]]:
 
 def _imported(name: str) -> type[Recipe[Any]]:
     expected = "PACKAGE.MODULE.CLASS, a class of saccade.samplers.Recipe"
-    found = imported("sampler.name", name, expected)
-    if not (isinstance(found, type) and issubclass(found, Recipe)):
+    recipe = imported("sampler.name", name, expected)
+    if not (isinstance(recipe, type) and issubclass(recipe, Recipe)):
         raise InvalidInput("sampler.name", expected, f"{name!r}, which is no such class")
-    return found
+    return recipe
 
 
 def recipes() -> dict[str, type[Recipe[Any]]]:

@@ -89,8 +89,8 @@ def fit(
     # After the trainer: what is drawn for the weights is then the same whoever made random numbers before.
     torch.manual_seed(options.seed)
     # Weights come from the checkpoint, or from the first process: nothing needs to be downloaded again.
-    wanted = folder.without_pretrained(config) if job.goes_on or place.rank else config
-    segmenter = build_segmenter(wanted, len(names))
+    config_here = folder.without_pretrained(config) if job.goes_on or place.rank else config
+    segmenter = build_segmenter(config_here, len(names))
     samples = {name: Samples(job.data, job.data.split(name), cache) for name in ("train", "val")}
     share = {"rank": place.rank, "count": place.count}
     batches = training_batches(
@@ -187,7 +187,7 @@ class WorkerRank:
 
     rank: int
     process: subprocess.Popen[bytes]
-    said: IO[bytes]
+    output: IO[bytes]
 
     def await_ready(self) -> None:
         """Returns when the process has made everything and is about to meet the others.
@@ -201,8 +201,8 @@ class WorkerRank:
             raise ChildProcessError
 
     def last_line(self) -> str:
-        self.said.seek(0)
-        lines = self.said.read().decode(errors="replace").strip().splitlines()
+        self.output.seek(0)
+        lines = self.output.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"exit code {self.process.returncode}"
 
 
@@ -249,10 +249,10 @@ def rendezvous(place: DistributedContext) -> DistributedContext:
     """The same, with a port that nobody listens on where there are several processes."""
     if place.count == 1:
         return place
-    with socket.socket() as given:
+    with socket.socket() as free:
         # Port 0 asks the system for a free one; local, so that no other machine can join.
-        given.bind(("127.0.0.1", 0))
-        return replace(place, port=given.getsockname()[1])
+        free.bind(("127.0.0.1", 0))
+        return replace(place, port=free.getsockname()[1])
 
 
 @contextmanager
@@ -273,13 +273,13 @@ def _start(rank: int, told: Any) -> WorkerRank:
     Not by torch.multiprocessing or Lightning's launchers: the ones import the caller's script again, which
     fails without a ``__main__`` guard, the others run its command line again, which a notebook has not.
     """
-    said = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
+    output = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
     process = subprocess.Popen(
-        [sys.executable, "-c", _MAIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
+        [sys.executable, "-c", _MAIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output,
         env=environment, start_new_session=True,
     )  # fmt: skip
-    other = WorkerRank(rank, process, said)
+    other = WorkerRank(rank, process, output)
     with suppress(BrokenPipeError):  # it ended at once; its last line will say why
         assert process.stdin is not None
         process.stdin.write(pickle.dumps(told))
@@ -310,7 +310,7 @@ def _end(started: list[WorkerRank]) -> None:
         if other.process.poll() is None:
             other.process.kill()
         other.process.wait()
-        for file in (other.process.stdout, other.said):
+        for file in (other.process.stdout, other.output):
             assert file is not None
             file.close()
 
@@ -455,8 +455,8 @@ def require_as_opened(data: DataFolder, asked: DataOptions) -> DataOptions:
     return opened
 
 
-def _cache_for(config: Config, given: SampleCache | None) -> SampleCache:
-    if given is not None:
-        return given
+def _cache_for(config: Config, cache: SampleCache | None) -> SampleCache:
+    if cache is not None:
+        return cache
     limit = config.training.cache_gigabytes
     return SampleCache(None if limit is None else round(limit * 1e9))
