@@ -19,18 +19,18 @@ PLAIN = ["network.name=small:4", "training.epochs=1", "training.batch_size=2"]
 
 
 def setting_of(data: Path, *options: str, sizes=SIZES, seeds=(0,)) -> ComparisonConfig:
-    """The setting of a small comparison."""
+    """The comparison of a small comparison."""
     base = read_config(overrides=[*PLAIN, *options])
     return ComparisonConfig(open_data(data), SampleCache(), sizes, seeds, base, options)
 
 
 def evaluation_of(
-    setting: ComparisonConfig, wrong: float, seed: int = 0, gflops: float = 0.1, pixels: int = 96
+    config: ComparisonConfig, wrong: float, seed: int = 0, gflops: float = 0.1, pixels: int = 96
 ):
     """An evaluation in which ``wrong`` is about the share of the pixels that are wrong."""
-    rng, classes = np.random.default_rng(seed), len(setting.data.classes)
+    rng, classes = np.random.default_rng(seed), len(config.data.classes)
     records = []
-    for number, item in enumerate(setting.data.split("test")):
+    for number, item in enumerate(config.data.split("test")):
         hard = wrong * (0.6 + 0.2 * number)
         diagonal = np.diag(rng.integers(900, 1000, classes))
         confusion = diagonal + (rng.random((classes, classes)) * 1000 * hard / classes).astype(int)
@@ -41,26 +41,26 @@ def evaluation_of(
         objects = torch.tensor([[k, 10 * (k + 1), 9 * (k + 1)] for k in range(classes)])
         records.append(ImageRecord(item.stem, counts, counts // 2, pairs, bands, pairs, objects))
     cost = Cost(pixels, gflops, gflops / 10, 0.01 * gflops, round(1e6 * gflops))
-    return Evaluation(setting.data.classes.names, tuple(records), cost, (1, 2, 4, 8, 16, 32))
+    return Evaluation(config.data.classes.names, tuple(records), cost, (1, 2, 4, 8, 16, 32))
 
 
 def comparison_of(
-    setting: ComparisonConfig, wrong: dict[str, tuple[float, ...]], failed: dict[str, str] | None = None
+    config: ComparisonConfig, wrong: dict[str, tuple[float, ...]], failed: dict[str, str] | None = None
 ):
-    """A comparison of methods with these shares of wrong pixels at the sizes of the setting.
+    """A comparison of methods with these shares of wrong pixels at the sizes of the comparison.
 
     ``failed`` names the trial and the reason of runs that are to have failed.
     """
     methods = tuple(Method(name, (f"sampler.name={name}",)) for name in wrong)
     outcomes = []
     for method in methods:
-        for at, size in enumerate(setting.sizes):
-            for seed in setting.seeds:
-                trial = setting.trial(method, size, seed)
+        for at, size in enumerate(config.sizes):
+            for seed in config.seeds:
+                trial = config.trial(method, size, seed)
                 reason = (failed or {}).get(trial.name, "")
                 share = wrong[method.name][at] * (1 + 0.05 * seed)
-                found = evaluation_of(setting, share, seed, 0.1 * 4**at, size[0] * size[1])
+                found = evaluation_of(config, share, seed, 0.1 * 4**at, size[0] * size[1])
                 outcomes.append(
                     Outcome(trial, Path("runs") / trial.name, None if reason else found, reason, 60.0)
                 )
-    return Comparison(setting, methods, tuple(outcomes))
+    return Comparison(config, methods, tuple(outcomes))

@@ -23,7 +23,7 @@ def costs(compared) -> Costs:
         (one.trial.method.name, one.trial.size): (fingerprint(one.trial), Cost(96, 0.1, 0.01, 0.02, None))
         for one in compared.outcomes
     }
-    image = f"test/{compared.setting.data.split('test')[0].stem}"
+    image = f"test/{compared.config.data.split('test')[0].stem}"
     return Costs("cpu", 2, 0.5, image, rows)
 
 
@@ -42,18 +42,18 @@ def test_tables_of_before_options_were_kept_are_measured_again(costs):
 
 
 def test_costs_fit_the_same_arms_and_fewer_whatever_the_seeds(costs, compared):
-    assert costs.fit(compared.setting, compared.outcomes)
-    assert costs.fit(compared.setting, [one for one in compared.outcomes if one.trial.seed == 1])
-    assert costs.fit(compared.setting, compared.outcomes[:1])
+    assert costs.fit(compared.config, compared.outcomes)
+    assert costs.fit(compared.config, [one for one in compared.outcomes if one.trial.seed == 1])
+    assert costs.fit(compared.config, compared.outcomes[:1])
 
 
 def test_costs_do_not_fit_other_options_images_devices_or_a_further_arm(costs, compared, tiny_data):
-    setting, outcomes = compared.setting, compared.outcomes
-    assert not replace(costs, device="a GPU").fit(setting, outcomes)
-    assert not costs.fit(replace(setting, split="val"), outcomes)
-    assert not replace(costs, rows=dict(list(costs.rows.items())[1:])).fit(setting, outcomes)
+    config, outcomes = compared.config, compared.outcomes
+    assert not replace(costs, device="a GPU").fit(config, outcomes)
+    assert not costs.fit(replace(config, split="val"), outcomes)
+    assert not replace(costs, rows=dict(list(costs.rows.items())[1:])).fit(config, outcomes)
     other = comparison_of(setting_of(tiny_data, "network.name=small:6"), {"uniform": (0.4, 0.3)})
-    assert not costs.fit(other.setting, other.outcomes)
+    assert not costs.fit(other.config, other.outcomes)
     assert all(costs.of(one) is None for one in other.outcomes)
 
 
@@ -61,5 +61,5 @@ def test_a_run_whose_options_were_not_measured_shows_what_its_evaluation_found(c
     one = compared.outcomes[0]
     told = replace(compared, costs=costs)
     assert told.cost(one, one.evaluation) == Cost(96, 0.1, 0.01, 0.02, None)
-    other = replace(one, trial=compared.setting.trial(one.trial.method, (4, 6), 0))
+    other = replace(one, trial=compared.config.trial(one.trial.method, (4, 6), 0))
     assert told.cost(other, one.evaluation) == one.evaluation.cost

@@ -21,9 +21,9 @@ class Shown:
 def cases(tiny_data):
     """Two samplers with two seeds each, of ten epochs."""
     base = read_config(overrides=["network.name=small:4", "training.epochs=10"])
-    setting = ComparisonConfig(open_data(tiny_data), SampleCache(), ((8, 12),), (0, 1), base, ())
+    config = ComparisonConfig(open_data(tiny_data), SampleCache(), ((8, 12),), (0, 1), base, ())
     methods = [Method(name, (f"sampler.name={name}",)) for name in ("uniform", "foveation")]
-    return [setting.trial(method, (8, 12), seed) for method in methods for seed in (0, 1)]
+    return [config.trial(method, (8, 12), seed) for method in methods for seed in (0, 1)]
 
 
 def done_in_turn(cases, seconds: dict[str, float], tenths: int) -> Shown:

@@ -18,8 +18,8 @@ from saccade.samplers.deformation import DensityToGrid, EdgeTarget
 
 @pytest.fixture(scope="module")
 def measured(six_scenes):
-    setting = setting_of(six_scenes, sizes=((8, 12),))
-    return setting, oracle_blur.measure(setting, ())
+    config = setting_of(six_scenes, sizes=((8, 12),))
+    return config, oracle_blur.measure(config, ())
 
 
 def table_of(found):
@@ -28,22 +28,22 @@ def table_of(found):
 
 def test_each_class_is_a_task_of_its_own(measured):
     """Label recovery of a class against the rest, by a grid of its edges alone."""
-    setting, found = measured
-    names = list(setting.data.classes.names)
+    config, found = measured
+    names = list(config.data.classes.names)
     row = next(row for row in table_of(found).rows if row[0] == names[-1])
     sampler = OracleSampler((8, 12), target=EdgeTarget(blur=oracle_blur.BLURS[2]), to_grid=DensityToGrid())
     counts = torch.zeros(2, 2, dtype=torch.int64)
-    for sample in setting.samples():
+    for sample in config.samples():
         told = torch.where(sample.labels == 255, 255, (sample.labels == len(names) - 1).long())
         counts += recovery_counts(told, sampler(labels=[told]).grids, 2)
     assert row[2 + 2] == pytest.approx(float(iou(counts)[1]))
 
 
 def test_the_rarest_class_stands_first_and_the_mean_last(measured):
-    setting, found = measured
-    shares = setting.data.class_counts("test")
+    config, found = measured
+    shares = config.data.class_counts("test")
     names = [row[0] for row in table_of(found).rows]
-    assert names[:-1] == [setting.data.classes.names[k] for k in np.argsort(shares, kind="stable")]
+    assert names[:-1] == [config.data.classes.names[k] for k in np.argsort(shares, kind="stable")]
     assert names[-1] == oracle_blur.ALL
 
 
@@ -60,9 +60,9 @@ def test_no_blur_is_wider_than_the_density(measured):
 
 
 def test_a_study_is_strict_json(measured):
-    setting, found = measured
+    config, found = measured
     hole = study.Table("t", ("a",), [[float("nan")], [np.float64(0.5)]])
-    content = study_json(setting, load_study("oracle-blur"), [*found, hole], None)
+    content = study_json(config, load_study("oracle-blur"), [*found, hole], None)
     plain = json.loads(json.dumps(content, allow_nan=False))
     assert plain["study"] == "oracle-blur"
     assert plain["blocks"][-1]["rows"] == [[None], [0.5]]
@@ -70,13 +70,13 @@ def test_a_study_is_strict_json(measured):
 
 
 def test_foveation_is_compared_with_the_best_field_alone(six_scenes):
-    setting = setting_of(six_scenes, sizes=((8, 12),))
+    config = setting_of(six_scenes, sizes=((8, 12),))
     wrong = {"fixed0": 0.3, "fixed1": 0.1, "mean": 0.2}
     outcomes = tuple(
-        Outcome(setting.trial(Method(name), (8, 12), 0), six_scenes, evaluation_of(setting, share))
+        Outcome(config.trial(Method(name), (8, 12), 0), six_scenes, evaluation_of(config, share))
         for name, share in wrong.items()
     )
-    (table,) = foveation.measure_of_fields(setting, outcomes)
+    (table,) = foveation.measure_of_fields(config, outcomes)
     ((name, _, best, gain),) = table.rows
     assert (name, best) == ("mean, 8x12", "fixed1")
     assert gain.startswith("-")

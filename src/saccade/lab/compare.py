@@ -71,7 +71,7 @@ class Prepared:
 
     Attributes:
         asked: for what.
-        setting: what the runs share.
+        config: what the runs share.
         methods: that are compared; none of a study that trains nothing.
         trials: the runs that are needed.
         planned: what is there of them, and what is to be done.
@@ -79,7 +79,7 @@ class Prepared:
     """
 
     asked: ComparisonRequest
-    setting: ComparisonConfig
+    config: ComparisonConfig
     methods: Sequence[Method]
     trials: Sequence[Trial]
     planned: Plan
@@ -133,14 +133,14 @@ def prepare(asked: ComparisonRequest, voice: Voice, *, foresee: bool = False) ->
         raise UsageError("a study has its own samplers; leave --samplers and --set out, or --study")
     methods = methods_of(asked.samplers or SAMPLERS, asked.own_options) if study is None else []
     require_place(asked.out)
-    setting = _setting(asked, study, methods, voice, foresee)
-    methods = methods or (list(study.methods(setting)) if study else [])
-    trials = trials_of(setting, methods)
-    planned = plan(setting, trials, asked.out, resume=asked.resume, overwrite=asked.overwrite)
-    return Prepared(asked, setting, methods, trials, planned, study)
+    config = _config(asked, study, methods, voice, foresee)
+    methods = methods or (list(study.methods(config)) if study else [])
+    trials = trials_of(config, methods)
+    planned = plan(config, trials, asked.out, resume=asked.resume, overwrite=asked.overwrite)
+    return Prepared(asked, config, methods, trials, planned, study)
 
 
-def _setting(
+def _config(
     asked: ComparisonRequest, study: Study | None, methods: Sequence[Method], voice: Voice, foresee: bool
 ) -> ComparisonConfig:
     for key in (option.partition("=")[0] for option in asked.options):
@@ -148,8 +148,8 @@ def _setting(
             raise UsageError(f"{key} is what is compared; give it with --{AXES[key]}")
     sizes, seeds = sizes_of(asked.sizes or SIZES), seeds_of(asked.seeds)
     base = read_config(asked.config, asked.options)
-    for config in (base, *(read_config(overrides=method.options, base=base) for method in methods)):
-        for name in filter(None, (config.network.name, config.sampler.net)):
+    for run_config in (base, *(read_config(overrides=method.options, base=base) for method in methods)):
+        for name in filter(None, (run_config.network.name, run_config.sampler.net)):
             require_network(name)
     lightning_device(asked.device)
     limit = base.training.cache_gigabytes
@@ -158,12 +158,12 @@ def _setting(
     keeps = trains and asked.jobs == 1 and not foresee and not asked.out.exists()
     data = _data(asked, base, cache if keeps else None, voice)
     base = replace(base, data=data.options)
-    setting = ComparisonConfig(
+    config = ComparisonConfig(
         data, cache, sizes, seeds, base, tuple(asked.options), asked.split, asked.device
     )
     if study is not None and study.sizes is not None and not asked.sizes:
-        setting = replace(setting, sizes=tuple(study.sizes(setting)))
-    return setting
+        config = replace(config, sizes=tuple(study.sizes(config)))
+    return config
 
 
 def _data(asked: ComparisonRequest, base: Config, cache: SampleCache | None, voice: Voice) -> DataFolder:
@@ -207,10 +207,10 @@ def seeds_of(seeds: int | Sequence[int]) -> tuple[int, ...]:
 
 def foreseen(ready: Prepared, voice: Voice) -> list[str]:
     """How long it would take, one line each; nothing is kept."""
-    study, images = ready.study, f"{len(ready.setting.data.split(ready.setting.split))} images"
-    images = f"{images} of {ready.setting.split}"
+    study, images = ready.study, f"{len(ready.config.data.split(ready.config.split))} images"
+    images = f"{images} of {ready.config.split}"
     if study is not None and not study.trains:
-        seconds = seconds_of_measuring(ready.setting, lambda few: study.measure(few, ()))
+        seconds = seconds_of_measuring(ready.config, lambda few: study.measure(few, ()))
         about = f"about {clock(seconds)} to measure on {images}"
         return [f"nothing to train; {about}, into {ready.asked.out}"]
     lines = _training_foreseen(ready, voice)
@@ -222,13 +222,13 @@ def foreseen(ready: Prepared, voice: Voice) -> list[str]:
 def _training_foreseen(ready: Prepared, voice: Voice) -> list[str]:
     asked, missing = ready.asked, ready.planned.to_train
     there = [
-        outcome_of(ready.setting, trial, run_root(asked.out, trial))
+        outcome_of(ready.config, trial, run_root(asked.out, trial))
         for trial in ready.trials
         if trial not in missing
     ]
     kinds = len({(trial.method.name, trial.size) for trial in missing})
     with voice.progress("measuring", kinds, "kinds of runs") as progress:
-        rows = forecasts(ready.setting, missing, there, progress.advance, jobs=asked.jobs)
+        rows = forecasts(ready.config, missing, there, progress.advance, jobs=asked.jobs)
     lines = [f"{len(ready.trials)} runs: {len(there)} there, {len(missing)} to train"]
     for row in rows:
         each = row.failure or f"{clock(row.seconds)} each ({row.source})"
@@ -259,9 +259,9 @@ def study_carried_out(ready: Prepared, voice: Voice) -> StudyResult:
     _train(ready, voice)
     compared = _collected(ready, name, voice) if ready.trials else None
     with voice.progress("measuring", None, "images") as progress:
-        heard = replace(ready.setting, on_sample=progress.advance)
+        heard = replace(ready.config, on_sample=progress.advance)
         blocks = study.measure(heard, compared.outcomes if compared is not None else ())
-    write_table(study_json(ready.setting, study, blocks, compared), ready.asked.out, name)
+    write_table(study_json(ready.config, study, blocks, compared), ready.asked.out, name)
     page = _write_page(ready, name, compared, blocks, voice)
     return StudyResult(study, blocks, compared, page, ready.asked.out / f"{name}.json")
 
@@ -276,7 +276,7 @@ def _train(ready: Prepared, voice: Voice) -> None:
         overall = Overall(progress, [job.trial for job in planned.queue])
         try:
             with exclusively(ready.asked.out / RUNS, "a comparison that no other program is at"):
-                run_all(ready.setting, planned.queue, overall.tell, jobs=ready.asked.jobs)
+                run_all(ready.config, planned.queue, overall.tell, jobs=ready.asked.jobs)
         except Interrupted:
             raise KeyboardInterrupt from None
 
@@ -285,7 +285,7 @@ def _collected(ready: Prepared, name: str, voice: Voice) -> Comparison:
     """What came out, its tables written."""
     with voice.progress("measuring costs", None, "kinds of runs") as progress:
         compared = collect(
-            ready.setting, ready.methods, ready.trials, ready.asked.out, name=name,
+            ready.config, ready.methods, ready.trials, ready.asked.out, name=name,
             on_measured=progress.advance,
         )  # fmt: skip
     write_table(to_json(compared), ready.asked.out, name, to_csv(compared))
@@ -296,7 +296,7 @@ def _write_page(
     ready: Prepared, name: str, compared: Comparison | None, blocks: Sequence[Block], voice: Voice
 ) -> Path:
     voice.say("writing the page")
-    html = comparison_page(ready.setting, compared, ready.study, blocks)
+    html = comparison_page(ready.config, compared, ready.study, blocks)
     return write_text(ready.asked.out / f"{name}.html", html)
 
 

@@ -52,9 +52,9 @@ class Costs:
         measured, cost = self.rows.get(_key(one.trial), ("", None))
         return cost if measured == fingerprint(one.trial) else None
 
-    def fit(self, setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> bool:
+    def fit(self, config: ComparisonConfig, outcomes: Sequence[Outcome]) -> bool:
         """Whether they are of this device, this image, and every method and size of which a run succeeded."""
-        here = self.device == _device_name(setting) and self.image == _image(setting)
+        here = self.device == _device_name(config) and self.image == _image(config)
         return here and all(self.of(one) is not None for one in _first_finished(outcomes))
 
     def to_json(self) -> dict[str, Any]:
@@ -78,22 +78,22 @@ class Costs:
 
 
 def measure_costs(
-    setting: ComparisonConfig, outcomes: Sequence[Outcome], on_progress: Callable[[], object]
+    config: ComparisonConfig, outcomes: Sequence[Outcome], on_progress: Callable[[], object]
 ) -> Costs:
     """Measures each method at each size on the first image of the split, by itself.
 
     ``on_progress`` is called after each.
     """
-    sample = next(iter(setting.samples()))
-    device = torch_device(setting.device)
+    sample = next(iter(config.samples()))
+    device = torch_device(config.device)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     rows = {}
     for one in _first_finished(outcomes):
-        segmenter = setting.runs.get(one.folder).segmenter.to(device).eval()
+        segmenter = config.runs.get(one.folder).segmenter.to(device).eval()
         cost = measure_cost(segmenter, sample.pyramid.level(0), sample.labels.to(device))
         rows[_key(one.trial)] = fingerprint(one.trial), cost
         on_progress()
-    return Costs(_device_name(setting), torch.get_num_threads(), load, _image(setting), rows)
+    return Costs(_device_name(config), torch.get_num_threads(), load, _image(config), rows)
 
 
 def fingerprint(trial: Trial) -> str:
@@ -116,12 +116,12 @@ def _key(trial: Trial) -> Key:
     return trial.method.name, trial.size
 
 
-def _image(setting: ComparisonConfig) -> str:
-    return f"{setting.split}/{setting.data.split(setting.split)[0].stem}"
+def _image(config: ComparisonConfig) -> str:
+    return f"{config.split}/{config.data.split(config.split)[0].stem}"
 
 
-def _device_name(setting: ComparisonConfig) -> str:
-    device = torch_device(setting.device)
+def _device_name(config: ComparisonConfig) -> str:
+    device = torch_device(config.device)
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
@@ -161,7 +161,7 @@ class Forecast:
 
 
 def forecasts(
-    setting: ComparisonConfig,
+    config: ComparisonConfig,
     missing: Sequence[Trial],
     there: Sequence[Outcome],
     on_progress: Callable[[], object],
@@ -175,13 +175,13 @@ def forecasts(
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads // jobs))
     try:
-        return _forecasts(setting, missing, there, on_progress)
+        return _forecasts(config, missing, there, on_progress)
     finally:
         torch.set_num_threads(threads)
 
 
 def _forecasts(
-    setting: ComparisonConfig,
+    config: ComparisonConfig,
     missing: Sequence[Trial],
     there: Sequence[Outcome],
     on_progress: Callable[[], object],
@@ -198,7 +198,7 @@ def _forecasts(
         if earlier:
             found.append(Forecast(method, size, len(trials), statistics.mean(earlier), "earlier runs"))
         else:
-            found.append(_measured(setting, trials))
+            found.append(_measured(config, trials))
         on_progress()
     return found
 
@@ -209,45 +209,45 @@ def seconds_of_all(found: Sequence[Forecast], jobs: int) -> float:
     return max(longest, sum(one.runs * one.seconds for one in found) / max(1, jobs))
 
 
-def seconds_of_measuring(setting: ComparisonConfig, measure: Callable[[ComparisonConfig], object]) -> float:
+def seconds_of_measuring(config: ComparisonConfig, measure: Callable[[ComparisonConfig], object]) -> float:
     """Of what looks at every image of the split, from two images; one before them warms up."""
-    items = setting.data.split(setting.split)
+    items = config.data.split(config.split)
     for images in (1, IMAGES):
-        few = replace(setting.data, splits=dict(setting.data.splits) | {setting.split: items[:images]})
+        few = replace(config.data, splits=dict(config.data.splits) | {config.split: items[:images]})
         start = time.perf_counter()
-        measure(replace(setting, data=few))
+        measure(replace(config, data=few))
         taken = time.perf_counter() - start
     return taken / min(IMAGES, len(items)) * len(items)
 
 
-def _measured(setting: ComparisonConfig, trials: Sequence[Trial]) -> Forecast:
+def _measured(config: ComparisonConfig, trials: Sequence[Trial]) -> Forecast:
     trial = trials[0]
     try:
-        seconds, failure = seconds_of(setting, trial), ""
+        seconds, failure = seconds_of(config, trial), ""
     except SaccadeError as error:
         seconds, failure = math.nan, str(error)
     return Forecast(trial.method.name, trial.size, len(trials), seconds, "steps measured now", failure)
 
 
-def seconds_of(setting: ComparisonConfig, trial: Trial) -> float:
+def seconds_of(config: ComparisonConfig, trial: Trial) -> float:
     """Of training and evaluating a trial, from a few epochs of two steps on its own images."""
     options = trial.config.training
-    small = _few(setting.data, STEPS * options.batch_size)
+    small = _few(config.data, STEPS * options.batch_size)
     short = replace(
         options, epochs=EPOCHS, validate_every=VALIDATED, early_stopping=None, first_stage_epochs=FIRST
     )  # fmt: skip
-    config = replace(trial.config, training=short)
+    run_config = replace(trial.config, training=short)
     with tempfile.TemporaryDirectory(prefix="saccade_") as folder:
         root = Path(folder) / "run"
-        run = train(small, root, config, cache=setting.cache, device=setting.device)
+        run = train(small, root, run_config, cache=config.cache, device=config.device)
         rows = read_metrics(root / "metrics.csv")
-        evaluating = _seconds_of_evaluating(setting, run.segmenter)
+        evaluating = _seconds_of_evaluating(config, run.segmenter)
     first, plain, last = rows[FIRST - 1]["seconds"], rows[-2]["seconds"], rows[-1]["seconds"]
-    longer = _steps(setting.data, options.batch_size) / _steps(small, options.batch_size)
+    longer = _steps(config.data, options.batch_size) / _steps(small, options.batch_size)
     trained = longer * (trial.config.first_epochs * first + options.epochs * plain)
-    validated = math.ceil(options.epochs / options.validate_every) * len(setting.data.split("val"))
+    validated = math.ceil(options.epochs / options.validate_every) * len(config.data.split("val"))
     validating = max(0.0, last - plain) / len(small.split("val"))
-    return trained + validated * validating + len(setting.data.split(setting.split)) * evaluating
+    return trained + validated * validating + len(config.data.split(config.split)) * evaluating
 
 
 def _steps(data: DataFolder, batch_size: int) -> int:
@@ -262,13 +262,13 @@ def _few(data: DataFolder, images: int) -> DataFolder:
     return replace(data, splits=splits)
 
 
-def _seconds_of_evaluating(setting: ComparisonConfig, segmenter: Segmenter) -> float:
+def _seconds_of_evaluating(config: ComparisonConfig, segmenter: Segmenter) -> float:
     """Of one image, the cost measurement left out."""
-    items = setting.data.split(setting.split)[: IMAGES + 1]
+    items = config.data.split(config.split)[: IMAGES + 1]
     marks: list[float] = []
-    samples = [setting.cache.get(setting.data, item) for item in items]
+    samples = [config.cache.get(config.data, item) for item in items]
     evaluate(
-        segmenter, samples, setting.data.classes, device=torch_device(setting.device),
+        segmenter, samples, config.data.classes, device=torch_device(config.device),
         progress=lambda _: marks.append(time.perf_counter()),
     )  # fmt: skip
     return (marks[-1] - marks[0]) / max(1, len(marks) - 1)

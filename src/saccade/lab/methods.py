@@ -256,25 +256,25 @@ def _named_sampler(text: str) -> tuple[str, str]:
         raise UsageError(f"unknown sampler {sampler!r}; {nearest_name(sampler, recipes())}") from error
 
 
-def trials_of(setting: ComparisonConfig, methods: Sequence[Method]) -> list[Trial]:
+def trials_of(config: ComparisonConfig, methods: Sequence[Method]) -> list[Trial]:
     """Every run of a comparison: small sizes first, then seed by seed, then method by method.
 
     Raises:
         UsageError: for an option that there is not.
         InvalidInput: when a size is larger than the smallest image.
     """
-    for size in setting.sizes if not setting.base.sampler.fit else ():
-        _require_smaller(size, setting)
+    for size in config.sizes if not config.base.sampler.fit else ():
+        _require_smaller(size, config)
     return [
-        setting.trial(method, size, seed)
-        for size in setting.sizes
-        for seed in setting.seeds
+        config.trial(method, size, seed)
+        for size in config.sizes
+        for seed in config.seeds
         for method in methods
     ]
 
 
-def _require_smaller(size: tuple[int, int], setting: ComparisonConfig) -> None:
-    smallest = setting.data.sizes()
+def _require_smaller(size: tuple[int, int], config: ComparisonConfig) -> None:
+    smallest = config.data.sizes()
     rows, columns = (min(side) for side in zip(*smallest, strict=True))
     if size[0] > rows or size[1] > columns:
         expected = f"no larger than the smallest image ({named_size((rows, columns))})"

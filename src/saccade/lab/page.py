@@ -77,7 +77,7 @@ def over_value(compared: Comparison, study: Study) -> str:
     found = {}
     for which, name in ((-1, "mIoU"), (rare, f"IoU of {compared.classes[rare]}")):
         lines = []
-        for size in compared.setting.sizes:
+        for size in compared.config.sizes:
             own = [
                 (method.value, point)
                 for method in methods
@@ -169,10 +169,10 @@ def examples(compared: Comparison) -> str:
 
 
 def _at_size(compared: Comparison, point: Point, other: Point) -> str:
-    setting = compared.setting
-    items = {item.stem: item for item in setting.data.split(setting.split)}
+    config = compared.config
+    items = {item.stem: item for item in config.data.split(config.split)}
     shown = differences(point, other)
-    samples = {one.stem: setting.cache.get(setting.data, items[one.stem]) for one in shown}
+    samples = {one.stem: config.cache.get(config.data, items[one.stem]) for one in shown}
     segmented = {p.method.name: _segmented(compared, p, samples) for p in (other, point)}
     parts = []
     for one in shown:
@@ -191,8 +191,8 @@ def _segmented(compared: Comparison, point: Point, samples: dict[str, Sample]) -
         one.folder for one in compared.outcomes
         if one.evaluation is not None and (one.trial.method, one.trial.size) == (point.method, point.size)
     )  # fmt: skip
-    device = torch_device(compared.setting.device)
-    segmenter = compared.setting.runs.get(folder).segmenter.to(device)
+    device = torch_device(compared.config.device)
+    segmenter = compared.config.runs.get(folder).segmenter.to(device)
     return {stem: segment_sample(segmenter, sample, device) for stem, sample in samples.items()}
 
 
@@ -234,7 +234,7 @@ def _of_true_classes(confusion: torch.Tensor) -> float:
 
 
 def _palette(compared: Comparison) -> np.ndarray:
-    own = np.asarray(compared.setting.data.classes.colours, np.uint8)
+    own = np.asarray(compared.config.data.classes.colours, np.uint8)
     return class_palette(compared.shares, own)
 
 
@@ -252,7 +252,7 @@ GRID_SECTIONS = ("sampler", "boundary", "data")
 
 
 def comparison_page(
-    setting: ComparisonConfig,
+    config: ComparisonConfig,
     compared: Comparison | None,
     study: Study | None = None,
     blocks: Sequence[Block] = (),
@@ -260,16 +260,16 @@ def comparison_page(
     """HTML of a comparison; of a study also what it measured besides.
 
     Args:
-        setting: of the comparison.
+        config: of the comparison.
         compared: what came out; None for a study that trains nothing.
         study: whose page it is; None for a plain comparison.
         blocks: what the study measured besides.
     """
-    parts = [_head(setting, study), blocks_html(blocks)]
+    parts = [_head(config, study), blocks_html(blocks)]
     if compared is not None:
         parts += _results(compared, study)
-    parts.append(_setting(setting, compared))
-    title = study.title if study is not None else f"{setting.data.path.name}, cost against quality"
+    parts.append(_config(config, compared))
+    title = study.title if study is not None else f"{config.data.path.name}, cost against quality"
     return page(f"Saccade: {title}", "".join(parts))
 
 
@@ -308,21 +308,21 @@ def _gain(compared: Comparison, point: Point) -> str:
     return f"{kind} ({words.in_points(found)[2:]} points{words.pixels_more(point, other)})"
 
 
-def _head(setting: ComparisonConfig, study: Study | None) -> str:
-    line = " · ".join(_facts(setting, study))
+def _head(config: ComparisonConfig, study: Study | None) -> str:
+    line = " · ".join(_facts(config, study))
     if study is None:
         return f'<h1>Cost against quality</h1><p class="soft">{text(line)}</p>'
     asked = f"<p>{text(study.question)} <span class='soft'>({text(study.source)})</span></p>"
     return f'<h1>{text(study.title)}</h1><p class="soft">{text(line)}</p>{asked}'
 
 
-def _facts(setting: ComparisonConfig, study: Study | None) -> list[str]:
-    number = len(setting.data.split(setting.split))
-    images = f"{number} images of the split {setting.split}, scored at full resolution"
+def _facts(config: ComparisonConfig, study: Study | None) -> list[str]:
+    number = len(config.data.split(config.split))
+    images = f"{number} images of the split {config.split}, scored at full resolution"
     if study is not None and not study.trains:
-        return [setting.data.path.name, images, "no network, nothing trained"]
-    seeds = f"{len(setting.seeds)} seed{'s' * (len(setting.seeds) > 1)}"
-    return [setting.data.path.name, setting.base.network.name, images, seeds]
+        return [config.data.path.name, images, "no network, nothing trained"]
+    seeds = f"{len(config.seeds)} seed{'s' * (len(config.seeds) > 1)}"
+    return [config.data.path.name, config.base.network.name, images, seeds]
 
 
 def _results(compared: Comparison, study: Study | None) -> list[str]:
@@ -331,7 +331,7 @@ def _results(compared: Comparison, study: Study | None) -> list[str]:
     parts = [said, _failures(compared), "<h2>Scores</h2>", tables.scores_table(compared)]
     if study is not None:
         parts.append(over_value(compared, study))
-    if study is None or len(compared.setting.sizes) > 1:
+    if study is None or len(compared.config.sizes) > 1:
         parts += [
             "<h2>What a pixel, an operation, a millisecond and a megabyte buy</h2>",
             '<p class="soft">Upright strokes span the seeds. In the chart of operations the level stroke is '
@@ -367,12 +367,12 @@ def _counted(runs: int) -> str:
     return f"{runs} run{'s' * (runs > 1)}"
 
 
-def _setting(setting: ComparisonConfig, compared: Comparison | None) -> str:
-    options = {key: value for key, value in flat(to_dict(setting.base)).items() if key != "classes"}
+def _config(config: ComparisonConfig, compared: Comparison | None) -> str:
+    options = {key: value for key, value in flat(to_dict(config.base)).items() if key != "classes"}
     if compared is None:
         read = {key: value for key, value in options.items() if key.partition(".")[0] in GRID_SECTIONS}
         return f"<h2>ComparisonConfig</h2>{details('Options of the grids', facts(read))}"
     own = {method.name: " ".join(method.options) for method in compared.methods}
     parts = [details("Options of each sampler", facts(own)), details("Options of all runs", facts(options))]
-    where = f"device {setting.device}, {torch.get_num_threads()} threads; PyTorch {torch.__version__}"
+    where = f"device {config.device}, {torch.get_num_threads()} threads; PyTorch {torch.__version__}"
     return f'<h2>ComparisonConfig</h2>{"".join(parts)}<p class="soft">Costs: {text(where)}.</p>'

@@ -110,13 +110,13 @@ class Comparison:
     """All points of a comparison, and the runs that failed.
 
     Attributes:
-        setting: what the methods share.
+        config: what the methods share.
         methods: in the order in which they are shown; gains are over the first.
         outcomes: of all trials, those that failed too.
         costs: of one image, measured side by side; None where that was not done.
     """
 
-    setting: ComparisonConfig
+    config: ComparisonConfig
     methods: tuple[Method, ...]
     outcomes: tuple[Outcome, ...]
     costs: Costs | None = None
@@ -132,7 +132,7 @@ class Comparison:
             rows.append((*first, None if gain is None else gain.value, *scores[1:]))
         failed = [(one.trial.name, one.failure) for one in self.failures]
         tables = figures.table_html(head, rows) + figures.table_html(("not there", "why"), failed)
-        title = f"{self.setting.data.path.name}, {self.setting.split}: gains over {self.reference.name}"
+        title = f"{self.config.data.path.name}, {self.config.split}: gains over {self.reference.name}"
         return figures.titled_html(title, tables)
 
     @property
@@ -143,7 +143,7 @@ class Comparison:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return self.setting.data.classes.names
+        return self.config.data.classes.names
 
     @property
     def failures(self) -> list[Outcome]:
@@ -160,14 +160,14 @@ class Comparison:
     @cached_property
     def images(self) -> Array:
         """(draws, N) the drawn images, the same for every point."""
-        return draw_images(len(self.setting.data.split(self.setting.split)))
+        return draw_images(len(self.config.data.split(self.config.split)))
 
     @cached_property
     def points(self) -> dict[Key, Point]:
         """Every method at every size of which a seed succeeded."""
         found: dict[Key, Point] = {}
         for number, method in enumerate(self.methods):
-            for size in self.setting.sizes:
+            for size in self.config.sizes:
                 own = [one for one in self.outcomes if one.trial.method == method and one.trial.size == size]
                 there = [one for one in own if one.evaluation is not None]
                 if there:
@@ -177,7 +177,7 @@ class Comparison:
     @cached_property
     def shares(self) -> Array:
         """(K,) share of the pixels of each class in the split."""
-        pixels = self.setting.data.class_counts(self.setting.split).astype(np.float64)
+        pixels = self.config.data.class_counts(self.config.split).astype(np.float64)
         return pixels / max(1.0, pixels.sum())
 
     @cached_property
@@ -190,7 +190,7 @@ class Comparison:
 
     def of(self, method: Method) -> list[Point]:
         """The points of a method, small sizes first."""
-        return [point for size in self.setting.sizes if (point := self.at(method, size)) is not None]
+        return [point for size in self.config.sizes if (point := self.at(method, size)) is not None]
 
     def cost(self, one: Outcome, evaluation: Evaluation) -> Cost:
         """Of an image: measured beside the others where that was done, else when the run was evaluated."""
@@ -209,7 +209,7 @@ class Comparison:
     def _point(self, method: Method, size: Size, there: Sequence[Outcome], number: int) -> Point:
         found = tuple(one.evaluation for one in there if one.evaluation is not None)
         parts = stacked(found, lambda record: iou_parts(record.confusion))
-        drawn = resample(parts, self.images, seed=1 + number * 1000 + self.setting.sizes.index(size))
+        drawn = resample(parts, self.images, seed=1 + number * 1000 + self.config.sizes.index(size))
         cost = self.cost(there[0], found[0])
         return Point(method, size, found, tuple(one.trial.seed for one in there), cost, drawn)
 
@@ -290,10 +290,10 @@ def point_row(point: Point, compared: Comparison) -> dict[str, Any]:
 
 def to_json(compared: Comparison) -> dict[str, Any]:
     """The whole comparison, numbers or None."""
-    setting = compared.setting
+    config = compared.config
     return {
         "kind": KIND,
-        **config_json(setting),
+        **config_json(config),
         "arms": {method.name: list(method.options) for method in compared.methods},
         "reference": compared.reference.name,
         "summary": [point_row(point, compared) for point in compared.points.values()],
@@ -302,13 +302,13 @@ def to_json(compared: Comparison) -> dict[str, Any]:
     }
 
 
-def config_json(setting: ComparisonConfig) -> dict[str, Any]:
+def config_json(config: ComparisonConfig) -> dict[str, Any]:
     """What was looked at, and with which options."""
     return {
-        "data": str(setting.data.path.resolve()),
-        "split": setting.split,
-        "images": len(setting.data.split(setting.split)),
-        "options": list(setting.options),
+        "data": str(config.data.path.resolve()),
+        "split": config.split,
+        "images": len(config.data.split(config.split)),
+        "options": list(config.options),
     }
 
 

@@ -46,11 +46,11 @@ TRAINING = 0.9
 """The share of a case's work that is its training; the rest is its evaluation."""
 
 
-def do_trial(setting: ComparisonConfig, trial: Trial, root: Path, tell: Tell, *, anew: bool = False) -> None:
+def do_trial(config: ComparisonConfig, trial: Trial, root: Path, tell: Tell, *, anew: bool = False) -> None:
     """Trains and evaluates what is not there yet; a failure is kept at ``root`` and does not leave here.
 
     Args:
-        setting: what all trials share.
+        config: what all trials share.
         trial: to be done.
         root: its run folder.
         tell: hears of the progress.
@@ -64,10 +64,10 @@ def do_trial(setting: ComparisonConfig, trial: Trial, root: Path, tell: Tell, *,
             if anew and root.is_dir():
                 shutil.rmtree(root)
             (root / FAILURE).unlink(missing_ok=True)
-        if state_of(trial, root, setting.data, setting.runs.facts).kind != FINISHED:
-            _train(setting, trial, root, tell)
-        if trial_evaluation(setting, root) is None:
-            _evaluate(setting, root, tell)
+        if state_of(trial, root, config.data, config.runs.facts).kind != FINISHED:
+            _train(config, trial, root, tell)
+        if trial_evaluation(config, root) is None:
+            _evaluate(config, root, tell)
         tell(1.0, "done")
     except (Interrupted, KeyboardInterrupt):
         raise
@@ -77,25 +77,25 @@ def do_trial(setting: ComparisonConfig, trial: Trial, root: Path, tell: Tell, *,
         write_failure(root, f"{type(error).__name__}: {error}")
 
 
-def outcome_of(setting: ComparisonConfig, trial: Trial, root: Path) -> Outcome:
+def outcome_of(config: ComparisonConfig, trial: Trial, root: Path) -> Outcome:
     """What is there of a trial, without doing anything."""
-    state = state_of(trial, root, setting.data, setting.runs.facts)
-    found = trial_evaluation(setting, root) if state.kind == FINISHED else None
+    state = state_of(trial, root, config.data, config.runs.facts)
+    found = trial_evaluation(config, root) if state.kind == FINISHED else None
     if found is not None:
         return Outcome(trial, root, found, seconds=training_seconds(root))
     reason = {FINISHED: "not evaluated yet"}.get(state.kind, f"{state.kind}: {state.reason}".rstrip(": "))
     return Outcome(trial, root, failure=state.reason if state.kind == "failed" else reason)
 
 
-def trial_evaluation(setting: ComparisonConfig, root: Path) -> Evaluation | None:
-    """The counts of a run's best weights on the images of the setting; None where there are none."""
+def trial_evaluation(config: ComparisonConfig, root: Path) -> Evaluation | None:
+    """The counts of a run's best weights on the images of the comparison; None where there are none."""
     try:
-        return stored_evaluation(root, Subject.of(root, setting.data, setting.split))
+        return stored_evaluation(root, Subject.of(root, config.data, config.split))
     except FileProblem:
         return None
 
 
-def _train(setting: ComparisonConfig, trial: Trial, root: Path, tell: Tell) -> None:
+def _train(config: ComparisonConfig, trial: Trial, root: Path, tell: Tell) -> None:
     def on_epoch(done: int, of: int, scores: dict[str, float]) -> None:
         note = f"val mIoU {scores['val_miou']:.4f}" if "val_miou" in scores else f"epoch {done} of {of}"
         tell(TRAINING * done / of, note)
@@ -105,23 +105,23 @@ def _train(setting: ComparisonConfig, trial: Trial, root: Path, tell: Tell) -> N
     tell(
         TRAINING * before / trial.config.all_epochs, f"goes on after epoch {before}" if before else "started"
     )
-    config = open_config(root)[0] if goes_on else trial.config
+    run_config = open_config(root)[0] if goes_on else trial.config
     run = train(
-        setting.data, root, config, cache=setting.cache, resume=goes_on, overwrite=not goes_on,
-        device=setting.device, on_epoch=on_epoch,
+        config.data, root, run_config, cache=config.cache, resume=goes_on, overwrite=not goes_on,
+        device=config.device, on_epoch=on_epoch,
     )  # fmt: skip
-    setting.runs.keep(run)
+    config.runs.keep(run)
 
 
-def _evaluate(setting: ComparisonConfig, root: Path, tell: Tell) -> None:
-    images = len(setting.data.split(setting.split))
+def _evaluate(config: ComparisonConfig, root: Path, tell: Tell) -> None:
+    images = len(config.data.split(config.split))
     tell(TRAINING, "evaluating")
     found = evaluate(
-        setting.runs.get(root).segmenter, setting.samples(), setting.data.classes,
-        device=torch_device(setting.device),
+        config.runs.get(root).segmenter, config.samples(), config.data.classes,
+        device=torch_device(config.device),
         progress=lambda done: tell(TRAINING + (1 - TRAINING) * done / images, f"image {done} of {images}"),
     )  # fmt: skip
-    keep_evaluation(root, found, Subject.of(root, setting.data, setting.split))
+    keep_evaluation(root, found, Subject.of(root, config.data, config.split))
 
 
 OnProgress = Callable[[Trial, float, str], None]
@@ -143,12 +143,12 @@ class TrialJob:
 
 
 def run_all(
-    setting: ComparisonConfig, queue: Sequence[TrialJob], on_progress: OnProgress, *, jobs: int = 1
+    config: ComparisonConfig, queue: Sequence[TrialJob], on_progress: OnProgress, *, jobs: int = 1
 ) -> None:
     """Does all jobs; one that fails leaves its reason in its folder, and the others go on.
 
     Args:
-        setting: what they share. With ``jobs`` > 1 each process has a cache of its own, of its part of the
+        config: what they share. With ``jobs`` > 1 each process has a cache of its own, of its part of the
             memory, and its part of the threads; GPUs are dealt out in turn.
         queue: the jobs, in the order in which they are begun.
         on_progress: hears of each: the share done, and a line.
@@ -160,19 +160,17 @@ def run_all(
     jobs = min(jobs, len(queue))
     if jobs <= 1:
         for job in queue:
-            _do(setting, job, on_progress)
+            _do(config, job, on_progress)
         return
 
     def on_news(number: int, share: float, line: str) -> None:
         on_progress(queue[number].trial, share, line)
 
     plain = {
-        part.name: getattr(setting, part.name)
-        for part in fields(setting)
-        if part.name not in ("cache", "runs")
+        part.name: getattr(config, part.name) for part in fields(config) if part.name not in ("cache", "runs")
     }
     threads = max(1, torch.get_num_threads() // jobs)
-    shared = plain, setting.cache.limit_bytes // jobs, threads
+    shared = plain, config.cache.limit_bytes // jobs, threads
     with closing(run_jobs(queue, jobs, _begin, *shared, on_news=on_news)) as ended:
         for number, result in ended:
             if isinstance(result, Killed):
@@ -180,25 +178,25 @@ def run_all(
                 write_failure(queue[number].root, reason)
 
 
-def _do(setting: ComparisonConfig, job: TrialJob, on_progress: OnProgress) -> None:
+def _do(config: ComparisonConfig, job: TrialJob, on_progress: OnProgress) -> None:
     def tell(share: float, line: str) -> None:
         on_progress(job.trial, share, line)
 
-    do_trial(setting, job.trial, job.root, tell, anew=job.anew)
+    do_trial(config, job.trial, job.root, tell, anew=job.anew)
 
 
 def _begin(
     number: int, plain: dict[str, Any], cache_bytes: int, threads: int
 ) -> Callable[[TrialJob, Tell], None]:
-    """In each process: the setting with a cache of its own and one of the GPUs."""
+    """In each process: the comparison with a cache of its own and one of the GPUs."""
     torch.set_num_threads(threads)
     if plain["device"] in ("auto", "cuda") and torch.cuda.is_available():
         plain["device"] = f"cuda:{number % torch.cuda.device_count()}"
-    setting = ComparisonConfig(**plain, cache=SampleCache(cache_bytes))
+    config = ComparisonConfig(**plain, cache=SampleCache(cache_bytes))
 
     def work(job: TrialJob, tell: Tell) -> None:
         try:
-            do_trial(setting, job.trial, job.root, tell, anew=job.anew)
+            do_trial(config, job.trial, job.root, tell, anew=job.anew)
         except Interrupted:
             raise KeyboardInterrupt from None
 
@@ -226,7 +224,7 @@ class Plan:
 
 
 def plan(
-    setting: ComparisonConfig,
+    config: ComparisonConfig,
     trials: Sequence[Trial],
     out: Path,
     *,
@@ -236,7 +234,7 @@ def plan(
     """Looks at every run folder.
 
     Args:
-        setting: of the comparison.
+        config: of the comparison.
         trials: that it needs.
         out: its folder.
         resume: go on with what is unfinished, and try again what failed.
@@ -247,8 +245,7 @@ def plan(
         SaccadeError: for run folders of other options or data, with the reason of each.
     """
     states = {
-        trial.name: state_of(trial, run_root(out, trial), setting.data, setting.runs.facts)
-        for trial in trials
+        trial.name: state_of(trial, run_root(out, trial), config.data, config.runs.facts) for trial in trials
     }
     if overwrite:
         return Plan(states, tuple(TrialJob(trial, run_root(out, trial), True) for trial in trials), ())
@@ -261,13 +258,13 @@ def plan(
         kind, root = states[trial.name].kind, run_root(out, trial)
         if kind == FAILED and not resume:
             failed.append(trial)
-        elif kind in (MISSING, PARTIAL, FAILED) or trial_evaluation(setting, root) is None:
+        elif kind in (MISSING, PARTIAL, FAILED) or trial_evaluation(config, root) is None:
             todo.append(TrialJob(trial, root))
     return Plan(states, tuple(todo), tuple(failed))
 
 
 def collect(
-    setting: ComparisonConfig,
+    config: ComparisonConfig,
     methods: Sequence[Method],
     trials: Sequence[Trial],
     out: Path,
@@ -280,14 +277,14 @@ def collect(
     Raises:
         SaccadeError: when no run succeeded.
     """
-    outcomes = tuple(outcome_of(setting, trial, run_root(out, trial)) for trial in trials)
+    outcomes = tuple(outcome_of(config, trial, run_root(out, trial)) for trial in trials)
     if not any(one.evaluation for one in outcomes):
         first = f": {outcomes[0].trial.name}: {outcomes[0].failure}" if outcomes else ""
         raise SaccadeError(f"{out}: no run succeeded{first}")
     costs = Costs.from_json(read_costs(out, name))
-    if costs is None or not costs.fit(setting, outcomes):
-        costs = measure_costs(setting, outcomes, on_measured)
-    return Comparison(setting, tuple(methods), outcomes, costs)
+    if costs is None or not costs.fit(config, outcomes):
+        costs = measure_costs(config, outcomes, on_measured)
+    return Comparison(config, tuple(methods), outcomes, costs)
 
 
 def _refuse_others(states: dict[str, State], out: Path) -> None:

@@ -120,7 +120,7 @@ def quality_charts(compared: Comparison, which: int, name: str) -> str:
 def trimap_charts(compared: Comparison) -> str:
     """Accuracy in bands around true boundaries, a chart a size."""
     found = {}
-    for size in compared.setting.sizes:
+    for size in compared.config.sizes:
         lines = []
         for method in _shown(compared):
             point = compared.at(method, size)
@@ -138,7 +138,7 @@ def trimap_charts(compared: Comparison) -> str:
 def recall_charts(compared: Comparison, class_id: int) -> str:
     """Recall of the objects of a class in quarters of their size, a chart a size."""
     found = {}
-    for size in compared.setting.sizes:
+    for size in compared.config.sizes:
         lines = []
         for method in _shown(compared):
             point = compared.at(method, size)
@@ -208,7 +208,7 @@ def scores_table(compared: Comparison) -> str:
             factor(equal_quality(compared, point), point, reference),
         ])  # fmt: skip
     caption = f"Mean ± deviation over the seeds; gains over {compared.reference.name} at the same size"
-    notes = [NOTE, *([ONE_SEED] if len(compared.setting.seeds) == 1 else []), _star(compared)]
+    notes = [NOTE, *([ONE_SEED] if len(compared.config.seeds) == 1 else []), _star(compared)]
     return table(head, rows, caption=caption) + f'<p class="soft">{text(" ".join(filter(None, notes)))}</p>'
 
 
@@ -329,7 +329,7 @@ def runs_table(compared: Comparison) -> str:
 def by_size(compared: Comparison) -> list[Point]:
     """Every point, small sizes first, methods in their order."""
     return [
-        point for size in compared.setting.sizes for method in compared.methods
+        point for size in compared.config.sizes for method in compared.methods
         if (point := compared.at(method, size)) is not None
     ]  # fmt: skip
 

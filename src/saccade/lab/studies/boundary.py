@@ -183,14 +183,14 @@ NOTE = (
 )
 
 
-def measure(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
-    """Grids of the published size, and as large as the view, for ``boundary.classes`` of the setting."""
-    names = setting.data.classes.names
-    options = setting.base.options_of(BoundaryConfig)
+def measure(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+    """Grids of the published size, and as large as the view, for ``boundary.classes`` of the comparison."""
+    names = config.data.classes.names
+    options = config.base.options_of(BoundaryConfig)
     targets, ways = target_classes(options, names), ways_of(tensor=options.tensor)
     blocks: list[Block] = []
-    for size in setting.sizes:
-        found = smoothness_study(setting.samples(), len(names), size, ways=ways, classes=targets)
+    for size in config.sizes:
+        found = smoothness_study(config.samples(), len(names), size, ways=ways, classes=targets)
         blocks += _blocks(names, size, found)
     targeted = "all classes" if targets is None else ", ".join(names[k] for k in targets)
     return [*blocks, Text(NOTE.format(targets=targeted))]

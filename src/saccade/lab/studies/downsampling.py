@@ -30,7 +30,7 @@ from saccade.segmenter import Segmenter
 ALIASED = "-aliased"
 
 
-def methods_of_antialias(setting: ComparisonConfig) -> Sequence[Method]:
+def methods_of_antialias(config: ComparisonConfig) -> Sequence[Method]:
     """Every sampler of one view an image, with and without."""
     smooth = [Method(name, (f"sampler.name={name}", "network.antialias=true")) for name in DOWNSAMPLERS]
     rough = [
@@ -39,11 +39,11 @@ def methods_of_antialias(setting: ComparisonConfig) -> Sequence[Method]:
     return [method for pair in zip(smooth, rough, strict=True) for method in pair]
 
 
-def measure_of_antialias(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
-    found = compared(setting, outcomes)
+def measure_of_antialias(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+    found = compared(config, outcomes)
     rare = found.by_frequency[0]
     rows: list[list[Cell]] = []
-    for size in setting.sizes:
+    for size in config.sizes:
         for name in DOWNSAMPLERS:
             pair = [found.points.get((one, size)) for one in (name, name + ALIASED)]
             if pair[0] is None or pair[1] is None:
@@ -67,11 +67,11 @@ ANTIALIAS = Study(
 
 
 FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
-"""Times the weight of the setting."""
+"""Times the weight of the comparison."""
 
 
-def methods_of_edge_weight(setting: ComparisonConfig) -> Sequence[Method]:
-    given = setting.base.loss.edge_weight
+def methods_of_edge_weight(config: ComparisonConfig) -> Sequence[Method]:
+    given = config.base.loss.edge_weight
     return [UNIFORM, *(_method_of_edge_weight(factor, given) for factor in FACTORS)]
 
 
@@ -98,23 +98,23 @@ SIDES = (50.0, 35.36, 25.0)
 LEAST = 8
 
 
-def methods_of_extreme(setting: ComparisonConfig) -> Sequence[Method]:
+def methods_of_extreme(config: ComparisonConfig) -> Sequence[Method]:
     return [Method(name, (f"sampler.name={name}",)) for name in DOWNSAMPLERS]
 
 
-def sizes(setting: ComparisonConfig) -> Sequence[Size]:
+def sizes(config: ComparisonConfig) -> Sequence[Size]:
     """Of the most frequent image size; no side below eight samples."""
-    (height, width), _ = setting.data.sizes().most_common(1)[0]
+    (height, width), _ = config.data.sizes().most_common(1)[0]
     found = {(max(LEAST, round(height / side)), max(LEAST, round(width / side))) for side in SIDES}
     return sorted(found, key=lambda size: size[0] * size[1])
 
 
-def measure_of_extreme(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+def measure_of_extreme(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
     """How extreme the sizes are, which differs from what was meant where images are small."""
-    (height, width), _ = setting.data.sizes().most_common(1)[0]
+    (height, width), _ = config.data.sizes().most_common(1)[0]
     said = [
         f"{named_size(size)} one pixel in {height * width / (size[0] * size[1]):,.0f}"
-        for size in setting.sizes
+        for size in config.sizes
     ]
     return [
         Text(f"Of images of {named_size((height, width))} pixels the network sees at {', at '.join(said)}.")
@@ -136,9 +136,9 @@ SHARES = (0.125, 0.25, 0.5, 1.0)
 """Radii as shares of the short axis of the smallest size."""
 
 
-def methods_of_radius(setting: ComparisonConfig) -> Sequence[Method]:
-    """``deformation`` is the setting's own grid, by default the elastic one, which has no radius."""
-    short = min(setting.base.sampler.density or setting.sizes[0])
+def methods_of_radius(config: ComparisonConfig) -> Sequence[Method]:
+    """``deformation`` is the comparison's own grid, by default the elastic one, which has no radius."""
+    short = min(config.base.sampler.density or config.sizes[0])
     radii = sorted({max(1, round(share * short)) for share in SHARES})
     return [UNIFORM, DEFORMATION, *map(_method_of_radius, radii)]
 
@@ -148,8 +148,8 @@ def _method_of_radius(radius: int) -> Method:
     return Method(f"radius-{radius}", options, float(radius))
 
 
-def measure_of_radius(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
-    grid = setting.base.sampler.grid
+def measure_of_radius(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+    grid = config.base.sampler.grid
     reach = " of its own radius" if grid == "attraction" else ", which has no radius"
     return [Text(f"radius-N is attraction of that radius; deformation is the {grid} grid{reach}.")]
 
@@ -166,7 +166,7 @@ RADIUS = Study(
 )
 
 
-def methods_of_variants(setting: ComparisonConfig) -> Sequence[Method]:
+def methods_of_variants(config: ComparisonConfig) -> Sequence[Method]:
     """``deformation`` is the joint variant: the same runs as in a comparison."""
     others = [
         Method(way.replace("_", "-"), ("sampler.name=deformation", f"training.variant={way}"))
@@ -184,21 +184,21 @@ VARIANTS = Study(
 )
 
 
-def methods_of_other_sizes(setting: ComparisonConfig) -> Sequence[Method]:
+def methods_of_other_sizes(config: ComparisonConfig) -> Sequence[Method]:
     return [UNIFORM, DEFORMATION]
 
 
-def measure_of_other_sizes(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+def measure_of_other_sizes(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
     """Of the first seed of every method and size."""
-    shown = wanted_sizes(setting)
+    shown = wanted_sizes(config)
     first: dict[tuple[str, Size], Outcome] = {}
     for one in outcomes:
         if one.evaluation is not None:
             first.setdefault((one.trial.method.name, one.trial.size), one)
     rows: list[list[Cell]] = []
     for (method, size), one in first.items():
-        segmenter = setting.runs.get(one.folder).segmenter.to(torch_device(setting.device)).eval()
-        found = scored(setting, _counts(setting, segmenter, shown))
+        segmenter = config.runs.get(one.folder).segmenter.to(torch_device(config.device)).eval()
+        found = scored(config, _counts(config, segmenter, shown))
         rows.append([f"{method}, trained at {named_size(size)}", *(float(each.values[-1]) for each in found)])
     head = ("model", *(f"at {named_size(size)}" for size in shown))
     return [Table("mIoU of a model at sizes that it was not trained at", head, rows), Text(NOTE)]
@@ -210,16 +210,16 @@ NOTE = (
 )
 
 
-def wanted_sizes(setting: ComparisonConfig) -> list[Size]:
+def wanted_sizes(config: ComparisonConfig) -> list[Size]:
     """The sizes of training, and half and twice of each side."""
-    found = set(setting.sizes)
-    for rows, columns in setting.sizes:
+    found = set(config.sizes)
+    for rows, columns in config.sizes:
         found |= {(max(1, rows // 2), max(1, columns // 2)), (2 * rows, 2 * columns)}
     return sorted(found, key=lambda size: (size[0] * size[1], size))
 
 
-def _counts(setting: ComparisonConfig, segmenter: Segmenter, sizes: Sequence[Size]) -> Counts:
-    classes, device = len(setting.data.classes), torch_device(setting.device)
+def _counts(config: ComparisonConfig, segmenter: Segmenter, sizes: Sequence[Size]) -> Counts:
+    classes, device = len(config.data.classes), torch_device(config.device)
 
     @torch.no_grad()
     def counts(sample: Sample) -> list[Tensor]:

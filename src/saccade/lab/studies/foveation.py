@@ -34,22 +34,22 @@ def _sampler_of(segmenter: Segmenter) -> FoveationSampler:
     return cast(FoveationSampler, segmenter.sampler)
 
 
-def bank_of(setting: ComparisonConfig) -> tuple[int, ...]:
-    """The setting's bank, or the default one of its smallest patch."""
-    given = setting.base.options_of(FoveationConfig).bank
-    return given or default_bank(setting.sizes[0], list(setting.data.sizes("train")))
+def bank_of(config: ComparisonConfig) -> tuple[int, ...]:
+    """The comparison's bank, or the default one of its smallest patch."""
+    given = config.base.options_of(FoveationConfig).bank
+    return given or default_bank(config.sizes[0], list(config.data.sizes("train")))
 
 
-def thumbnail_for(setting: ComparisonConfig) -> tuple[str, ...]:
-    """The setting's thumbnail, or where that leaves gaps between patches, one of two pixels in each."""
-    most = max(1, min(min(size) for size in setting.sizes) // 2)
-    return () if setting.base.options_of(FoveationConfig).shrink <= most else (f"foveation.shrink={most}",)
+def thumbnail_for(config: ComparisonConfig) -> tuple[str, ...]:
+    """The comparison's thumbnail, or where that leaves gaps between patches, one of two pixels in each."""
+    most = max(1, min(min(size) for size in config.sizes) // 2)
+    return () if config.base.options_of(FoveationConfig).shrink <= most else (f"foveation.shrink={most}",)
 
 
-def methods_of_fields(setting: ComparisonConfig) -> Sequence[Method]:
+def methods_of_fields(config: ComparisonConfig) -> Sequence[Method]:
     """The baselines and estimators of arXiv 2020, Table 2, but for the ensemble, which needs other runs."""
-    bank = bank_of(setting)
-    shared = (*FOVEATION, f"foveation.bank={list(bank)}", *thumbnail_for(setting))
+    bank = bank_of(config)
+    shared = (*FOVEATION, f"foveation.bank={list(bank)}", *thumbnail_for(config))
     fixed = [
         Method(f"fixed{n}", (*shared, "foveation.estimator=fixed", f"foveation.field={n}"))
         for n in range(len(bank))
@@ -58,11 +58,11 @@ def methods_of_fields(setting: ComparisonConfig) -> Sequence[Method]:
     return [*fixed, *(Method(name, (*shared, f"foveation.estimator={name}")) for name in others)]
 
 
-def measure_of_fields(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+def measure_of_fields(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
     """What choosing or blending gains over the best field of view alone, which differs from the first."""
-    found = compared(setting, outcomes)
+    found = compared(config, outcomes)
     rows: list[list[Cell]] = []
-    for size in setting.sizes:
+    for size in config.sizes:
         points = [point for method in found.methods if (point := found.at(method, size)) is not None]
         alone = [point for point in points if point.method.name.startswith("fixed")]
         if not alone:
@@ -78,15 +78,15 @@ def measure_of_fields(setting: ComparisonConfig, outcomes: Sequence[Outcome]) ->
     return [Table("Does it beat the best field of view alone?", head, rows, note)] if rows else []
 
 
-def field_methods(setting: ComparisonConfig) -> Sequence[Method]:
+def field_methods(config: ComparisonConfig) -> Sequence[Method]:
     """A network for each field of view alone, which predicts all of what it sees (arXiv 2020, 3.1)."""
     return [
         Method(
             f"width-{width}",
-            (*FOVEATION, f"foveation.bank=[{width}]", "foveation.estimator=fixed", *thumbnail_for(setting)),
+            (*FOVEATION, f"foveation.bank=[{width}]", "foveation.estimator=fixed", *thumbnail_for(config)),
             float(width),
         )
-        for width in bank_of(setting)
+        for width in bank_of(config)
     ]
 
 
@@ -324,16 +324,16 @@ def strided(segmenter: Segmenter, stride: int) -> Iterator[FoveationSampler]:
 STRIDES = (2, 4, 8, 16, 32)
 
 
-def measure_of_stride(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+def measure_of_stride(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
     """Each trained method at its own stride and the others, and the seconds that each takes."""
     rows: list[list[Cell]] = []
     curves = []
     for outcome in outcomes:
         if outcome.evaluation is None:
             continue
-        segmenter = setting.runs.get(outcome.folder).segmenter
+        segmenter = config.runs.get(outcome.folder).segmenter
         strides = sorted({*STRIDES, _sampler_of(segmenter).stride})
-        found = stride_study(segmenter, setting.samples(), setting.data.classes, strides).scores
+        found = stride_study(segmenter, config.samples(), config.data.classes, strides).scores
         rows += [[outcome.trial.name, one.stride, one.miou, one.locations, one.seconds] for one in found]
         curves.append(Curve(outcome.trial.name, [one.stride for one in found], [one.miou for one in found]))
     head = ("run", "stride", "mIoU", "locations an image", "seconds an image")
@@ -348,8 +348,8 @@ FOVEATION_STRIDE = Study(
     title="The stride of a foveated prediction",
     question="How closely must the locations lie at which an image is looked at?",
     source="arXiv 2020, B.5",
-    methods=lambda setting: [
-        one for one in methods_of_fields(setting) if one.name in ("fixed0", "mean", "mode", "gumbel")
+    methods=lambda config: [
+        one for one in methods_of_fields(config) if one.name in ("fixed0", "mean", "mode", "gumbel")
     ],
     measure=measure_of_stride,
 )

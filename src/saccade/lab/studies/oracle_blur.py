@@ -29,43 +29,43 @@ NOTE = (
 )
 
 
-def measure(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+def measure(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
     charts: list[Block] = []
     tables: list[Block] = []
-    for size in setting.sizes:
-        found = {name: scored(setting, counts) for name, counts in _tasks(setting, size).items()}
-        blurs = blurs_of(setting, size)
+    for size in config.sizes:
+        found = {name: scored(config, counts) for name, counts in _tasks(config, size).items()}
+        blurs = blurs_of(config, size)
         charts.append(_chart(size, blurs, found))
         tables.append(_table(size, blurs, found))
     return [*charts, *tables, Text(NOTE)]
 
 
-def blurs_of(setting: ComparisonConfig, size: Size) -> list[float]:
+def blurs_of(config: ComparisonConfig, size: Size) -> list[float]:
     """Those of :data:`BLURS` that are no wider than the density."""
-    widest = max(setting.base.sampler.density or size)
+    widest = max(config.base.sampler.density or size)
     return [blur for blur in BLURS if blur <= widest]
 
 
-def _tasks(setting: ComparisonConfig, size: Size) -> dict[str, Counts]:
+def _tasks(config: ComparisonConfig, size: Size) -> dict[str, Counts]:
     """Each class that occurs against the rest, the rarest first; then all classes."""
-    pixels = setting.data.class_counts(setting.split)
-    names = setting.data.classes.names
+    pixels = config.data.class_counts(config.split)
+    names = config.data.classes.names
     present = [k for k in pixels.argsort(kind="stable").tolist() if pixels[k] > 0]
-    alike = _samplers(setting, size, "sampler.edge_weights=equal")
+    alike = _samplers(config, size, "sampler.edge_weights=equal")
     return {
         **{names[k]: _one_class(k, alike) for k in present},
-        ALL: _all_classes(len(names), _samplers(setting, size)),
+        ALL: _all_classes(len(names), _samplers(config, size)),
     }
 
 
-def _samplers(setting: ComparisonConfig, size: Size, *own: str) -> list[Sampler]:
-    """Uniform, then an oracle for each blur, with the other options of the setting."""
-    blurs = [["sampler.name=oracle", f"sampler.blur={blur}"] for blur in blurs_of(setting, size)]
+def _samplers(config: ComparisonConfig, size: Size, *own: str) -> list[Sampler]:
+    """Uniform, then an oracle for each blur, with the other options of the comparison."""
+    blurs = [["sampler.name=oracle", f"sampler.blur={blur}"] for blur in blurs_of(config, size)]
     found = []
     for options in (["sampler.name=uniform"], *blurs):
         given = [*options, f"sampler.size={named_size(size)}", *own]
-        sampler = resolve(read_config(overrides=given, base=setting.base), setting.data).recipe.build()
-        if setting.base.sampler.fit:
+        sampler = resolve(read_config(overrides=given, base=config.base), config.data).recipe.build()
+        if config.base.sampler.fit:
             sampler.follow_images()
         found.append(sampler)
     return found

@@ -98,12 +98,12 @@ Methods = Callable[[ComparisonConfig], Sequence[Method]]
 Measure = Callable[[ComparisonConfig, Sequence[Outcome]], Sequence[Block]]
 
 
-def no_methods(setting: ComparisonConfig) -> Sequence[Method]:
+def no_methods(config: ComparisonConfig) -> Sequence[Method]:
     """For a study that trains nothing."""
     return ()
 
 
-def no_measure(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+def no_measure(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
     """For a study whose methods say it all."""
     return ()
 
@@ -112,18 +112,18 @@ def no_measure(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequen
 class Study:
     """A question, and how it is answered.
 
-    Every method is trained at every size and seed of the setting and evaluated; the page compares each with
+    Every method is trained at every size and seed of the comparison and evaluated; the page compares each with
     the first, with bootstrap intervals, and draws the scores over :attr:`Method.value` where it has one. What
     a study finds besides, it says in the blocks of ``measure``; :meth:`ComparisonConfig.samples` hands it the
-    images, and ``setting.runs.get`` of an :attr:`Outcome.folder` a trained run.
+    images, and ``config.runs.get`` of an :attr:`Outcome.folder` a trained run.
 
     Attributes:
         name: on the command line.
         title: of its page.
         question: one sentence.
         source: the paper and section it is from.
-        methods: of a setting; the first is what the others are compared with.
-        measure: blocks for the page, from the setting and the outcomes of the methods.
+        methods: of a comparison; the first is what the others are compared with.
+        measure: blocks for the page, from the comparison and the outcomes of the methods.
         sizes: where none are asked for; default those of every comparison.
         value_name: what :attr:`Method.value` is.
         log_value: whether doubling steps of it are equally wide.
@@ -146,10 +146,10 @@ class Study:
 
 
 def study_json(
-    setting: ComparisonConfig, study: Study, blocks: Sequence[Block], compared: Comparison | None
+    config: ComparisonConfig, study: Study, blocks: Sequence[Block], compared: Comparison | None
 ) -> dict[str, Any]:
     """What a study found, numbers or None: the comparison of its methods, if any, and its blocks."""
-    found = config_json(setting) if compared is None else to_json(compared)
+    found = config_json(config) if compared is None else to_json(compared)
     asked = {"kind": KIND, "study": study.name, "question": study.question, "source": study.source}
     return {**found, **asked, "blocks": [to_plain(block) for block in blocks]}
 
@@ -163,20 +163,20 @@ DOWNSAMPLERS = ("uniform", "oracle", "boundary", "deformation")
 """Samplers of one view an image."""
 
 
-def compared(setting: ComparisonConfig, outcomes: Sequence[Outcome]) -> Comparison:
+def compared(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Comparison:
     """The outcomes of a study's methods as a comparison, for gains between any two of them."""
     methods = tuple(dict.fromkeys(one.trial.method for one in outcomes))
-    return Comparison(setting, methods, tuple(outcomes))
+    return Comparison(config, methods, tuple(outcomes))
 
 
-def scored(setting: ComparisonConfig, confusion: Counts) -> list[Resampled]:
+def scored(config: ComparisonConfig, confusion: Counts) -> list[Resampled]:
     """IoUs from confusion matrices of single images, resampled: one for each that ``confusion`` gives.
 
     Args:
-        setting: whose images are visited once.
+        config: whose images are visited once.
         confusion: counts an image.
     """
-    rows = [[iou_parts(one) for one in confusion(sample)] for sample in setting.samples()]
+    rows = [[iou_parts(one) for one in confusion(sample)] for sample in config.samples()]
     ways = np.array(rows).swapaxes(0, 1)[:, None]
     images = draw_images(len(rows))
     return [resample(parts, images) for parts in ways]
