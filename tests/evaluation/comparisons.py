@@ -19,7 +19,7 @@ PLAIN = ["network.name=small:4", "training.epochs=1", "training.batch_size=2"]
 
 
 def setting_of(data: Path, *options: str, sizes=SIZES, seeds=(0,)) -> ComparisonConfig:
-    """The comparison of a small comparison."""
+    """What the methods of a small comparison share."""
     base = read_config(overrides=[*PLAIN, *options])
     return ComparisonConfig(open_data(data), SampleCache(), sizes, seeds, base, options)
 

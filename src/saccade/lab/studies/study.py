@@ -112,10 +112,10 @@ def no_measure(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequenc
 class Study:
     """A question, and how it is answered.
 
-    Every method is trained at every size and seed of the comparison and evaluated; the page compares each with
+    Every method is trained at every size and seed and evaluated; the page compares each with
     the first, with bootstrap intervals, and draws the scores over :attr:`Method.value` where it has one. What
     a study finds besides, it says in the blocks of ``measure``; :meth:`ComparisonConfig.samples` hands it the
-    images, and ``config.runs.get`` of an :attr:`Outcome.folder` a trained run.
+    images, and :func:`saccade.training.load_run` of an :attr:`Outcome.folder` a trained segmenter.
 
     Attributes:
         name: on the command line.
