@@ -10,7 +10,7 @@ import torch
 from comparisons import evaluation_of, setting_of
 
 from saccade.lab.methods import Method, Outcome
-from saccade.lab.studies import foveation, load_study, oracle_blur, study, study_json
+from saccade.lab.studies import downsampling, foveation, load_study, study, study_json
 from saccade.metrics import iou, recovery_counts
 from saccade.samplers import OracleSampler
 from saccade.samplers.deformation import DensityToGrid, EdgeTarget
@@ -19,7 +19,7 @@ from saccade.samplers.deformation import DensityToGrid, EdgeTarget
 @pytest.fixture(scope="module")
 def measured(six_scenes):
     config = setting_of(six_scenes, sizes=((8, 12),))
-    return config, oracle_blur.measure(config, ())
+    return config, downsampling.measure(config, ())
 
 
 def table_of(found):
@@ -31,7 +31,7 @@ def test_each_class_is_a_task_of_its_own(measured):
     config, found = measured
     names = list(config.data.classes.names)
     row = next(row for row in table_of(found).rows if row[0] == names[-1])
-    sampler = OracleSampler((8, 12), target=EdgeTarget(blur=oracle_blur.BLURS[2]), to_grid=DensityToGrid())
+    sampler = OracleSampler((8, 12), target=EdgeTarget(blur=downsampling.BLURS[2]), to_grid=DensityToGrid())
     counts = torch.zeros(2, 2, dtype=torch.int64)
     for sample in config.samples():
         told = torch.where(sample.labels == 255, 255, (sample.labels == len(names) - 1).long())
@@ -44,19 +44,19 @@ def test_the_rarest_class_stands_first_and_the_mean_last(measured):
     shares = config.data.class_counts("test")
     names = [row[0] for row in table_of(found).rows]
     assert names[:-1] == [config.data.classes.names[k] for k in np.argsort(shares, kind="stable")]
-    assert names[-1] == oracle_blur.ALL
+    assert names[-1] == downsampling.ALL
 
 
 def test_the_best_blur_is_the_one_of_the_highest_score(measured):
     for row in table_of(measured[1]).rows:
         scores = row[2:-2]
-        assert oracle_blur.BLURS[int(np.argmax(scores))] == float(row[-2])
+        assert downsampling.BLURS[int(np.argmax(scores))] == float(row[-2])
 
 
 def test_no_blur_is_wider_than_the_density(measured):
     """A wider one would be refused."""
     assert table_of(measured[1]).head[-3] == "8"
-    assert oracle_blur.blurs_of(measured[0], (64, 128)) == list(oracle_blur.BLURS)
+    assert downsampling.blurs_of(measured[0], (64, 128)) == list(downsampling.BLURS)
 
 
 def test_a_study_is_strict_json(measured):

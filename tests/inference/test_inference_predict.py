@@ -24,9 +24,9 @@ from saccade.inference import (
     require_predictor,
     still_to_do,
 )
-from saccade.inference import extras as extras_module
 from saccade.inference import files as files_module
 from saccade.inference import predict as predict_module
+from saccade.inference import writers as extras_module
 from saccade.inference.files import labels_suffix
 from saccade.inference.jobs import Worker, predict_in_processes
 from saccade.inference.writers import Values

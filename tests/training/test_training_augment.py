@@ -12,8 +12,8 @@ from saccade.errors import InvalidInput
 from saccade.runtime.seeds import seed_of
 from saccade.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from saccade.training import Config
-from saccade.training.augment import Augmentation
 from saccade.training.config import AugmentConfig
+from saccade.training.loading import Augmentation
 from saccade.training.loop import resolve
 from saccade.training.run_folder import build_segmenter
 from saccade.training.task import SegmentationTask

@@ -13,8 +13,7 @@ from saccade.errors import InvalidInput
 from saccade.samplers import BoundaryTarget, Glimpses
 from saccade.samplers.boundary import BoundaryConfig, SamplingTensorLoss, target_classes
 from saccade.training import Config, Run
-from saccade.training.augment import Augmentation
-from saccade.training.loading import Samples
+from saccade.training.loading import Augmentation, Samples
 from saccade.training.loop import Interrupted, resolve
 from saccade.training.task import Thumbnails
 

@@ -15,7 +15,7 @@ from saccade.cli import main
 from saccade.data import SampleCache, open_data
 from saccade.errors import UsageError
 from saccade.training import load_run, read_config, train
-from saccade.training.augment import Augmentation
+from saccade.training.loading import Augmentation
 from saccade.training.run_folder import build_segmenter
 from saccade.training.task import SegmentationTask, bucket_by_shape
 

@@ -18,7 +18,7 @@ from saccade.samplers.foveation_training import FoveationStep, advantage, defaul
 from saccade.samplers.recipe import StepInfo
 from saccade.segmenter import Segmenter
 from saccade.training import Config, Run
-from saccade.training.augment import Augmentation
+from saccade.training.loading import Augmentation
 from saccade.training.loop import resolve
 from saccade.training.run_folder import build_segmenter
 

@@ -17,8 +17,7 @@ from saccade.data.scenes import make_scenes
 from saccade.errors import SaccadeError
 from saccade.training import Config, Run, train
 from saccade.training.run_folder import build_segmenter
-from saccade.training.sanity import sanity_check, tolerate_single_values
-from saccade.training.task import SegmentationTask
+from saccade.training.task import SegmentationTask, sanity_check, tolerate_single_values
 
 Train = Callable[..., Run]
 

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from saccade.data.jsonfile import read_json
 from saccade.errors import DataFaults, Fault, InvalidInput, nearest_name
+from saccade.runtime.files import read_json
 
 MAX_CLASSES = 255
 MAX_INDEX = 65535

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data.classes import ClassTable
-from saccade.data.jsonfile import read_json
 from saccade.errors import FileProblem, nearest_name
 from saccade.rasters import Raster
 from saccade.rasters.georeference import reprojection, system_name
+from saccade.runtime.files import read_json
 
 
 def fill_polygon(values: NDArray[np.integer], rings: Sequence[NDArray[np.floating]], value: int) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from saccade.data.dataset import SPLITS
-from saccade.data.jsonfile import read_json
 from saccade.errors import Fault
+from saccade.runtime.files import read_json
 
 Splits = dict[str, tuple[str, ...]]
 

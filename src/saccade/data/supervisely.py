@@ -15,11 +15,11 @@ from PIL import Image
 from saccade.data.classes import ClassTable
 from saccade.data.dataset import Format, Found, Item
 from saccade.data.folder import files, match
-from saccade.data.jsonfile import read_json
 from saccade.data.polygons import fill_polygon
 from saccade.data.splits import seeded_splits
 from saccade.errors import Fault, FileProblem
 from saccade.rasters import image_size
+from saccade.runtime.files import read_json
 
 _PERSON, _NEUTRAL = ("person_poly", "person_bmp", "person"), ("neutral",)
 _IGNORED = 255

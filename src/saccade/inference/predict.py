@@ -17,11 +17,10 @@ from saccade import __version__
 from saccade.data.classes import ClassTable
 from saccade.geometry import Window
 from saccade.inference.estimate import Workload
-from saccade.inference.extras import Extras
 from saccade.inference.files import Job, ListedJob
 from saccade.inference.options import Layout, SamplingOptions
 from saccade.inference.plan import ExecutionPlan, choose_execution
-from saccade.inference.writers import PngSink, RasterSink, Values
+from saccade.inference.writers import Extras, PngSink, RasterSink, Values
 from saccade.rasters import Raster, RGBRaster, as_rgb, open_raster, thumbnail
 from saccade.rasters.open import split_image_number
 from saccade.rasters.sample import READING_RULE

@@ -2,6 +2,6 @@
 
 from saccade.networks.adapters import Padded, Scores
 from saccade.networks.build import build_network, require_network
-from saccade.networks.small import SmallUNet
+from saccade.networks.published import SmallUNet
 
 __all__ = ["Padded", "Scores", "SmallUNet", "build_network", "require_network"]

@@ -18,11 +18,11 @@ from saccade.networks.published import (
     HRNetV2,
     OriginalUNet,
     PSPNet,
+    SmallUNet,
     UPerNet,
     require_encoder,
     weights_for,
 )
-from saccade.networks.small import SmallUNet
 
 _SMALL = re.compile(r"small(?::([1-9][0-9]{0,4}))?")
 ORIGINAL = "original"

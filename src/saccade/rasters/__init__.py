@@ -2,9 +2,9 @@
 
 from saccade.geometry import Window, tile_windows
 from saccade.rasters.colour import RGB, RGBRaster, as_rgb, image_size, read_rgb
+from saccade.rasters.journal import Output
 from saccade.rasters.labels import read_label_map, write_label_png
 from saccade.rasters.open import open_raster
-from saccade.rasters.output import Output
 from saccade.rasters.polygons import polygons, write_polygons
 from saccade.rasters.raster import Level, PixelSize, Raster, RasterInfo
 from saccade.rasters.reduce import thumbnail

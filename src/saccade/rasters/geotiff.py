@@ -23,15 +23,7 @@ from saccade.rasters.georeference import (
     georeference_of_tags,
     placed_beside,
 )
-from saccade.rasters.raster import (
-    Level,
-    Raster,
-    RasterInfo,
-    measured,
-    orient,
-    oriented_pair,
-    sample_roles,
-)
+from saccade.rasters.raster import Level, Raster, RasterInfo, measured, orient, oriented_pair, sample_roles
 from saccade.rasters.tiff import TiffRaster
 
 _EXPECTED = "a georeferenced raster"

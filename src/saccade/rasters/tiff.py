@@ -26,13 +26,7 @@ from saccade.rasters.raster import (
     physical_memory,
     stored_window,
 )
-from saccade.rasters.tiff_description import (
-    converted_space,
-    describe,
-    orientation,
-    photometric,
-    pixel_size,
-)
+from saccade.rasters.tiff_description import converted_space, describe, orientation, photometric, pixel_size
 
 LARGEST_SEGMENT = 1 << 30
 LARGE_SEGMENT = 1 << 24

@@ -15,8 +15,7 @@ import numpy as np
 from tifffile import TiffWriter
 
 from saccade.rasters.decoders import load
-from saccade.rasters.journal import TileStore
-from saccade.rasters.output import Output
+from saccade.rasters.journal import Output, TileStore
 
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 42113)
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 12: 8, 16: 8}

@@ -14,8 +14,7 @@ from PIL import Image
 
 from saccade.errors import FileProblem, InvalidInput
 from saccade.rasters.decoders import load
-from saccade.rasters.journal import TileStore
-from saccade.rasters.output import Output
+from saccade.rasters.journal import Output, TileStore
 from saccade.runtime.files import publish, refuse_existing, writing
 
 

@@ -116,7 +116,7 @@ class TrainingData(Protocol):
 
 
 class Augmented(Protocol):
-    """How a batch of B images was varied: :class:`saccade.training.augment.Augmentation` is one."""
+    """How a batch of B images was varied: :class:`saccade.training.loading.Augmentation` is one."""
 
     @property
     def flipped(self) -> Tensor:

@@ -29,7 +29,6 @@ from saccade.runtime.processes import die_with_parent
 from saccade.samplers.recipe import resolved_weights
 from saccade.training import run_folder as folder
 from saccade.training.config import Config, ScheduleConfig
-from saccade.training.distributed import no_group_left
 from saccade.training.loading import Samples, training_batches, validation_batches
 from saccade.training.run_folder import (
     assemble,
@@ -39,9 +38,8 @@ from saccade.training.run_folder import (
     require_same_options,
     training_images,
 )
-from saccade.training.sanity import sanity_check, tolerate_single_values
-from saccade.training.task import SegmentationTask
-from saccade.training.trainer import OnEpoch, build_trainer, quiet
+from saccade.training.task import SegmentationTask, sanity_check, tolerate_single_values
+from saccade.training.trainer import OnEpoch, build_trainer, no_group_left, quiet
 
 
 class Interrupted(SaccadeError):

@@ -12,7 +12,7 @@ from saccade.lab.studies.study import Block, Chart, Curve, Study, Table, Text, s
 
 STUDIES: dict[str, str] = {
     "variants": "downsampling:VARIANTS",
-    "oracle-blur": "oracle_blur:ORACLE_BLUR",
+    "oracle-blur": "downsampling:ORACLE_BLUR",
     "edge-weight": "downsampling:EDGE_WEIGHT",
     "radius": "downsampling:RADIUS",
     "antialias": "downsampling:ANTIALIAS",
