@@ -12,7 +12,7 @@ import torch
 from saccade.api.options import DataSource, RunSource, on_device, opened_data, run_of
 from saccade.data import DataFolder, SampleCache
 from saccade.data.options import DataOptions
-from saccade.errors import FileProblem, InvalidInput
+from saccade.errors import FileProblem, InvalidInput, UsageError, nearest_name
 from saccade.evaluation.evaluate import evaluate as evaluate_samples
 from saccade.evaluation.results import Evaluation, Subject, keep_evaluation, own_file
 from saccade.lab.compare import (
@@ -163,9 +163,13 @@ class CompareOptions(TrainingOptions, total=False):
 def _request(
     data: DataSource, out: Path | str, study: str | None, options: Mapping[str, Any]
 ) -> ComparisonRequest:
-    own = {name: options[name] for name in CompareOptions.__annotations__ if name in options}
-    shared = {name: value for name, value in options.items() if name not in own}
-    own = {name: value for name, value in own.items() if name not in TrainingOptions.__annotations__}
+    for name in options:
+        if name not in CompareOptions.__annotations__:
+            fix = nearest_name(name, CompareOptions.__annotations__)
+            raise UsageError(f"unknown option {name!r}; {fix}; others go by options={{'section.key': value}}")
+    # A TypedDict lists the keys of those it extends too: what belongs to every run is told apart by name.
+    shared = {name: value for name, value in options.items() if name in TrainingOptions.__annotations__}
+    own = {name: value for name, value in options.items() if name not in shared}
     return ComparisonRequest(
         data if isinstance(data, DataFolder) else Path(data),
         Path(out),
