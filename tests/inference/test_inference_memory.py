@@ -66,12 +66,12 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """1,000 x 64,000 in tiles of 256 without levels: kept in memory where nothing forbids it."""
+    """1,048 x 64,000 in tiles of 256 without levels: kept in memory where nothing forbids it."""
     path = tmp_path_factory.mktemp("plain") / "plain.tif"
     tile = np.arange(256 * 256 * 3, dtype=np.uint32).reshape(256, 256, 3).astype(np.uint8)
     options = {"photometric": "rgb", "tile": (256, 256), "compression": "deflate", "metadata": None}
     with tifffile.TiffWriter(path) as file:
-        file.write((tile for _ in range(4 * 250)), shape=(1000, 64000, 3), dtype="uint8", **options)
+        file.write((tile for _ in range(5 * 250)), shape=(1048, 64000, 3), dtype="uint8", **options)
     return path
 
 

@@ -78,9 +78,9 @@ def _networks(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("more", "5, 8, 12"),
         ("fewer", "3, 8, 12"),
-        ("grey", "RuntimeError"),
+        ("grey", "Conv2d to take pixels of shape (2, 3, 8, 12)"),
         ("failing", "sides must be 64 or more"),
-        ("single", "ValueError"),
+        ("single", "Expected more than 1"),
         ("infinite", "finite"),
     ],
 )

@@ -73,7 +73,11 @@ def scores_in(network: Any, pixels: Tensor, classes: int | None = None) -> Tenso
     Raises:
         NetworkFault: when it refuses the pixels, or what it answers is nothing of the kind.
     """
-    name, shape = type(network).__name__, tuple(pixels.shape)
+    padded = isinstance(network, Padded)
+    inner = network
+    while isinstance(inner, Padded | Scores):  # ours around the network that a user would look for
+        inner = inner.network
+    name, shape = type(inner).__name__, tuple(pixels.shape)
     try:
         answer = network(pixels)
     except (SaccadeError, MemoryError, torch.OutOfMemoryError):
@@ -82,7 +86,8 @@ def scores_in(network: Any, pixels: Tensor, classes: int | None = None) -> Tenso
         if "allocate memory" in str(error):
             raise
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        fix = "wrap it in saccade.networks.Padded where it wants sides of a multiple"
+        sides = "" if padded else "; wrap it in saccade.networks.Padded where it wants sides of a multiple"
+        fix = f"it must take {shape[1]} channels of any size{sides}"
         raise NetworkFault(f"{name} to take pixels of shape {shape}", reason, fix) from error
     scores = answer if isinstance(answer, Tensor) else _opened(answer, name)
     whole = scores.ndim == 4 and len(scores) == len(pixels) and 0 not in scores.shape

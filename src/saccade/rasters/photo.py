@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import threading
 import warnings
@@ -365,7 +366,7 @@ class PhotoRaster(Raster):
         return pixels[window.slices].copy()
 
     def _valid(self, window: Window, level: int) -> np.ndarray:
-        if not self._mask_beside.is_file():
+        if not os.path.isfile(self._mask_beside):
             return super()._valid(window, level)
         with self._lock:
             if self._mask is None:
@@ -413,7 +414,7 @@ def _info(path: Path, kind: str, header: Header) -> RasterInfo:
         header.meaning,
         white=header.white,
         alpha=header.alpha,
-        masked=header.alpha or has_nodata or path.with_name(path.name + ".msk").is_file(),
+        masked=header.alpha or has_nodata or os.path.isfile(f"{path}.msk"),
         palette=header.palette,
         notices=(*misnamed(path, kind), *header.notices),
         resident=size[0] * size[1] * header.channels * dtype.itemsize,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -449,7 +450,7 @@ def _find_pages(path: Path, opened: ExitStack, number: int | None) -> _Pages:
     # GDAL writes these beside files that it may not change.
     for suffix in (".ovr", ".msk", ".msk.ovr"):
         beside = path.with_name(path.name + suffix)
-        if beside.is_file():
+        if os.path.isfile(beside):  # False for a name that is too long, too
             more_file, more_lock = opened.enter_context(TiffFile(beside)), threading.Lock()
             if suffix == ".ovr":
                 masks += [(page, more_lock) for page in _flagged(more_file, _MASK)]

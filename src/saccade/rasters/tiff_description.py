@@ -3,6 +3,7 @@ is the same whoever decodes the pixels."""
 
 from __future__ import annotations
 
+import os
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
@@ -192,7 +193,7 @@ def _items(root: ET.Element | None, sample: str) -> dict[tuple[int, str], str]:
 def said_beside(path: Path) -> dict[tuple[int, str], str]:
     """As ``_items``, of the file ``.aux.xml`` that GDAL and QGIS write beside an image."""
     beside = path.with_name(path.name + ".aux.xml")
-    root = _xml(beside.read_text(errors="replace")) if beside.is_file() else None
+    root = _xml(beside.read_text(errors="replace")) if os.path.isfile(beside) else None
     items = {}
     for band in () if root is None else root.iter("PAMRasterBand"):
         number = int(band.get("band", 1)) - 1
