@@ -284,7 +284,7 @@ def imported_modules(path: Path) -> Iterator[str]:
             yield "." * node.level + (node.module or "")
 
 
-FOREIGN = {"__future__", "math", "numpy", "numba"}
+FOREIGN = {"__future__", "llvmlite", "math", "numba", "numpy", "typing"}
 
 
 def test_kernel_files_import_each_other_and_nothing_else_of_the_package() -> None:

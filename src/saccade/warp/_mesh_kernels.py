@@ -11,10 +11,17 @@ since one pixel's channels lie far apart in memory and would drive each other ou
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from saccade.runtime.kernels import inlined, kernel
+
+LANES = 16
+"""Values that :func:`draw_line` writes at once."""
 
 HUGE = 1e38
 """Infinite scores count as this: a class ruled out by -inf must not turn its neighbours into NaN."""
@@ -373,9 +380,61 @@ def draw(planes, values, columns, top, left, spans, frames, nodes):
                 span += 1
 
 
+# Written for LLVM by hand: ``unwarp`` of one channel takes 1.3 to 1.4 times as long with a plain loop.
+@intrinsic
+def draw_line(typingctx, out, at, count, base, place, origin, steep):
+    """out[at + k] = base + ((place + k) - origin) steep, for k < count, rounded to the type of ``out``.
+
+    All of out[at : at + LANES] must exist and belong to this thread: the rest of it is read and written back.
+    """
+    whole, real = types.int64, types.float64
+    return types.void(out, whole, whole, real, real, real, real), _build_line
+
+
+def _build_line(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    out, at, count, base, place, origin, steep = _plain(context, builder, signature, arguments)
+    reals = ir.VectorType(ir.DoubleType(), LANES)
+    wholes = ir.VectorType(count.type, LANES)
+    slots = ir.Constant(wholes, list(range(LANES)))
+    away = builder.fadd(_in_all_lanes(builder, place), ir.Constant(reals, [float(k) for k in range(LANES)]))
+    away = builder.fsub(away, _in_all_lanes(builder, origin))
+    line = builder.fmul(away, _in_all_lanes(builder, steep))
+    line = builder.fadd(_in_all_lanes(builder, base), line)
+    target = ir.VectorType(out.type.pointee, LANES)
+    if isinstance(target.element, ir.IntType):
+        line = builder.fptosi(line, target)
+    elif isinstance(target.element, ir.FloatType):
+        line = builder.fptrunc(line, target)
+    where = builder.bitcast(builder.gep(out, [at]), target.as_pointer())
+    asked = builder.icmp_signed("<", slots, _in_all_lanes(builder, count))
+    builder.store(builder.select(asked, line, builder.load(where, align=1)), where, align=1)
+    return context.get_dummy_value()
+
+
+def _plain(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
+    """The arguments of an intrinsic, arrays as pointers to their first element."""
+    return [
+        context.make_array(kind)(context, builder, argument).data
+        if isinstance(kind, types.Array)
+        else argument
+        for kind, argument in zip(signature.args, arguments, strict=True)
+    ]
+
+
+def _in_all_lanes(builder: Any, number: Any) -> Any:
+    vector, places = ir.VectorType(number.type, LANES), ir.VectorType(ir.IntType(32), LANES)
+    blank = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(blank, number, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, blank, ir.Constant(places, None))
+
+
 @inlined
 def draw_span(flat, at, count, base, place, x0, steep):
     """flat[at + k] = base + ((place + k) - x0) steep for k < count."""
-    first = np.uint64(at)
-    for k in range(np.uint64(count)):
-        flat[first + k] = base + ((place + np.int64(k)) - x0) * steep
+    for done in range(0, count, LANES):
+        some = min(count - done, LANES)
+        if at + done + LANES <= len(flat):
+            draw_line(flat, at + done, some, base, place + done, x0, steep)  # type: ignore[call-arg]
+        else:
+            for k in range(done, done + some):
+                flat[at + k] = base + ((place + k) - x0) * steep
