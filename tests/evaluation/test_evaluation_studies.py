@@ -19,7 +19,7 @@ from saccade.samplers.deformation import DensityToGrid, EdgeTarget
 @pytest.fixture(scope="module")
 def measured(six_scenes):
     config = setting_of(six_scenes, sizes=((8, 12),))
-    return config, downsampling.measure(config, ())
+    return config, downsampling.measure_of_oracle_blur(config, ())
 
 
 def table_of(found):

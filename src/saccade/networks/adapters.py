@@ -86,8 +86,9 @@ def scores_in(network: Any, pixels: Tensor, classes: int | None = None) -> Tenso
         if "allocate memory" in str(error):
             raise
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        sides = "" if padded else "; wrap it in saccade.networks.Padded where it wants sides of a multiple"
-        fix = f"it must take {shape[1]} channels of any size{sides}"
+        fix = f"it must take {shape[1]} channels of any size"
+        if not padded:
+            fix = "wrap it in saccade.networks.Padded where it wants sides of a multiple"
         raise NetworkFault(f"{name} to take pixels of shape {shape}", reason, fix) from error
     scores = answer if isinstance(answer, Tensor) else _opened(answer, name)
     whole = scores.ndim == 4 and len(scores) == len(pixels) and 0 not in scores.shape
