@@ -375,9 +375,20 @@ def evaluating(module: M) -> Iterator[M]:
     ``train()`` or ``eval()`` on it, or copy it. Scripted and compiled modules, and those with functions bound
     to modules, have no twin: they are in evaluation mode themselves until the last thread is done.
     """
+    if module.__dict__.get(_IS_TWIN):  # made by a caller further up, and of no other thread
+        yield module
+        return
     twin = _twin(module)
     with nullcontext() if twin is not None else _in_evaluation_mode(module):
         yield module if twin is None else twin
+
+
+_IS_TWIN = "_saccade_twin"
+
+_BOOKKEEPING = frozenset(vars(nn.Module())) - {"_modules", "_buffers", "_parameters"}
+"""What every module has: hooks, mostly none, and flags."""
+
+_PLAIN = (bool, int, float, str, type(None), Tensor)
 
 
 def _twin(module: M) -> M | None:
@@ -392,10 +403,14 @@ def _twin(module: M) -> M | None:
     try:
         for twin in twins.values():
             values = twin.__dict__
-            values.update({name: _twin_of(value, twins) for name, value in values.items()})
+            for name, value in values.items():
+                # A prediction makes twins of hundreds of modules: what holds no module is not looked into.
+                if not (type(value) in _PLAIN or (name in _BOOKKEEPING and not value)):
+                    values[name] = _twin_of(value, twins)
             values.update(training=False, _buffers=values["_buffers"].copy())
     except _NoTwin:
         return None
+    twins[id(module)].__dict__[_IS_TWIN] = True
     return cast(M, twins[id(module)])
 
 
