@@ -16,8 +16,8 @@ def recovered_labels(
 ) -> Tensor:
     """Labels pushed through a sampler's grid and back: Y' = Int(G^-1(G(Y))) (Jin et al., ICLR 2022).
 
-    Each sample takes the label of its nearest pixel, as a network without error would predict it; these
-    answers, as scores of 0 and 1, are unwarped to the full size.
+    Each sample takes the label of its nearest pixel; these answers, as scores of 0 and 1, are unwarped to the
+    full size. It is no upper bound: soft scores say where between two samples an edge lies, labels do not.
 
     Args:
         labels: (B, H, W) integer class ids in [0, num_classes) or ``ignore_index``.

@@ -100,17 +100,22 @@ def _tiles(found: Evaluation) -> str:
 
 
 def _where_lost(found: Evaluation, split: str) -> str:
-    """What the sampler loses before any network errs, against what the network loses."""
+    """The score beside label recovery, which hard labels bound and soft scores can pass."""
     scores = found.to_json()
     reached, possible = scores["miou"], scores["label_recovery"]["miou"]
     count = f"{len(found.records)} image" + "s" * (len(found.records) != 1)
     said = f"Scores are pooled over {count} of the {split} split at full resolution. "
     if reached is not None and possible is not None:
-        sampling, network = 1 - possible, possible - reached
-        said += (
-            f"A network without error would reach about {possible:.3f} from these samples: sampling costs "
-            f"{sampling:.3f}, the network {network:.3f}."
-        )
+        said += f"The true label of every sample, put back onto all pixels, scores {possible:.3f} (label recovery)"
+        if f"{reached:.3f}" == f"{possible:.3f}":
+            said += ": as much as the network."
+        elif reached < possible:
+            said += f": the network is {possible - reached:.3f} below it, and what is missing to 1 is lost in sampling."
+        else:
+            said += (
+                f": the network is {reached - possible:.3f} above it, since its scores, unlike labels, say where "
+                "between two samples an edge lies."
+            )
     return f"<p>{text(said)}</p>"
 
 
@@ -155,7 +160,7 @@ def _classes(found: Evaluation, own: NDArray[np.uint8] | None) -> str:
     head = ["class", "share of pixels", "IoU", "pixel accuracy", "label recovery", "Boundary IoU",
             "sampling ratio", "objects", "recall, smallest quarter", "recall, largest quarter"]  # fmt: skip
     note = (
-        "Label recovery: the IoU that a network without error would reach from these samples. "
+        "Label recovery: the IoU of the true labels of the samples, put back onto all pixels. "
         "Sampling ratio: share of the samples over share of the pixels. "
         "Objects: connected regions of the truth."
     )
