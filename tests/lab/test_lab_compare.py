@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from comparisons import setting_of
+from comparisons import trial_of
 
 from saccade.data import open_data
 from saccade.errors import FileProblem, InvalidInput, SaccadeError, UsageError
@@ -42,7 +42,7 @@ def test_arms_that_make_no_sense_are_refused(samplers, own, said):
 
 
 def test_every_arm_has_every_size_and_seed_and_differs_in_nothing_else(six_scenes):
-    config = setting_of(six_scenes, seeds=(0, 1))
+    config = trial_of(six_scenes, seeds=(0, 1))
     trials = trials_of(config, methods_of(["uniform", "deformation"]))
     assert [trial.name for trial in trials][:3] == [
         "uniform_8x12_s0",
@@ -59,13 +59,13 @@ def test_every_arm_has_every_size_and_seed_and_differs_in_nothing_else(six_scene
 
 def test_a_size_larger_than_the_image_is_refused(six_scenes):
     with pytest.raises(InvalidInput, match=r"smallest image \(32x48\).*33x48"):
-        trials_of(setting_of(six_scenes, sizes=((33, 48),)), methods_of(["uniform"]))
+        trials_of(trial_of(six_scenes, sizes=((33, 48),)), methods_of(["uniform"]))
 
 
 @pytest.fixture
 def finished(tiny_data, trained_folder, tmp_path):
     """A comparison, and the trial that the trained run of the tests is, put where it is looked for."""
-    config = setting_of(tiny_data, "training.epochs=2", sizes=((8, 12),))
+    config = trial_of(tiny_data, "training.epochs=2", sizes=((8, 12),))
     trial = trials_of(config, methods_of(["deformation"]))[0]
     root = run_root(tmp_path, trial)
     shutil.copytree(trained_folder, root)
@@ -170,7 +170,7 @@ def test_every_study_says_what_it_asks_and_its_arms_can_be_built(name, six_scene
     study = load_study(name)
     assert study.name == name
     assert study.question.endswith("?")
-    config = setting_of(six_scenes)
+    config = trial_of(six_scenes)
     if study.sizes is not None:
         config = replace(config, sizes=tuple(study.sizes(config)))
     trials = trials_of(config, list(study.methods(config)))

@@ -18,7 +18,7 @@ SIZES = ((8, 12), (16, 24))
 PLAIN = ["network.name=small:4", "training.epochs=1", "training.batch_size=2"]
 
 
-def setting_of(data: Path, *options: str, sizes=SIZES, seeds=(0,)) -> ComparisonConfig:
+def trial_of(data: Path, *options: str, sizes=SIZES, seeds=(0,)) -> ComparisonConfig:
     """What the methods of a small comparison share."""
     base = read_config(overrides=[*PLAIN, *options])
     return ComparisonConfig(open_data(data), SampleCache(), sizes, seeds, base, options)

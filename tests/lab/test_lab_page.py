@@ -7,7 +7,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from comparisons import comparison_of, setting_of
+from comparisons import comparison_of, trial_of
 
 from saccade.lab import page
 from saccade.lab.page import best_method, blocks_html, blocks_lines
@@ -19,7 +19,7 @@ from saccade.lab.tables import ONE_SEED, factor, in_points
 def shown(six_scenes, monkeypatch):
     """A comparison whose page draws no examples."""
     monkeypatch.setattr(page, "examples", lambda compared: "")
-    return setting_of(six_scenes, seeds=(0, 1))
+    return trial_of(six_scenes, seeds=(0, 1))
 
 
 WRONG = {"uniform": (0.3, 0.2), "oracle": (0.1, 0.05), "deformation": (0.2, 0.2)}

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from comparisons import comparison_of, setting_of
+from comparisons import comparison_of, trial_of
 
 from saccade.lab.costs import Costs, fingerprint
 from saccade.metrics.cost import Cost
@@ -14,7 +14,7 @@ from saccade.metrics.cost import Cost
 
 @pytest.fixture(scope="module")
 def compared(tiny_data):
-    return comparison_of(setting_of(tiny_data, seeds=(0, 1)), {"uniform": (0.4, 0.3), "oracle": (0.2, 0.1)})
+    return comparison_of(trial_of(tiny_data, seeds=(0, 1)), {"uniform": (0.4, 0.3), "oracle": (0.2, 0.1)})
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_costs_do_not_fit_other_options_images_devices_or_a_further_arm(costs, c
     assert not replace(costs, device="a GPU").fit(config, outcomes)
     assert not costs.fit(replace(config, split="val"), outcomes)
     assert not replace(costs, rows=dict(list(costs.rows.items())[1:])).fit(config, outcomes)
-    other = comparison_of(setting_of(tiny_data, "network.name=small:6"), {"uniform": (0.4, 0.3)})
+    other = comparison_of(trial_of(tiny_data, "network.name=small:6"), {"uniform": (0.4, 0.3)})
     assert not costs.fit(other.config, other.outcomes)
     assert all(costs.of(one) is None for one in other.outcomes)
 

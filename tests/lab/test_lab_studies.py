@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from comparisons import evaluation_of, setting_of
+from comparisons import evaluation_of, trial_of
 
 from saccade.lab.methods import Method, Outcome
 from saccade.lab.studies import downsampling, foveation, load_study, study, study_json
@@ -18,7 +18,7 @@ from saccade.samplers.deformation import DensityToGrid, EdgeTarget
 
 @pytest.fixture(scope="module")
 def measured(six_scenes):
-    config = setting_of(six_scenes, sizes=((8, 12),))
+    config = trial_of(six_scenes, sizes=((8, 12),))
     return config, downsampling.measure_of_oracle_blur(config, ())
 
 
@@ -70,7 +70,7 @@ def test_a_study_is_strict_json(measured):
 
 
 def test_foveation_is_compared_with_the_best_field_alone(six_scenes):
-    config = setting_of(six_scenes, sizes=((8, 12),))
+    config = trial_of(six_scenes, sizes=((8, 12),))
     wrong = {"fixed0": 0.3, "fixed1": 0.1, "mean": 0.2}
     outcomes = tuple(
         Outcome(config.trial(Method(name), (8, 12), 0), six_scenes, evaluation_of(config, share))

@@ -8,7 +8,7 @@ import json
 
 import numpy as np
 import pytest
-from comparisons import comparison_of, setting_of
+from comparisons import comparison_of, trial_of
 
 from saccade.errors import SaccadeError
 from saccade.lab.results import equal_quality, pixels_for, stacked, to_csv, to_json
@@ -17,7 +17,7 @@ from saccade.metrics.bootstrap import iou_parts
 
 @pytest.fixture
 def config(six_scenes):
-    return setting_of(six_scenes, seeds=(0, 1, 2))
+    return trial_of(six_scenes, seeds=(0, 1, 2))
 
 
 def test_gains_are_over_uniform_at_the_same_size_wherever_it_stands(config):
@@ -112,6 +112,6 @@ def test_equal_quality_lies_between_the_sizes_and_its_range_holds_it(config):
 
 
 def test_equal_quality_needs_two_sizes_of_the_reference(six_scenes):
-    one = setting_of(six_scenes, sizes=((8, 12),))
+    one = trial_of(six_scenes, sizes=((8, 12),))
     found = comparison_of(one, {"uniform": (0.4,), "deformation": (0.2,)})
     assert equal_quality(found, found.points["deformation", (8, 12)]) is None
