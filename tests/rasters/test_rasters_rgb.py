@@ -31,6 +31,8 @@ def test_grey_of_few_bits_spans_black_to_white(bits, tmp_path):
         image.convert("1").save(tmp_path / "a.png")
     else:
         Image.fromarray(values).save(tmp_path / "a.png", bits=bits)
+        if (tmp_path / "a.png").read_bytes()[24] != bits:  # the depth in the header
+            pytest.skip("this Pillow writes grey of eight bits only (12 and older)")
     np.testing.assert_array_equal(read_rgb(tmp_path / "a.png").array[..., 0], scaled)
 
 

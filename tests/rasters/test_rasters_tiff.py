@@ -351,8 +351,11 @@ def test_a_thumbnail_of_another_shape_is_no_level_and_other_images_are_said(tmp_
 def test_ycbcr_becomes_rgb_as_pillow_has_it(compression, tag, tmp_path):
     path = tmp_path / "a.tif"
     Image.fromarray(picture()).convert("YCbCr").save(path, compression=compression, tiffinfo={274: tag})
-    with Image.open(path) as image:
-        expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB")).astype(int)
+    try:
+        with Image.open(path) as image:
+            expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB")).astype(int)
+    except OSError:
+        pytest.skip("this Pillow does not read what it wrote (12 and older, no compression)")
     assert np.abs(read_rgb(path).array - expected).max() <= 1
 
 

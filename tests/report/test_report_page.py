@@ -99,6 +99,20 @@ def test_the_page_says_the_scores_of_the_evaluation(folder, evaluation):
     assert "packages.torch" in text
 
 
+@pytest.mark.parametrize("above", [True, False])
+def test_the_first_sentence_agrees_with_the_scores(evaluation, above):
+    found = evaluation()
+    record = found.records[0]
+    perfect, some = record.confusion.sum(1).diag(), record.confusion
+    record = replace(record, confusion=perfect if above else some, recovery=some if above else perfect)
+    found = replace(found, records=(record,))
+    scores = found.to_json()
+    gap = f"{abs(scores['miou'] - scores['label_recovery']['miou']):.3f}"
+    page = run_page(RunReport("run", evaluation=found))
+    assert f"the network is {gap} {'above' if above else 'below'} it" in page
+    assert ("is lost in sampling" in page) != above
+
+
 def test_names_cannot_break_the_page(evaluation, segmented):
     evil = '<img src="https://evil.example/x">&"'
     run = RunReport(evil, config={evil: {evil: evil}, "data": evil}, evaluation=evaluation((evil, "b", "c")))

@@ -351,9 +351,9 @@ def _results(compared: Comparison, study: Study | None) -> list[str]:
 
 def _recovery_note() -> str:
     return (
-        '<p class="soft">Label recovery is the score of the true labels of the same samples, put back onto all '
-        "pixels: what is missing to 1 is lost in sampling, what the score lacks of it in the network. A score can "
-        "be above it, since soft scores say where between two samples an edge lies.</p>"
+        '<p class="soft">Label recovery is the score of the true labels of the same samples, put back onto '
+        "all pixels: what is missing to 1 is lost in sampling, what the score lacks of it in the network. A "
+        "score can be above it, since soft scores say where between two samples an edge lies.</p>"
     )
 
 

@@ -106,15 +106,16 @@ def _where_lost(found: Evaluation, split: str) -> str:
     count = f"{len(found.records)} image" + "s" * (len(found.records) != 1)
     said = f"Scores are pooled over {count} of the {split} split at full resolution. "
     if reached is not None and possible is not None:
-        said += f"The true label of every sample, put back onto all pixels, scores {possible:.3f} (label recovery)"
+        said += f"The samples' true labels, put back onto all pixels, score {possible:.3f} (label recovery)"
         if f"{reached:.3f}" == f"{possible:.3f}":
             said += ": as much as the network."
         elif reached < possible:
-            said += f": the network is {possible - reached:.3f} below it, and what is missing to 1 is lost in sampling."
+            below = possible - reached
+            said += f": the network is {below:.3f} below it, and what is missing to 1 is lost in sampling."
         else:
             said += (
-                f": the network is {reached - possible:.3f} above it, since its scores, unlike labels, say where "
-                "between two samples an edge lies."
+                f": the network is {reached - possible:.3f} above it, since its scores, unlike labels, say "
+                "where between two samples an edge lies."
             )
     return f"<p>{text(said)}</p>"
 
