@@ -332,8 +332,8 @@ def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def from_dict(cls: type, options: Any, where: str = "") -> Any:
     """A dataclass from a mapping; keys that it lacks are refused, values are brought to the field's type.
 
-    pydantic would take 70 lines from here and ask for 50 (sizes as text, whole numbers but no bool, the nearest
-    name in a message), and 0.15 s of every start.
+    pydantic would take 70 lines from here and ask for 50 (sizes as text, whole numbers but no bool, the
+    nearest name in a message), and 0.15 s of every start.
 
     Raises:
         InvalidInput: for an unknown key, with the nearest that exists, or a value of another type.
