@@ -15,15 +15,19 @@ from saccade.grids import (
     boundary_targets,
     edge_density,
     edge_density_reference,
+    elastic,
+    elastic_grid,
+    elastic_grid_reference,
     uniform_grid,
 )
+from saccade.metrics.cost import elastic_flops
 
 SIDE, RADIUS = 300, 75
 
 
 def cases() -> list[Case]:
     """All cases of the grids; those without a target are shown for what they are."""
-    return [*_attraction(), *_boundary(), *_labels()]
+    return [*_attraction(), *_elastic(), *_boundary(), *_labels()]
 
 
 def _attraction() -> list[Case]:
@@ -55,6 +59,35 @@ def _backward(density: Tensor, grid_of) -> Tensor:
     leaf = density.clone().requires_grad_()
     grid_of(leaf).square().sum().backward()
     return leaf.grad
+
+
+def _elastic() -> list[Case]:
+    rows, columns = 64, 128
+    density = torch.rand(1, 1, rows, columns, generator=torch.Generator().manual_seed(0)) ** 3
+    stiffness = density / density.max() + 0.1
+    across, down, grad = (
+        torch.rand(1, *shape, generator=torch.Generator().manual_seed(0)) + 0.1
+        for shape in ((rows, columns - 1), (rows - 1, columns), (rows, columns))
+    )
+    work = elastic_flops((rows, columns)) / 1e9
+    return [
+        Case(
+            "elastic grid 64x128",
+            lambda: elastic_grid(density),
+            "its twin in PyTorch, float64",
+            lambda: elastic_grid_reference(stiffness, (rows, columns)),
+            f"{work:.3f} GFLOP",
+            None,
+        ),
+        Case(
+            "adjoint of an elastic grid 64x128, one axis",
+            lambda: elastic._adjoint(across, down, grad, 0),
+            "its twin in PyTorch, float64",
+            lambda: elastic.adjoint_reference(across.double(), down.double(), grad.double(), 0),
+            "0.3 MB read an iteration",
+            None,
+        ),
+    ]
 
 
 def _boundary() -> list[Case]:

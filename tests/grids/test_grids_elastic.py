@@ -61,6 +61,27 @@ def test_the_kernel_agrees_with_its_twin():
     torch.testing.assert_close(fast, elastic_grid_reference(stiffness, size), atol=1e-9, rtol=0)
 
 
+@pytest.mark.parametrize("size", [(1, 7), (9, 1), (2, 2), (13, 18), (32, 47)])
+def test_single_precision_ends_where_double_does(size):
+    density = random_density(9, (2, 1, 16, 24))
+    stiffness = density / density.amax((2, 3), keepdim=True) + 0.1
+    expected = elastic_grid_reference(stiffness, size)
+    torch.testing.assert_close(elastic_grid(density, size).double(), expected, atol=3e-4, rtol=0)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("size", [(1, 7), (9, 1), (2, 2), (6, 9), (13, 18)])
+def test_the_adjoint_agrees_with_its_twin(size, axis, monkeypatch):
+    monkeypatch.setattr(elastic, "GRADIENT_TOLERANCE", 1e-12)
+    draw = torch.Generator().manual_seed(6)
+    rows, columns = size
+    shapes = [(2, rows, columns - 1), (2, rows - 1, columns), (2, rows, columns)]
+    across, down, grad = (torch.rand(shape, generator=draw, dtype=torch.float64) + 0.1 for shape in shapes)
+    ours = elastic._adjoint(across, down, grad, axis)
+    expected = elastic.adjoint_reference(across, down, grad, axis)
+    torch.testing.assert_close(ours, expected, atol=1e-9, rtol=1e-9)
+
+
 def dense_rest(across: torch.Tensor, down: torch.Tensor, axis: int) -> torch.Tensor:
     """Nodes at rest on one axis by a dense linear solve: the oracle, without images in the batch."""
     rows, columns = down.shape[0] + 1, across.shape[1] + 1

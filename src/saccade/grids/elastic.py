@@ -25,7 +25,7 @@ from torch.autograd.function import once_differentiable
 
 from saccade.errors import InvalidInput
 from saccade.geometry import require_size
-from saccade.grids._kernels import relax
+from saccade.grids._kernels import adjoint, relax
 from saccade.grids.uniform import resize_grid, uniform_grid
 from saccade.grids.validate import require_density, require_finite_number
 from saccade.runtime.threads import run_bands
@@ -41,7 +41,8 @@ def elastic_grid(density: Tensor, size: Sequence[int] | None = None, *, floor: f
     """Samples gathered where the density is high, without folds and without limit of distance.
 
     Solved from a grid of about 4 nodes a side upwards, each level twice as fine, by a fixed number of
-    relaxations, so the result is the same on every run. The gradient with respect to the density is that of
+    relaxations at most (a level ends where nothing moves any more), in single precision, so the result is the
+    same on every run of one machine. The gradient with respect to the density is that of
     the solved equations with every spring's middle held in place (implicit differentiation).
 
     Args:
@@ -111,13 +112,13 @@ def at_level(stiffness: Tensor, level: tuple[int, int]) -> Tensor:
 
 
 def _solve(stiffness: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, h, w, 2) float64 on the CPU by the compiled kernel, images side by side; stiffness as the twin's.
+    """(B, h, w, 2) in the type of ``stiffness`` on the CPU by the compiled kernel, images side by side.
 
     Also for a density on a GPU: it is small, and thousands of dependent sweeps over a small net would leave
     a GPU idle.
     """
-    stiffness = stiffness.detach().double().cpu()
-    grid = uniform_grid(levels(size)[0][0], len(stiffness)).double()
+    stiffness = stiffness.detach().cpu()
+    grid = uniform_grid(levels(size)[0][0], len(stiffness)).to(stiffness.dtype)
     for level, rounds in levels(size):
         nodes = resize_grid(grid, level).permute(3, 0, 1, 2).contiguous()
         densities = at_level(stiffness, level)[:, 0].contiguous().numpy()
@@ -210,7 +211,7 @@ class _AtRest(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         stiffness, grid = ctx.saved_tensors
-        return rest_gradient(stiffness.double(), grid.double(), grad.double()).to(stiffness.dtype), None
+        return rest_gradient(stiffness, grid, grad), None
 
 
 def rest_gradient(stiffness: Tensor, grid: Tensor, grad: Tensor) -> Tensor:
@@ -218,7 +219,7 @@ def rest_gradient(stiffness: Tensor, grid: Tensor, grad: Tensor) -> Tensor:
 
     With A(s) phi = 0 on the free nodes, d loss / d s of the spring (u, v) is
     -(adjoint_u - adjoint_v) * (phi_u - phi_v), where A adjoint = d loss / d phi and the adjoint of a held
-    node is 0. float64 throughout: (B, 1, h_a, w_a), (B, h, w, 2), (B, h, w, 2) to (B, 1, h_a, w_a).
+    node is 0. In one type throughout: (B, 1, h_a, w_a), (B, h, w, 2), (B, h, w, 2) to (B, 1, h_a, w_a).
     """
     with torch.enable_grad():
         stiffness = stiffness.detach().requires_grad_()
@@ -226,15 +227,34 @@ def rest_gradient(stiffness: Tensor, grid: Tensor, grad: Tensor) -> Tensor:
         across, down = spring_stiffness(at_level(stiffness, (grid.shape[1], grid.shape[2])), grid)
     grad_across, grad_down = torch.zeros_like(across), torch.zeros_like(down)
     for axis in (0, 1):
-        adjoint = _adjoint(across.detach(), down.detach(), grad[..., axis], axis)
+        force = _adjoint(across.detach(), down.detach(), grad[..., axis], axis)
         nodes = grid[..., axis]
-        grad_across -= (adjoint[:, :, 1:] - adjoint[:, :, :-1]) * (nodes[:, :, 1:] - nodes[:, :, :-1])
-        grad_down -= (adjoint[:, 1:] - adjoint[:, :-1]) * (nodes[:, 1:] - nodes[:, :-1])
+        grad_across -= (force[:, :, 1:] - force[:, :, :-1]) * (nodes[:, :, 1:] - nodes[:, :, :-1])
+        grad_down -= (force[:, 1:] - force[:, :-1]) * (nodes[:, 1:] - nodes[:, :-1])
     return torch.autograd.grad([across, down], stiffness, [grad_across, grad_down])[0]
 
 
 def _adjoint(across: Tensor, down: Tensor, grad: Tensor, axis: int) -> Tensor:
-    """Conjugate gradients for A adjoint = grad, (B, h, w); nodes held on this axis have adjoint 0."""
+    """A adjoint = grad, (B, h, w), where the tensors are; nodes held on this axis have adjoint 0."""
+    if grad.device.type != "cpu":
+        return adjoint_reference(across, down, grad, axis)
+    out = torch.empty_like(grad, memory_format=torch.contiguous_format)
+    images = [
+        tuple(one.contiguous().numpy() for one in image)
+        for image in zip(across, down, grad, out, strict=True)
+    ]
+    settings = (axis, GRADIENT_TOLERANCE, 4 * sum(grad.shape[1:]))
+    run_bands(_solve_images, len(images), images, settings)
+    return out
+
+
+def _solve_images(first: int, last: int, images: list[tuple[Any, ...]], settings: tuple[Any, ...]) -> None:
+    for across, down, grad, out in images[first:last]:
+        adjoint(across, down, grad, *settings, out)
+
+
+def adjoint_reference(across: Tensor, down: Tensor, grad: Tensor, axis: int) -> Tensor:
+    """The readable twin of the adjoint's kernel, on any device: conjugate gradients, all images together."""
     free = torch.zeros_like(grad)
     free[(slice(None), slice(None), slice(1, -1)) if axis == 0 else (slice(None), slice(1, -1))] = 1
     diagonal = F.pad(across, (0, 1)) + F.pad(across, (1, 0)) + F.pad(down, (0, 0, 0, 1))

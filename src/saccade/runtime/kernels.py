@@ -42,6 +42,15 @@ def inlined(function: Callable[..., Any]) -> Any:
     return _compiled(function, inline="always")
 
 
+def vectorised(function: Callable[..., Any]) -> Any:
+    """Like :func:`kernel`, for a plain loop over finite numbers that the compiler is to vectorise.
+
+    A division by zero does not raise, sums are taken in the order that suits the machine, and a product and
+    a sum may be rounded once.
+    """
+    return _compiled(function, error_model="numpy", fastmath=True)
+
+
 def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     path, name = os.path.abspath(inspect.getfile(function)), function.__qualname__
     # Not an archive either: without the texts nothing tells an old kernel from a new one.
