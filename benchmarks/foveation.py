@@ -22,6 +22,7 @@ import torch
 from foveation_tables import write_tables
 from saccade.data import DataFolder, SampleCache, open_data
 from saccade.evaluation import evaluate
+from saccade.lab.studies.field_oracle import field_oracle
 from saccade.lab.studies.foveation import compare_maps, stride_study
 from saccade.training import load_run, read_config, train
 
@@ -35,7 +36,7 @@ COMMON = [
     "foveation.stride=4", "foveation.locations=4", "foveation.visits=8", "network.name=small:12",
     "training.precision=bf16-mixed", "training.batch_size=6", "loss.class_weights=rarity",
 ]  # fmt: skip
-MAPS, STRIDES, STRIDE_IMAGES = "maps", (2, 3, 4, 5), 4
+MAPS, ORACLE, STRIDES, STRIDE_IMAGES = "maps", "oracle", (2, 3, 4, 5), 4
 """Strides are compared on every fourth test image."""
 
 
@@ -66,6 +67,7 @@ def run_all(args: argparse.Namespace) -> None:
             variants = args.variants.split(",")
             for variant in variants:
                 run_one(args, data, cache, variant, reading, int(seed))
+            study_oracle(args, data, cache, reading, int(seed))
             if set(FIXED) <= set(variants):
                 study_maps(args, data, cache, reading, int(seed))
 
@@ -97,6 +99,23 @@ def run_one(
         found["strides"] = stride_study(run.segmenter, some, data.classes, STRIDES).to_json()
     file.write_text(json.dumps(found, indent=1) + "\n")
     print(f"{name}: {line(found)}", flush=True)
+
+
+def study_oracle(
+    args: argparse.Namespace, data: DataFolder, cache: SampleCache, reading: str, seed: int
+) -> None:
+    """What a perfect choice of the field would score: of a network for each field, and of shared ones."""
+    for name, variants in {"separate": FIXED, "random": ("random",), "mode": ("mode",)}.items():
+        folders = [args.out / name_of(one, reading, seed) for one in variants]
+        file = args.out / f"{ORACLE}_{name}_{reading}_s{seed}.json"
+        if file.exists() or not all(folder.with_suffix(".json").exists() for folder in folders):
+            continue
+        segmenters = [load_run(folder).segmenter for folder in folders]
+        found = field_oracle(segmenters, cache.iterate(data, data.split("test")), data.classes).to_json()
+        file.write_text(
+            json.dumps({"oracle": name, "reading": reading, "seed": seed, **found}, indent=1) + "\n"
+        )
+        print(f"{file.stem}: {found}", flush=True)
 
 
 def study_maps(

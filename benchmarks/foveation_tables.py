@@ -16,9 +16,13 @@ def write_tables(out: Path, table: Path) -> None:
     found = [json.loads(file.read_text()) for file in sorted(out.glob("*.json"))]
     runs = [one for one in found if "variant" in one]
     maps = [one for one in found if "mse" in one]
+    bounds = [one for one in found if "oracle" in one]
     parts = [scores(runs), strides(runs), *([map_errors(maps)] if maps else [])]
+    parts += [oracles(bounds)] if bounds else []
     table.parent.mkdir(parents=True, exist_ok=True)
-    table.with_suffix(".json").write_text(json.dumps({"runs": runs, "maps": maps}, indent=1) + "\n")
+    table.with_suffix(".json").write_text(
+        json.dumps({"runs": runs, "maps": maps, "oracles": bounds}, indent=1) + "\n"
+    )
     text = "\n".join(parts)
     table.with_suffix(".md").write_text(text)
     print(text)
@@ -49,6 +53,18 @@ def scores(runs: Sequence[dict[str, Any]]) -> str:
             f"{statistics.median(one['training_seconds'] for one in group):.0f}",
         ])  # fmt: skip
     return "## Scores on the test split, at full resolution\n\n" + lines(rows)
+
+
+def oracles(bounds: Sequence[dict[str, Any]]) -> str:
+    """What the best field at each location would score, beside each field everywhere."""
+    head = ["reading", "network", "seed", "mIoU of the oracle", "each field everywhere", "picked"]
+    rows = [head, ["---"] * len(head)]
+    for one in bounds:
+        alone = " ".join(f"{value:.3f}" for value in one["alone"])
+        picks = " ".join(f"{share:.0%}" for share in one["picks"])
+        rows.append([one["reading"], one["oracle"], str(one["seed"]), f"{one['miou']:.3f}", alone, picks])
+    note = "The field of the least true loss at each location: the bound of any choice of one field."
+    return f"## The oracle of the field of view\n\n{note}\n\n" + lines(rows)
 
 
 def strides(runs: Sequence[dict[str, Any]]) -> str:

@@ -19,6 +19,7 @@ from saccade.data import ClassTable
 from saccade.data.cache import Sample
 from saccade.errors import InvalidInput
 from saccade.lab.methods import ComparisonConfig, Method, Outcome, named_size
+from saccade.lab.studies.field_oracle import field_oracle
 from saccade.lab.studies.study import Block, Cell, Chart, Curve, Study, Table, compared, gain_text
 from saccade.metrics import confusion_matrix, miou
 from saccade.samplers import FoveationSampler
@@ -75,7 +76,33 @@ def measure_of_fields(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> 
         ]  # fmt: skip
     head = ("way, size of the patch", "mIoU", "best field alone", "gain over it, points")
     note = "The best field was chosen on the same images, which favours it a little."
-    return [Table("Does it beat the best field of view alone?", head, rows, note)] if rows else []
+    gains = [Table("Does it beat the best field of view alone?", head, rows, note)] if rows else []
+    return [*gains, *_bound_of_the_choice(config, outcomes)]
+
+
+def _bound_of_the_choice(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
+    """What a perfect choice would score, of a network for each field and of one over all fields."""
+    there = {one.trial.name: one for one in outcomes if one.evaluation is not None}
+    rows: list[list[Cell]] = []
+    for size, seed in sorted({(one.trial.size, one.trial.seed) for one in there.values()}):
+        runs = {
+            one.trial.method.name: one.folder
+            for one in there.values()
+            if (one.trial.size, one.trial.seed) == (size, seed)
+        }
+        alone = [runs[name] for name in sorted(runs) if name.startswith("fixed")]
+        shared = [runs[name] for name in ("random",) if name in runs]
+        networks = {"a network for each field": alone, "one network, random fields": shared}
+        for name, folders in networks.items():
+            if len(folders) != (1 if folders is shared else len(bank_of(config))):
+                continue
+            segmenters = [config.runs.get(folder).segmenter for folder in folders]
+            found = field_oracle(segmenters, config.samples(), config.data.classes)
+            picks = ", ".join(f"{share:.0%}" for share in found.picks)
+            rows.append([f"{name}, {named_size(size)}, seed {seed}", found.miou, max(found.alone), picks])
+    head = ("network", "mIoU, best field at each location", "best field everywhere", "picked, by field")
+    note = "Chosen by the labels, location by location: the bound of any net that chooses the field."
+    return [Table("What would a perfect choice reach?", head, rows, note)] if rows else []
 
 
 def field_methods(config: ComparisonConfig) -> Sequence[Method]:
