@@ -28,7 +28,7 @@ from saccade.training import load_run, read_config, train
 
 BANK = (192, 320, 512, 768, 1120)
 FIXED = tuple(f"fixed{field}" for field in range(len(BANK)))
-LEARNED = ("mean", "mode", "gumbel", "reinforce")
+LEARNED = ("mean", "mode", "gumbel", "reinforce", "regret")
 VARIANTS = (*FIXED, "random", "average", "ensemble", *LEARNED, "mean_rarity")
 READINGS = ("published", "aligned")
 COMMON = [

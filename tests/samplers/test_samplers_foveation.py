@@ -21,6 +21,7 @@ from saccade.samplers.foveation_choice import (
     choose_blindly,
     choose_in_prediction,
     choose_in_training,
+    expected_regret,
     temperature_at,
 )
 from saccade.samplers.foveation_lattice import Lattice, thumbnail_size
@@ -87,10 +88,21 @@ def test_reinforce_draws_by_the_probabilities_and_tells_their_logarithm() -> Non
     assert torch.allclose(shares, torch.tensor([0.5, 0.2, 0.3]), atol=0.015)
 
 
-@pytest.mark.parametrize("estimator", ["mode", "gumbel", "reinforce"])
+@pytest.mark.parametrize("estimator", ["mode", "gumbel", "reinforce", "regret"])
 def test_a_prediction_takes_the_most_probable_field_without_chance(estimator: str) -> None:
     weights = choose_in_prediction(LOGITS.log_softmax(1), estimator)
     assert weights.tolist() == [[1, 0, 0], [0, 0, 1]]
+
+
+def test_regret_feeds_every_field_alike_and_asks_for_the_cheapest() -> None:
+    log = LOGITS.log_softmax(1)[:1].expand(9000, 3).clone().requires_grad_()
+    choice = choose_in_training(log, "regret", generator())
+    assert choice.log_probabilities is log and not choice.weights.requires_grad
+    assert (choice.weights.sum(0) - 3000).abs().max() < 200
+    losses = torch.tensor([[0.5, 0.2, 0.9]])
+    sure = torch.tensor([[0.0, 1.0, 0.0]]).log()
+    assert float(expected_regret(sure, losses)) == 0
+    assert float(expected_regret(torch.full((1, 3), 1 / 3).log(), losses)) == pytest.approx(1.0 / 3)
 
 
 def test_the_baselines_choose_blindly() -> None:

@@ -49,7 +49,7 @@ def losses(
     return *found, segmenter
 
 
-@pytest.mark.parametrize("estimator", ["mean", "mode", "gumbel", "reinforce"])
+@pytest.mark.parametrize("estimator", ["mean", "mode", "gumbel", "reinforce", "regret"])
 @pytest.mark.parametrize("reading", ["aligned", "published"])
 def test_both_nets_get_a_gradient(
     foveation: Callable[..., Config], opened: DataFolder, cache: SampleCache, estimator: str, reading: str
@@ -60,7 +60,43 @@ def test_both_nets_get_a_gradient(
     for part in (segmenter.sampler, segmenter.network):
         first = next(part.parameters()).grad
         assert first is not None and first.abs().sum() > 0
-    assert (taught != 0) == (estimator == "reinforce")
+    assert (taught != 0) == (estimator in ("reinforce", "regret"))
+
+
+def test_regret_is_measured_with_every_field_and_moves_no_statistics(
+    foveation: Callable[..., Config], opened: DataFolder, cache: SampleCache
+) -> None:
+    """Against the losses of patches that are fed one by one, in evaluation mode."""
+    config = foveation("foveation.estimator=regret")
+    _, _, segmenter = losses(config, opened, cache)
+    statistics = {name: value.clone() for name, value in segmenter.network.named_buffers()}
+    batch = [cache.get(opened, item) for item in opened.split("train")[:2]]
+    step = config.recipe.training_step(config.loss, config.training.seed)
+    drawn = [step._drawn(segmenter.sampler, sample, StepInfo(0, 0, 6, 2)) for sample in batch]
+    count, fields = sum(map(len, drawn)), len(segmenter.sampler.bank)
+    even = torch.full((count, fields), 1 / fields).log().requires_grad_()
+    found = step._regret(segmenter, batch, drawn, no_change(2), even)
+    after = dict(segmenter.network.named_buffers())
+    assert all(torch.equal(value, after[name]) for name, value in statistics.items())
+    assert segmenter.training == segmenter.network.training
+
+    segmenter.eval()
+    each = torch.zeros(count, fields)
+    for field in range(fields):
+        n = 0
+        for sample, places in zip(batch, drawn, strict=True):
+            for place in places:
+                weights = torch.eye(fields)[field : field + 1]
+                pixels, labels = step._read(
+                    segmenter, sample, place[None], torch.tensor([False, False]), weights
+                )
+                scores = segmenter.sampler.reading(segmenter.score(pixels[:, 0]), weights)
+                each[n, field] = config.loss(scores, labels)
+                n += 1
+    expected = (each - each.min(1, keepdim=True).values).mean()
+    found.backward()
+    assert found.item() == pytest.approx(expected.item(), rel=1e-4)
+    assert even.grad is not None and (even.grad.gather(1, each.argmin(1)[:, None]) == 0).all()
 
 
 @pytest.mark.parametrize("estimator", ["fixed", "random", "average"])

@@ -63,7 +63,7 @@ class FoveationSampler(Sampler):
         size: (h, w) of every patch.
         bank: D widths of the fields of view in pixels of the image, increasing; heights in proportion.
         shrink: pixels of the image that a pixel of the thumbnail stands for, along an axis.
-        estimator: mean, mode, gumbel or reinforce; or one of the baselines fixed, random, average, ensemble.
+        estimator: mean, mode, gumbel, reinforce or regret; or a baseline: fixed, random, average, ensemble.
         field: which field of view ``fixed`` takes, from 0.
         reading: "aligned" or "published"; see :class:`saccade.samplers.foveation_choice.Reading`.
         border: what a patch sees beyond the image: reflect, edge or zero (the mean colour).

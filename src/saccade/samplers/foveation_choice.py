@@ -140,7 +140,7 @@ def central(count: int, share: float) -> Tensor:
     return matrix.float()
 
 
-LEARNED = ("mean", "mode", "gumbel", "reinforce")
+LEARNED = ("mean", "mode", "gumbel", "reinforce", "regret")
 BASELINES = ("fixed", "random", "average", "ensemble")
 ESTIMATORS = (*LEARNED, *BASELINES)
 BLENDS = ("mean", "average", "ensemble")
@@ -156,10 +156,13 @@ class Choice:
             weights. One-hot where one field is chosen; carries the gradient to the foveation net.
         log_probability: (N,) of the chosen field, with a gradient, where the net learns from it (REINFORCE);
             None otherwise.
+        log_probabilities: (N, D) of every field, with a gradient, where the net is taught what each costs
+            (regret); None otherwise.
     """
 
     weights: Tensor
     log_probability: Tensor | None = None
+    log_probabilities: Tensor | None = None
 
 
 def choose_in_training(
@@ -169,11 +172,13 @@ def choose_in_training(
 
     ``mean``: the probabilities themselves (Eq. 2). ``mode``: the most probable field (Eq. 3), its gradient
     that of the probabilities (straight through). ``gumbel``: softmax((log f + g) / temperature), g standard
-    Gumbel noise (Jang et al. 2017). ``reinforce``: a field drawn by the probabilities.
+    Gumbel noise (Jang et al. 2017). ``reinforce``: a field drawn by the probabilities. ``regret``, beyond the
+    papers: a field drawn evenly, so that the network knows all of them, while the net is taught what each
+    costs (:func:`expected_regret`).
 
     Args:
         log_probabilities: (N, D).
-        estimator: mean, mode, gumbel or reinforce.
+        estimator: mean, mode, gumbel, reinforce or regret.
         generator: of the noise, on the CPU.
         temperature: of the Gumbel-softmax, > 0.
     """
@@ -187,9 +192,34 @@ def choose_in_training(
         noise = torch.rand(log_probabilities.shape, generator=generator).clamp_(1e-9, 1 - 1e-6)
         gumbel = -(-noise.log()).log()
         return Choice(((log_probabilities + gumbel.to(log_probabilities)) / temperature).softmax(1))
+    if estimator == "regret":
+        even = torch.randint(probabilities.shape[1], (len(probabilities),), generator=generator)
+        weights = one_hot(even.to(probabilities.device), probabilities.detach())
+        return Choice(weights, log_probabilities=log_probabilities)
     drawn = torch.multinomial(probabilities.detach().cpu(), 1, generator=generator)[:, 0]
     drawn = drawn.to(log_probabilities.device)
     return Choice(one_hot(drawn, probabilities), log_probabilities.gather(1, drawn[:, None])[:, 0])
+
+
+def expected_regret(log_probabilities: Tensor, losses: Tensor) -> Tensor:
+    """The mean over locations of what a field drawn by the net costs above the best one.
+
+    Args:
+        log_probabilities: (N, D) of the fields of view, with a gradient.
+        losses: (N, D) measured with each of them.
+
+    Returns:
+        A number >= 0; 0 where the net is sure of a best field everywhere.
+
+    Examples:
+        >>> import torch
+        >>> from saccade.samplers.foveation_choice import expected_regret
+        >>> losses = torch.tensor([[0.2, 0.6]])
+        >>> round(float(expected_regret(torch.tensor([[0.5, 0.5]]).log(), losses)), 3)
+        0.2
+    """
+    regret = losses - losses.min(1, keepdim=True).values
+    return (log_probabilities.exp() * regret).sum(1).mean()
 
 
 def choose_in_prediction(log_probabilities: Tensor, estimator: str) -> Tensor:

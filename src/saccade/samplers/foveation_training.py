@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -29,6 +31,7 @@ from saccade.samplers.foveation_choice import (
     FieldEnsemble,
     choose_blindly,
     choose_in_training,
+    expected_regret,
     temperature_at,
 )
 from saccade.samplers.foveation_lattice import Places, centres_of, thumbnail_size, to_unit
@@ -60,7 +63,8 @@ class FoveationConfig:
         bank: widths of the fields of view in pixels of the image, increasing; their heights are in proportion
             to the patch. Default five, from the patch to as much as the smallest training image holds.
         shrink: pixels of the image that a pixel of the thumbnail stands for, along an axis.
-        estimator: mean, mode, gumbel or reinforce; or a baseline: fixed, random, average or ensemble.
+        estimator: mean, mode, gumbel or reinforce; regret (the net is taught what every field costs); or a
+            baseline: fixed, random, average or ensemble.
         field: which field of view the fixed baseline takes, from 0.
         members: run folders of the fixed baselines, one for each field of view: what an ensemble is put
             together from, without training.
@@ -145,6 +149,8 @@ class FoveationStep:
         choice = self._choice(segmenter, batch, drawn, augmentation, step_info)
         counts = [len(locations) for locations in drawn]
         owner = torch.arange(len(batch)).repeat_interleave(torch.tensor(counts))
+        if choice.log_probabilities is not None:
+            taught = self._regret(segmenter, batch, drawn, augmentation, choice.log_probabilities)
         patches, labels = [], []
         for n, (sample, weights) in enumerate(zip(batch, choice.weights.split(counts), strict=True)):
             pixels, target = self._read(segmenter, sample, drawn[n], augmentation.flipped[n], weights)
@@ -152,7 +158,35 @@ class FoveationStep:
             labels.append(target)
         scores = segmenter.score(augmentation.of(owner.tolist()).colour_jitter(torch.cat(patches)))
         scores = sampler.reading(scores, choice.weights.to(scores.device))
-        return self._losses(scores, torch.cat(labels).to(scores.device), choice)
+        segmentation, extra = self._losses(scores, torch.cat(labels).to(scores.device), choice)
+        return segmentation, extra if choice.log_probabilities is None else taught
+
+    def _regret(
+        self,
+        segmenter: Model,
+        batch: Sequence[TrainingSample],
+        drawn: Sequence[Tensor],
+        augmentation: Augmented,
+        log_probabilities: Tensor,
+    ) -> Tensor:
+        """The expected regret of the net, from the losses of all fields as the network is now."""
+        sampler: FoveationSampler = segmenter.sampler
+        fields = len(sampler.bank)
+        losses = torch.zeros(log_probabilities.shape)
+        with torch.no_grad(), _in_evaluation_mode(segmenter):
+            for field in range(fields):
+                patches, labels = [], []
+                for n, (sample, places) in enumerate(zip(batch, drawn, strict=True)):
+                    fed = F.one_hot(torch.full((len(places),), field), fields).float()
+                    pixels, target = self._read(segmenter, sample, places, augmentation.flipped[n], fed)
+                    patches.append(pixels[:, 0])
+                    labels.append(target)
+                scores = segmenter.score(torch.cat(patches))
+                fed = F.one_hot(torch.full((len(scores),), field), fields).float()
+                scores = sampler.reading(scores, fed.to(scores.device))
+                pairs = zip(scores.split(1), torch.cat(labels).to(scores.device).split(1), strict=True)
+                losses[:, field] = torch.stack([self.loss(*pair) for pair in pairs])
+        return expected_regret(log_probabilities, losses.to(log_probabilities))
 
     def _drawn(self, sampler: FoveationSampler, sample: TrainingSample, step_info: StepInfo) -> Tensor:
         """(B, 2) rows and columns of the thumbnail, none twice in an epoch."""
@@ -250,6 +284,18 @@ class FoveationStep:
         each = [self.loss(*pair) for pair in zip(scores.detach().split(1), labels.split(1), strict=True)]
         losses = torch.stack(each)
         return segmentation, (advantage(losses) * choice.log_probability.to(losses.device)).mean()
+
+
+@contextmanager
+def _in_evaluation_mode(model: Any) -> Iterator[None]:
+    """Batch norm does not learn from what is only measured."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def places_of(drawn: Tensor, size: tuple[int, int], shrink: int) -> Tensor:
