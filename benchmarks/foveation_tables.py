@@ -63,7 +63,7 @@ def oracles(bounds: Sequence[dict[str, Any]]) -> str:
         alone = " ".join(f"{value:.3f}" for value in one["alone"])
         picks = " ".join(f"{share:.0%}" for share in one["picks"])
         rows.append([one["reading"], one["oracle"], str(one["seed"]), f"{one['miou']:.3f}", alone, picks])
-    note = "The field of the least true loss at each location: the bound of any choice of one field."
+    note = "The field of the least true loss at each location, which no net can choose better."
     return f"## The oracle of the field of view\n\n{note}\n\n" + lines(rows)
 
 
