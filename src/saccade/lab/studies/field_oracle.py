@@ -1,8 +1,8 @@
 """The oracle of foveation: at every location the field of view with which the network errs least.
 
-It splits what foveation loses into the choice (the learned field of view beside the best one) and the network
-(one over all fields beside one for each). It is the best choice in the mean cross-entropy of each location; of
-networks that are trained it is far above every field alone in mIoU too, of networks that are not it need not be.
+It splits what foveation loses into the choice (the learned field of view beside the best one) and the
+network (one over all fields beside one for each). It is the best choice in the mean cross-entropy of each
+location; of trained networks it is far above every field alone in mIoU too, of untrained ones it need not be.
 Where patches overlap their answers are blended, so the bound is one of locations, not of pixels.
 """
 

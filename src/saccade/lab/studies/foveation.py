@@ -101,9 +101,7 @@ def _bound_of_the_choice(config: ComparisonConfig, outcomes: Sequence[Outcome]) 
             picks = ", ".join(f"{share:.0%}" for share in found.picks)
             rows.append([f"{name}, {named_size(size)}, seed {seed}", found.miou, max(found.alone), picks])
     head = ("network", "mIoU, best field at each location", "best field everywhere", "picked, by field")
-    note = (
-        "Chosen by the labels: the field of the least loss at each location, which no net can choose better."
-    )
+    note = "The field of the least true loss at each location, which no net can choose better."
     return [Table("What would a perfect choice reach?", head, rows, note)] if rows else []
 
 
