@@ -137,9 +137,10 @@ def test_an_encoder_that_cannot_be_dilated_is_one_clear_line() -> None:
 
 @pytest.mark.parametrize("name", ["hrnetv2:w18_small", "pspnet:resnet18", "unet:tu-mobilenetv3_small_050"])
 def test_pretrained_weights_are_asked_for_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loaders of both libraries end at the hub; here that is cut off."""
+    """The loaders of both libraries end at the hub, older ones of timm at an address; here both are cut off."""
     import huggingface_hub
     import segmentation_models_pytorch.encoders as smp
+    import timm.models._builder as timm_builder
     import timm.models._hub as timm_hub
 
     asked: list[str] = []
@@ -150,6 +151,7 @@ def test_pretrained_weights_are_asked_for_by_name(name: str, monkeypatch: pytest
 
     for place in (huggingface_hub, smp, timm_hub):
         monkeypatch.setattr(place, "hf_hub_download", offline)
+    monkeypatch.setattr(timm_builder, "load_state_dict_from_url", offline)
     with pytest.raises(SaccadeError) as refused:
         build_network(name, 2, pretrained=True)
     assert asked
