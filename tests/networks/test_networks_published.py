@@ -137,7 +137,7 @@ def test_an_encoder_that_cannot_be_dilated_is_one_clear_line() -> None:
 
 @pytest.mark.parametrize("name", ["hrnetv2:w18_small", "pspnet:resnet18", "unet:tu-mobilenetv3_small_050"])
 def test_pretrained_weights_are_asked_for_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loaders of both libraries end at the hub, older ones of timm at an address; here both are cut off."""
+    """The loaders of both libraries end at the hub, or at an address; here both are cut off."""
     import huggingface_hub
     import segmentation_models_pytorch.encoders as smp
     import timm.models._builder as timm_builder
