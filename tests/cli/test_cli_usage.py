@@ -26,7 +26,6 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
     [
         (["inof"], "unknown command 'inof'; did you mean 'info'?"),
         (["qqq"], "unknown command 'qqq'; choose one of"),
-        ([], "COMMAND"),
         (["info"], "the following arguments are required: PATH"),
         (["info", "x", "--jsno"], "unknown option '--jsno' of 'saccade info'; did you mean '--json'?"),
         (["info", "x", "--js"], "unknown option '--js' of 'saccade info'; did you mean '--json'?"),

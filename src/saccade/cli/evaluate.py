@@ -29,6 +29,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     from saccade.api.scoring import Unstored, evaluate
 
+    options.require_order(args.run_folder, [args.data], "saccade evaluate RUN DATA")
     problem = None
     try:
         evaluation = evaluate(

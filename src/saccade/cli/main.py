@@ -32,6 +32,9 @@ COMMANDS = (
     Command("predict", "saccade.cli.predict", "full-resolution labels of images"),
     Command("evaluate", "saccade.cli.evaluate", "scores of a trained run at full resolution"),
     Command("compare", "saccade.cli.compare", "samplers beside each other: what does a pixel buy?"),
+    Command(
+        "options", "saccade.cli.list_options", "every option of a training, with its default and meaning"
+    ),
     Command("report", "saccade.cli.report", "one HTML page of a run: scores, curves, examples"),
     Command("view", "saccade.cli.view", "an image, a run or a comparison as a page for the browser"),
 )
@@ -127,12 +130,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         1
     """
     args: Namespace | None = None
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        args = parse(list(sys.argv[1:] if argv is None else argv))
+        args = parse(words or ["--help"])
         code = args.run(args)
         sys.stdout.flush()
         return code
     except SystemExit as ending:
+        if not words:
+            return WRONG_USAGE
         return ending.code if isinstance(ending.code, int) else DONE
     except BrokenPipeError:
         return _leave_quietly()

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from saccade.errors import UsageError
 
 
 def common() -> argparse.ArgumentParser:
@@ -16,6 +20,27 @@ def common() -> argparse.ArgumentParser:
     )
     loudness.add_argument("-q", "--quiet", action="store_true", help="say nothing but results and errors")
     return parser
+
+
+def require_order(run_folder: Path, others: Sequence[Path], right: str) -> None:
+    """Refuses arguments in the wrong order: a run where something else was expected, and the reverse.
+
+    Args:
+        run_folder: what stands in the place of the run.
+        others: what stands in the places of images or data.
+        right: the command in its right order.
+
+    Raises:
+        UsageError: when the run is among the others.
+    """
+    swapped = [path for path in others if is_run(path)]
+    if swapped and not is_run(run_folder):
+        raise UsageError(f"{swapped[0]} is a run, and {run_folder} is none: swap them ({right})")
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder looks like a run's."""
+    return (path / "config.yaml").is_file()
 
 
 def as_json() -> argparse.ArgumentParser:

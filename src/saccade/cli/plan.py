@@ -28,6 +28,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     from saccade.api.prediction import plan
 
+    options.require_order(args.run_folder, [args.path], "saccade plan IMAGE RUN")
     how = options.look_options(args)
     foreseen = plan(
         args.path, args.run_folder, save=args.save, checkpoint=args.checkpoint, device=args.device, **how

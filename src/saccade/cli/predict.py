@@ -42,6 +42,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     from saccade.api.prediction import describe_prediction, predict
 
+    options.require_order(args.run_folder, [*args.images, args.out], "saccade predict RUN IMAGE... OUT")
     how = {
         **options.look_options(args), "save": args.save, "checkpoint": args.checkpoint, "jobs": args.jobs,
         "resume": args.resume, "overwrite": args.overwrite, "device": args.device,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.cli import options
+from saccade.errors import UsageError
 from saccade.runtime.plugins import PREFIX
 from saccade.samplers import SAMPLERS
 
@@ -19,7 +20,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="train a sampler and a segmentation network together",
         description="Trains a sampler and a segmentation network together on a data folder, and keeps the "
         "best weights by mIoU at full resolution on its validation images. Any option of a configuration "
-        "can be given as section.key=value, for example sampler.floor=0.05 or training.variant=staged.",
+        "can be given as section.key=value, for example sampler.floor=0.05 or training.variant=staged; "
+        "'saccade options' lists them all.",
     )
     parser.add_argument("data", metavar="DATA", type=Path, help="the folder of a data set")
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="the run folder to make")
@@ -41,6 +43,10 @@ def run(args: argparse.Namespace) -> int:
     from saccade.api.training import describe_training, train
     from saccade.training.loop import Interrupted
 
+    if options.is_run(args.data) and (args.run_folder / "classes.json").is_file():
+        raise UsageError(
+            f"{args.data} is a run, and {args.run_folder} a data set: swap them (saccade train DATA RUN)"
+        )
     how = {
         **options.training_options(args), "resume": args.resume, "overwrite": args.overwrite,
         "device": args.device, "progress": not args.quiet,

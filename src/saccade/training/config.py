@@ -346,8 +346,9 @@ def from_dict(cls: type, options: Any, where: str = "") -> Any:
     names = [f.name for f in dataclasses.fields(cls)]
     for key, value in options.items():
         if key not in names:
-            got = f"{where}.{key}" if where else str(key)
-            raise InvalidInput("option", "one that exists", repr(got), nearest_name(str(key), names))
+            prefix = f"{where}." if where else ""
+            fix = nearest_name(f"{prefix}{key}", [f"{prefix}{name}" for name in names])
+            raise InvalidInput("option", "one that exists", repr(f"{prefix}{key}"), fix)
         values[key] = _convert(value, hints[key], f"{where}.{key}" if where else key)
     return cls(**values)
 
