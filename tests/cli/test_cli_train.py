@@ -134,7 +134,7 @@ def test_a_run_that_another_program_trains_is_left_alone(
         (["--sampler", "deformed"], "did you mean 'deformation'?", 2),
         (["--epochs", "none"], "a whole number", 2),
         (["--seed", "-1"], "", 2),
-        (["training.epoch=3"], "did you mean 'epochs'?", 2),
+        (["training.epoch=3"], "did you mean 'training.epochs'?", 2),
         (["--epoch", "3"], "did you mean '--epochs'?", 2),
         (["--network", "unett:resnet18"], "did you mean 'unet'?", 1),
         (["--device", "cuda:99"], "one that this machine has (auto, cpu", 1),

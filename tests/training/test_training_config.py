@@ -82,7 +82,7 @@ def test_any_values_read_back_the_same(
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("sampler.flor=0.1", "'sampler.flor'; did you mean 'floor'?"),
+        ("sampler.flor=0.1", "'sampler.flor'; did you mean 'sampler.floor'?"),
         ("smapler.floor=0.1", "'smapler'; did you mean 'sampler'?"),
         ("sampler.name=deform", "did you mean 'deformation'?"),
         ("training.variant=join", "did you mean 'joint'?"),
@@ -160,7 +160,7 @@ def test_a_first_stage_comes_before_the_epochs_of_the_network(
         ("- a\n- b", "a list"),
         ("3", "but got 3"),
         ("sampler: 3", "sampler to be a mapping"),
-        ("sampler: {flor: 1}", "did you mean 'floor'?"),
+        ("sampler: {flor: 1}", "did you mean 'sampler.floor'?"),
         ("3: 4", "'3'"),
         ("training: {epochs: 2}\ntraining: {epochs: 3}", "'training' twice"),
         ("a: *b", "a broken one"),
