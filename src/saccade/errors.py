@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,7 +122,31 @@ class DataFaults(SaccadeError):
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
         count = f"{len(self.faults)} fault" + ("s" if len(self.faults) != 1 else "")
-        super().__init__("\n".join([f"the data set has {count}:", *(f"  {fault}" for fault in self.faults)]))
+        lines = [f"the data set has {count}:", *(f"  {line}" for line in _fault_lines(self.faults))]
+        super().__init__("\n".join(lines))
+
+
+MOST_ALIKE = 5
+"""Faults that differ in file and numbers alone and are told one by one; more become one line."""
+
+
+def _fault_lines(faults: Sequence[Fault]) -> Iterator[str]:
+    """A line a fault, or one for many of one folder that say the same."""
+    alike: dict[tuple[str, ...], list[Fault]] = {}
+    for fault in faults:
+        alike.setdefault(_kind(fault), []).append(fault)
+    for group in alike.values():
+        if len(group) <= MOST_ALIKE:
+            yield from map(str, group)
+        else:
+            others = f"{len(group) - 1} more files of {group[0].path.parent} have the like"
+            yield f"{group[0]} ({others}; saccade info --json names all)"
+
+
+def _kind(fault: Fault) -> tuple[str, ...]:
+    """What two faults share that are one mistake: the folder, and the words without name and numbers."""
+    words = (text.replace(fault.path.stem, "*") for text in (fault.expected, fault.found))
+    return (str(fault.path.parent), fault.path.suffix, *(re.sub(r"[0-9]+", "#", text) for text in words))
 
 
 def nearest_name(name: str, allowed: Iterable[str]) -> str:

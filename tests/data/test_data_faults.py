@@ -42,9 +42,9 @@ FILE_FAULTS: dict[str, tuple[Callable[[FolderMaker], object], str, str]] = {
     "truncated mask": (lambda f: truncate(f.mask("c")), "masks/c.png", "truncated"),
     "text as image": (lambda f: f.image("a").write_text("no image"), "images/a.png", "none of the"),
     "colour mask": (
-        lambda f: Image.new("RGB", (12, 8), (255, 0, 0)).save(f.mask("a")),
+        lambda f: Image.new("RGB", (12, 8), (250, 0, 0)).save(f.mask("a")),
         "masks/a.png",
-        "colours (RGB)",
+        "[250, 0, 0] (96 pixels)",
     ),
     "mask as JPEG": (lambda f: save_as(f.mask("a"), ".jpg"), "masks/a.jpg", ".jpg"),
     "mask of floats": (
@@ -184,7 +184,9 @@ def test_broken_json_is_named_with_its_line(
 def test_missing_json_files_are_both_named(folder: FolderMaker) -> None:
     for name in ("classes.json", "splits.json"):
         (folder.root / name).unlink()
-    assert [fault.found for fault in faults_of(folder)] == ["no such file"] * 2
+    assert [fault.found for fault in faults_of(folder)] == [
+        f"no such file; 'saccade init {folder.root}' writes it"
+    ] * 2
 
 
 def test_json_with_a_byte_order_mark_is_read(folder: FolderMaker) -> None:
@@ -198,16 +200,15 @@ def test_all_faults_come_together(folder: FolderMaker) -> None:
     folder.write_json("splits.json", {"train": ["a", "zz"], "val": [], "test": ["b", "c"]})
     truncate(folder.image("a"))
     folder.write_mask("b", np.zeros((3, 3), np.uint8))
-    Image.new("RGB", (12, 8)).save(folder.mask("c"))
+    Image.new("RGB", (12, 8), (9, 8, 7)).save(folder.mask("c"))
     named = sorted(str(fault.path.relative_to(folder.root)) for fault in faults_of(folder))
     assert named == [
         "classes.json",
         "classes.json",
         "images/a.png",
-        "images/zz.*",
         "masks/b.png",
         "masks/c.png",
-        "masks/zz.*",
+        "splits.json",
         "splits.json",
     ]
 
@@ -227,5 +228,7 @@ def test_a_wanted_split_that_the_folder_lacks_is_a_fault(folder: FolderMaker) ->
 
 
 def test_a_split_of_no_data_set_is_refused(folder: FolderMaker) -> None:
-    with pytest.raises(InvalidInput, match="one of train, val, test"):
+    with pytest.raises(DataFaults, match="a split named 'tests', found only train, val, test"):
         open_data(folder.root, splits=["tests"])
+    with pytest.raises(InvalidInput, match="a name of letters, digits"):
+        open_data(folder.root, splits=["../test"])

@@ -108,8 +108,9 @@ def test_notices_are_counted_not_repeated(folder: FolderMaker) -> None:
     Image.new("RGB", (12, 8)).save(folder.root / "images" / "d.png")
     notices = "\n".join(open_data(folder.root, splits=None).notices)
     assert "1 image is in no split" in notices
-    assert [line for line in notices.splitlines() if "alpha" in line and line.endswith("2 images")]
-    assert [line for line in notices.splitlines() if "16" in line and line.endswith("1 image")]
+    lines = notices.splitlines()
+    assert [line for line in lines if "alpha" in line and line.endswith("2 images (a.png, b.png)")]
+    assert [line for line in notices.splitlines() if "16" in line and line.endswith("1 image (c.png)")]
 
 
 def test_a_class_without_pixels_in_a_split_is_a_notice(folder: FolderMaker) -> None:
@@ -128,4 +129,4 @@ def test_notices_that_name_a_file_count_as_one(folder: FolderMaker) -> None:
         folder.image(stem).rename(folder.image(stem).with_suffix(".jpg"))
     (notice,) = open_data(folder.root).notices
     assert "PNG" in notice
-    assert notice.endswith("2 images")
+    assert notice.endswith("2 images (a.jpg, b.jpg)")

@@ -20,7 +20,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="a trained run")
     parser.add_argument("data", metavar="DATA", type=Path, help="the folder of a data set")
-    parser.add_argument("--split", default="test", choices=("train", "val", "test"), help="default: test")
+    parser.add_argument("--split", default="test", metavar="NAME", help=options.SPLIT)
     options.data(parser)
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which weights")
     return parser

@@ -27,6 +27,7 @@ class Command(NamedTuple):
 COMMANDS = (
     Command("demo", "saccade.cli.demo", "draw scenes, train both ways, predict, report: about two minutes"),
     Command("info", "saccade.cli.info", "what an image or a data folder is, and every fault in it"),
+    Command("init", "saccade.cli.init", "classes.json and splits.json for a folder of images and masks"),
     Command("train", "saccade.cli.train", "train a sampler and a segmentation network together"),
     Command("plan", "saccade.cli.plan", "what a prediction would cost: pixels, operations, memory, time"),
     Command("predict", "saccade.cli.predict", "full-resolution labels of images"),

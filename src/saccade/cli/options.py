@@ -59,6 +59,10 @@ def device() -> argparse.ArgumentParser:
     return parser
 
 
+SPLIT = "train, val, test, or any other list of stems in splits.json (default: test)"
+"""What ``--split`` means."""
+
+
 def data(parser: argparse.ArgumentParser) -> None:
     """How DATA is read, for :func:`data_options`: by name, or any option as data.KEY=VALUE."""
     data_short(parser)

@@ -120,12 +120,14 @@ class Format(ABC):
         title: what people call it.
         looks_for: by what it is recognised, for the message about a folder that is none.
         source: where it is to be had, in words.
+        any_split: whether ``splits.json`` may have splits of any name, which are opened when asked for.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     looks_for: ClassVar[str]
     source: ClassVar[str] = ""
+    any_split: ClassVar[bool] = False
 
     def __init__(self, options: DataOptions | None = None) -> None:
         self.options = options or DataOptions()

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+import shlex
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from saccade.data.classes import read_classes
-from saccade.data.dataset import Format, Found, Item
+from saccade.data.colour_masks import ColourTable, read_mask
+from saccade.data.dataset import SPLITS, Format, Found, Item
 from saccade.data.splits import Splits, composed, read_splits, wanted_splits
 from saccade.errors import Fault
 
 PARTS = ("images", "masks", "classes.json", "splits.json")
 
 
+MASKS = ("masks", "labels")
+"""Folders that masks may lie in; the first that is there."""
+MASK_ENDINGS = tuple(
+    f"{mark}{word}" for mark in "_-" for word in ("mask", "masks", "label", "labels", "gt", "seg")
+)
+"""What a mask may have behind the stem of its image: leaf_1_mask.png of leaf_1.jpg."""
+
+
+def masks_folder(root: Path) -> Path:
+    """Where the masks of a data folder are; ``masks`` where there are none."""
+    return next((root / name for name in MASKS if (root / name).is_dir()), root / MASKS[0])
+
+
 def is_data_folder(path: Path) -> bool:
-    """True for a folder that holds at least one of the four parts of a data folder."""
-    return path.is_dir() and any((path / part).exists() for part in PARTS)
+    """True for a folder that holds at least one of the parts of a data folder."""
+    return path.is_dir() and any((path / part).exists() for part in (*PARTS, *MASKS))
 
 
 MOST_NAMED = 20
@@ -92,17 +112,43 @@ def list_files(folder: Path) -> tuple[FilesByStem, list[Fault]]:
 
 def pair_files(root: Path, splits: Splits) -> tuple[dict[str, Item], list[Fault], list[str]]:
     """The item of each stem that has one, the faults of the others, and notices about further files."""
+    place = masks_folder(root)
     images, image_faults = list_files(root / "images")
-    masks, mask_faults = list_files(root / "masks")
+    masks, mask_faults = list_files(place)
     faults = [*image_faults, *mask_faults]
     wanted = list(dict.fromkeys(stem for stems in splits.values() for stem in stems))
+    masks = masks_by_image(wanted, masks)
     items: dict[str, Item] = {}
     for stem in wanted:
+        if not (image_faults or mask_faults) and stem not in images and stem not in masks:
+            faults.append(_unknown_stem(root, place, stem, images))
+            continue
         image = None if image_faults else _one_file(root / "images", stem, images, IMAGE_SUFFIXES, faults)
-        mask = None if mask_faults else _one_file(root / "masks", stem, masks, MASK_SUFFIXES, faults)
+        mask = None if mask_faults else _one_file(place, stem, masks, MASK_SUFFIXES, faults)
         if image is not None and mask is not None:
             items[stem] = Item(stem, image, mask)
     return items, faults, _leftovers(images, wanted)
+
+
+def masks_by_image(stems: Iterable[str], masks: FilesByStem) -> FilesByStem:
+    """The files of masks by the stems of their images: of the same name, else with "_mask" or the like
+    behind it."""
+    found: FilesByStem = {}
+    for stem in stems:
+        here = masks.get(stem) or [file for end in MASK_ENDINGS for file in masks.get(stem + end, [])]
+        if here:
+            found[stem] = here
+    return found
+
+
+def _unknown_stem(root: Path, masks: Path, stem: str, images: FilesByStem) -> Fault:
+    """One fault for a stem that has neither image nor mask."""
+    if Path(stem).suffix.lower() in (*IMAGE_SUFFIXES, *MASK_SUFFIXES) and Path(stem).stem in images:
+        return Fault(root / "images" / stem, "a stem without extension in splits.json", repr(stem))
+    close = difflib.get_close_matches(stem[:200], images, n=1)
+    near = f"; did you mean {close[0]!r}?" if close else ""
+    where = f"images/{stem}.* and {masks.name}/{stem}.*"
+    return Fault(root / "splits.json", f"stems of images, such as of {where}", f"no such file{near}")
 
 
 def _one_file(
@@ -157,12 +203,22 @@ def _same_bytes(group: list[tuple[str, Item]]) -> list[Fault]:
     return faults
 
 
+def _with_way_out(root: Path, fault: Fault) -> Fault:
+    """Of a classes.json or splits.json that is not there: what writes one."""
+    missing = fault.found == "no such file" and fault.path.parent == root
+    command = shlex.join(["saccade", "init", str(root)])
+    return replace(fault, found=f"no such file; '{command}' writes it") if missing else fault
+
+
 class FolderFormat(Format):
     """The data folder of docs/data.md."""
 
     name = "folder"
     title = "a data folder"
     looks_for = ", ".join(f"{part}/" if "." not in part else part for part in PARTS)
+    any_split = True
+
+    _colours: ColourTable | None = None
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -170,11 +226,20 @@ class FolderFormat(Format):
 
     def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
         classes, faults = read_classes(root / "classes.json")
-        stems, split_faults = read_splits(root / "splits.json")
-        faults += split_faults
+        self._colours = ColourTable.read(root / "classes.json")
+        others = tuple(name for name in splits or () if name not in SPLITS)
+        stems, split_faults = read_splits(root / "splits.json", (*SPLITS, *others))
+        faults = [_with_way_out(root, fault) for fault in [*faults, *split_faults]]
+        trained_on = set(stems.get("train", ()))
+        shared = {name: len(trained_on & set(stems.get(name, ()))) for name in others}
         if splits is not None:
             stems, missing = wanted_splits(stems, splits, root / "splits.json")
             faults += [] if split_faults else missing
         items, pair_faults, notices = pair_files(root, stems)
         found = {name: tuple(items[s] for s in stems[name] if s in items) for name in stems}
-        return Found(classes, found, [*faults, *pair_faults], notices if splits is None else [])
+        notices = notices if splits is None else []
+        notices += [f"{n} images of {name} are in train too" for name, n in shared.items() if n]
+        return Found(classes, found, [*faults, *pair_faults], notices)
+
+    def values(self, item: Item) -> NDArray[np.integer]:
+        return read_mask(item.mask, self._colours)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -99,7 +99,8 @@ def open_data(
     Args:
         path: its folder; what lies in it decides which data set it is.
         options: its layout, crop and resolution; default the layout that is recognised, whole images.
-        splits: the splits whose files are needed ("train", "val", "test"); None for all that are there.
+        splits: the splits whose files are needed: "train", "val", "test", or in your own folder the name of
+            any other list in splits.json; None for those of the three that are there.
         on_decoded: called, from a few threads, once with each item and its pixels, which the check decodes
             anyway: hand in :meth:`saccade.data.cache.SampleCache.keep`.
         on_progress: called with how many items of how many are checked.
@@ -119,8 +120,8 @@ def open_data(
     """
     root = Path(path)
     options = replace((options or DataOptions()).changed(changes), path=str(root))
-    wanted = None if splits is None else _known(splits)
     format = choose_format(root, options)
+    wanted = None if splits is None else _known(splits, format)
     found = format.find(root, wanted)
     if options.target is not None and found.classes is not None:
         found.classes = found.classes.against_the_rest(options.target)
@@ -135,17 +136,33 @@ def open_data(
     data = DataFolder(root, found.classes, items, facts, format=format)
     if wanted is not None and (empty := _unlabelled(data, wanted)):
         raise DataFaults(empty)
-    counted = Counter(notice for inspection in inspections for notice in inspection.notices)
-    lines = [f"{notice}: {n} image{'s' if n > 1 else ''}" for notice, n in sorted(counted.items())]
+    noticed: dict[str, list[str]] = {}
+    for inspection in inspections:
+        for notice in inspection.notices:
+            noticed.setdefault(notice, []).append(inspection.item.image.name)
+    lines = [f"{notice}: {_counted(names)}" for notice, names in sorted(noticed.items())]
     return replace(data, notices=(*found.notices, *lines, *_unseen_classes(data, data.classes)))
 
 
-def _known(splits: Iterable[str]) -> tuple[str, ...]:
-    """Names of splits, in their usual order; raises InvalidInput for one that there is not."""
+_SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def _known(splits: Iterable[str], format: Format) -> tuple[str, ...]:
+    """Names of splits, the usual ones first in their order; raises InvalidInput for one that cannot be."""
     names = set(splits)
-    if unknown := sorted(names - set(SPLITS)):
-        raise InvalidInput("split", f"one of {', '.join(SPLITS)}", repr(unknown[0]))
-    return tuple(name for name in SPLITS if name in names)
+    others = sorted(names - set(SPLITS))
+    for name in others:
+        if not format.any_split:
+            raise InvalidInput("split", f"one of {', '.join(SPLITS)}", repr(name))
+        if not _SPLIT_NAME.fullmatch(name):
+            raise InvalidInput("split", "a name of letters, digits, - and _", repr(name))
+    return (*(name for name in SPLITS if name in names), *others)
+
+
+def _counted(names: Sequence[str]) -> str:
+    """How many images, and which where they are few: "3 images (a.png, b.png, c.png)"."""
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"{len(names)} image{'s' if len(names) > 1 else ''} ({shown})"
 
 
 def _each(found: Found) -> list[tuple[Item, str]]:

@@ -17,13 +17,13 @@ from saccade.runtime.files import read_json
 Splits = dict[str, tuple[str, ...]]
 
 
-def read_splits(path: Path) -> tuple[Splits, list[Fault]]:
-    """The stems of each split that the file names, without those that are faults."""
+def read_splits(path: Path, names: Iterable[str] = SPLITS) -> tuple[Splits, list[Fault]]:
+    """The stems of each split of ``names`` that the file has, without those that are faults."""
     value, faults = read_json(path)
     if value is None:
         return {}, faults
     splits: Splits = {}
-    for name in SPLITS:
+    for name in names:
         if name in value:
             splits[name], found = _read_split(name, value[name], path)
             faults += found
@@ -31,7 +31,8 @@ def read_splits(path: Path) -> tuple[Splits, list[Fault]]:
             faults.append(Fault(path, f"a split named {name!r}", repr(near)))
     if not splits and not faults:
         faults.append(Fault(path, "at least one split: " + ", ".join(SPLITS), "none of them"))
-    return splits, faults + _shared_stems(splits, path)
+    usual = {name: stems for name, stems in splits.items() if name in SPLITS}
+    return splits, faults + _shared_stems(usual, path)
 
 
 def _read_split(name: str, stems: Any, path: Path) -> tuple[tuple[str, ...], list[Fault]]:

@@ -1,0 +1,55 @@
+"""``saccade init FOLDER``: classes.json and splits.json for images and masks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from saccade.cli import options
+from saccade.runtime.progress import Progress
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "init",
+        parents=[options.common(), options.as_json()],
+        help="classes.json and splits.json for a folder of images and masks",
+        description="Looks at every mask of a folder with images/ and masks/ (or labels/), shows what it "
+        "found, and writes classes.json and splits.json beside them. Masks hold class indices, 0 and 255, or "
+        "a colour a class. Whichever of the two files is there already is kept.",
+    )
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="with images/ and masks/ or labels/")
+    parser.add_argument(
+        "--names", metavar="FILE", type=Path, help="names of classes: a line 'name', 'index name' or "
+        "'red green blue name' each, or a CSV table; default classes.txt or the like in FOLDER",
+    )  # fmt: skip
+    parser.add_argument(
+        "--group", metavar="RULE", default="auto", help="images that stay in one split: auto, folder, prefix "
+        "(of the name), none, or a regular expression that names the group (default: auto)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of the splits (default: 0)")
+    parser.add_argument("--overwrite", action="store_true", help="write anew what is there already")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be written, write nothing")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    from saccade.data.draft import draft_folder
+
+    with Progress("looking", None, "masks", quiet=args.quiet) as progress:
+        draft = draft_folder(
+            args.folder, names=args.names, group=args.group, seed=args.seed, overwrite=args.overwrite,
+            on_progress=progress.update,
+        )  # fmt: skip
+    print(json.dumps(draft.to_json(), indent=1) if args.json else "\n".join(draft.lines()), flush=True)
+    if args.dry_run:
+        options.say("nothing is written (--dry-run)", args)
+        return 0
+    written = draft.write(overwrite=args.overwrite)
+    options.say(f"written: {', '.join(map(str, written))}", args)
+    folder = shlex.quote(str(args.folder))
+    options.say(f"next: saccade info {folder}, then saccade train {folder} RUN", args)
+    return 0
