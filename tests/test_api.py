@@ -101,7 +101,7 @@ def test_train_takes_opened_data_and_a_file_of_options(tiny_data: Path, tmp_path
     ("options", "line"),
     [
         ({"epoch": 3}, "unknown option 'epoch'; did you mean 'epochs'"),
-        ({"options": {"loss.edge_wight": 1}}, "did you mean 'edge_weight'"),
+        ({"options": {"loss.edge_wight": 1}}, "did you mean 'loss.edge_weight'"),
         ({"options": {"losss": {"edge_weight": 1}}}, "did you mean 'loss'"),
         ({"options": "loss.edge_weight=1"}, "a mapping, or a list"),
         ({"sampler": "uniforn"}, "did you mean 'uniform'"),

@@ -131,7 +131,7 @@ def test_a_run_of_a_sampler_that_is_not_known_says_so(toy_run: Path, unregistere
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("toy.strenght=2", "'toy.strenght'; did you mean 'strength'?"),
+        ("toy.strenght=2", "'toy.strenght'; did you mean 'toy.strength'?"),
         ("toy.strength=-1", "toy.strength to be a finite number of at least 0"),
         ("sampler.name=toi", "did you mean 'toy'?"),
         ("tooy.strength=1", "did you mean 'toy'?"),
