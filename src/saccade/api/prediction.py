@@ -24,6 +24,7 @@ from saccade.inference.files import (
     training_downsampling,
 )
 from saccade.inference.jobs import Outcome, Worker, predict_all, predict_in_processes, require_predictor
+from saccade.inference.objects import LeastArea, ObjectChoice
 from saccade.inference.options import SamplingKeywords, sampling_of
 from saccade.inference.plan import Plan, make_plan
 from saccade.inference.predict import PredictionConfig, predict_array
@@ -40,7 +41,11 @@ class PredictOptions(SamplingKeywords, total=False):
     """How images are predicted, beside how closely to look.
 
     Attributes:
-        save: what is written of each image: "labels,scores,density,samples,overlay,polygons", or a list.
+        save: what is written of each image, of "labels,scores,density,samples,overlay,polygons,uncertainty,
+            table", or a list.
+        classes: whose objects are polygons and rows of the table, names or "boat,land"; default all but a
+            class named as a background.
+        min_area: objects that are smaller are left out: "50" (pixels), "50um2", "2.5m2".
         checkpoint: "best" or "last"; default best, or that of the model.
         value_range: sample values of black and white; default as trained, else by the file.
         jobs: images at a time, one process each; default 1.
@@ -50,6 +55,8 @@ class PredictOptions(SamplingKeywords, total=False):
     """
 
     save: str | Sequence[str]
+    classes: str | Sequence[str] | None
+    min_area: str | float | None
     checkpoint: str | None
     value_range: ValueRange
     jobs: int
@@ -70,7 +77,7 @@ class _Prediction:
     worker: Worker | None = None
 
 
-_OWN = ("save", "checkpoint", "value_range", "jobs", "resume", "overwrite", "device")
+_OWN = ("save", "classes", "min_area", "checkpoint", "value_range", "jobs", "resume", "overwrite", "device")
 
 
 def _sampling_of(options: Mapping[str, Any]) -> Any:
@@ -81,10 +88,20 @@ def _extras_of(save: str | Sequence[str]) -> tuple[str, ...]:
     return parse_extras(save if isinstance(save, str) else ",".join(save))
 
 
+def _choice_of(run: Run, options: Mapping[str, Any]) -> ObjectChoice:
+    named, least = options.get("classes"), options.get("min_area")
+    listed = named.split(",") if isinstance(named, str) else named
+    classes = None if listed is None else tuple(name.strip() for name in listed)
+    choice = ObjectChoice(classes, LeastArea() if least is None else LeastArea.parse(str(least)))
+    choice.left_out(run.classes)
+    return choice
+
+
 def _settings(run: Run, sampling: Any, options: Mapping[str, Any]) -> PredictionConfig:
     return PredictionConfig(
         run.classes, sampling, training_downsampling(run), limits_of(options.get("value_range"), run),
         resume=options.get("resume", False), overwrite=options.get("overwrite", False),
+        choice=_choice_of(run, options),
     )  # fmt: skip
 
 
@@ -93,6 +110,12 @@ def _prepared(
 ) -> _Prediction:
     extras, sampling = _extras_of(options.get("save", "labels")), _sampling_of(options)
     processes, device = options.get("jobs", 1), options.get("device")
+    if not {"polygons", "table"} & set(extras):
+        for name in ("classes", "min_area"):
+            if options.get(name) is not None:
+                raise UsageError(
+                    f"{name} chooses polygons and rows of the table: add polygons or table to save"
+                )
     if processes < 1:
         raise UsageError(f"--jobs is at least 1, not {processes}")
     resume, overwrite = options.get("resume", False), options.get("overwrite", False)
@@ -253,7 +276,7 @@ def _outcomes(ready: _Prediction, shown: Progress) -> Iterator[Outcome]:
 
 
 def _arrays(source: RunSource, images: Any, options: Mapping[str, Any], voice: Voice) -> Any:
-    for name in ("resume", "overwrite"):
+    for name in ("resume", "overwrite", "classes", "min_area"):
         if options.get(name):
             raise UsageError(f"{name} is for files; give a folder for them, as out")
     if _extras_of(options.get("save", "labels")) or options.get("jobs", 1) != 1:

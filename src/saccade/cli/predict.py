@@ -32,7 +32,18 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--save",
         default="labels",
         metavar="WHAT",
-        help="labels,scores,density,samples,overlay,polygons (default: labels)",
+        help="labels,scores,density,samples,overlay,polygons,uncertainty,table (default: labels)",
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="NAMES",
+        help="whose objects are polygons and rows of the table, such as boat,land (default: all but a class "
+        "named background)",
+    )
+    parser.add_argument(
+        "--min-area",
+        metavar="AREA",
+        help="leave smaller objects out: 50 (pixels), 50um2, 2.5m2",
     )
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which weights")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="images at a time, one process each")
@@ -44,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
 
     options.require_order(args.run_folder, [*args.images, args.out], "saccade predict RUN IMAGE... OUT")
     how = {
-        **options.look_options(args), "save": args.save, "checkpoint": args.checkpoint, "jobs": args.jobs,
+        **options.look_options(args), "save": args.save, "classes": args.classes,
+        "min_area": args.min_area, "checkpoint": args.checkpoint, "jobs": args.jobs,
         "resume": args.resume, "overwrite": args.overwrite, "device": args.device,
     }  # fmt: skip
     if args.dry_run:

@@ -2,6 +2,7 @@
 
 from saccade.inference.files import EXTRAS, Job, ListedJob, list_jobs, make_folder, parse_extras, still_to_do
 from saccade.inference.jobs import Outcome, predict_all, require_predictor
+from saccade.inference.objects import LeastArea, ObjectChoice
 from saccade.inference.options import SamplingOptions, Spacing
 from saccade.inference.predict import Done, PredictionConfig, predict_image
 from saccade.warp.stitch import Band, Patch, Patches, bands, one_patch
@@ -11,7 +12,9 @@ __all__ = [
     "Band",
     "Done",
     "Job",
+    "LeastArea",
     "ListedJob",
+    "ObjectChoice",
     "Outcome",
     "Patch",
     "Patches",

@@ -18,6 +18,7 @@ from saccade.inference.options import Layout
 from saccade.inference.writers import OUTPUT_TILE
 from saccade.metrics.cost import AVERAGED, count_flops, elastic_flops, sampling_flops
 from saccade.rasters import Level, Raster
+from saccade.rasters.polygons import BAND_PIXELS
 from saccade.rasters.reduce import BLOCK_PIXELS
 from saccade.runtime.memory import peak_memory
 from saccade.samplers.base import ImageScores
@@ -131,6 +132,8 @@ MARGIN = 1.15
 BYTES_A_SAMPLE = 320
 PICTURE_BYTES = 120 << 20
 POLYGON_BYTES = 160 << 20
+TABLE_BYTES, BYTES_A_COLUMN = 40 << 20, 500
+"""Of the counts of regions that are open: at least, and more for each column of the image."""
 SECONDS_A_PIXEL = 2.5e-9
 """Unwarping, compressing and halving labels, for one thread."""
 
@@ -200,17 +203,18 @@ def _kept(about: Workload) -> int:
     rows = min(2, about.layout.tiling.count[0])
     scores = rows * about.layout.tiling.count[1] * view * ((about.classes + 2) * 4 + BYTES_A_NODE)
     image = height * width * 7 if about.in_memory else 0
-    labels = height * width if about.png else 0
+    labels = height * width * (1 + ("uncertainty" in about.extras)) if about.png else 0
     return max(about.raster.info.resident, 0) + image + scores + labels
 
 
 def _banding(about: Workload) -> int:
     """Bands of labels: themselves, as values, those of overlapping tiles, and where they differ."""
     height, width = about.raster.size
-    rows = height if about.png else about.rows
+    shares = "uncertainty" in about.extras or ("scores" in about.extras and not about.png)
+    rows = height if about.png and not shares else about.rows
     several = 3 if about.layout.mode == "tiles" else 0
     band = rows * width * (2 + several) + 3 * BLEND_VALUES * 4 * (several > 0)
-    if "scores" in about.extras and not about.png:
+    if shares:
         band += rows * width * about.classes * 4 + 5 * BLEND_VALUES * 4
     if about.raster.info.masked:
         band += rows * width * 2 + (8 << 20)
@@ -224,7 +228,7 @@ def _finishing(about: Workload) -> int:
     if about.png:
         return 3 * height * width
     tiles = -(-height // OUTPUT_TILE) * -(-width // OUTPUT_TILE)
-    channels = 1 + (about.classes if "scores" in about.extras else 0)
+    channels = 1 + (about.classes if "scores" in about.extras else 0) + ("uncertainty" in about.extras)
     zarr = OUTPUT_TILE * width * 2 if about.raster.path.is_dir() else 0
     return _threads() * OUTPUT_TILE**2 * 8 + tiles * channels * 400 + zarr
 
@@ -232,7 +236,11 @@ def _finishing(about: Workload) -> int:
 def _beside(about: Workload) -> int:
     pictures = {"samples", "overlay", "density"} & set(about.extras)
     drawn = PICTURE_BYTES if not about.png else 16 * int(np.prod(about.raster.size))
-    return (drawn if pictures else 0) + (POLYGON_BYTES if "polygons" in about.extras else 0)
+    traced = POLYGON_BYTES if "polygons" in about.extras else 0
+    width, counted = about.raster.size[1], 0
+    if "table" in about.extras:
+        counted = TABLE_BYTES + 2 * max(BAND_PIXELS, OUTPUT_TILE * width) + BYTES_A_COLUMN * width
+    return (drawn if pictures else 0) + max(traced, counted)
 
 
 def seconds(about: Workload, tile_seconds: float) -> float:

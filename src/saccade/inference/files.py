@@ -27,7 +27,9 @@ IMAGE_SUFFIXES = (
     ".tf8", ".jpe", ".jfif", ".jif", ".gif", ".avif", ".jxl", ".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf",
     ".heic", ".heif", ".dcm", ".zvi", ".czi", ".vrt", ".img", ".ntf", ".nitf", ".bmp", ".dib", ".zarr",
 )  # fmt: skip
-EXTRAS = ("scores", "density", "samples", "overlay", "polygons")
+EXTRAS = ("scores", "density", "samples", "overlay", "polygons", "uncertainty", "table")
+TABLES = ("classes", "objects")
+"""The files of the extra "table"."""
 PICTURES = ("samples", "overlay")
 LARGEST_SMALL = 1 << 24
 """Pixels of a TIFF whose labels are a PNG, where it says nothing that a PNG could not keep."""
@@ -70,17 +72,23 @@ class Job:
     def extra(self, name: str) -> Path:
         """Where something beside the labels goes: STEM_NAME and an extension.
 
-        Pictures are PNG and polygons GeoJSON. Scores and density are NPZ and PNG beside labels in PNG, else
-        rasters in the format of the labels.
+        Pictures are PNG, polygons GeoJSON, tables ("classes", "objects") CSV. Scores and density are NPZ and
+        PNG beside labels in PNG, else rasters in the format of the labels, as uncertainty always is.
         """
         raster = self.suffix if self.suffix != ".png" else {"scores": ".npz"}.get(name, ".png")
-        suffix = {"polygons": ".geojson", "samples": ".png", "overlay": ".png"}.get(name, raster)
+        suffixes = {
+            "polygons": ".geojson",
+            **dict.fromkeys(PICTURES, ".png"),
+            **dict.fromkeys(TABLES, ".csv"),
+        }
+        suffix = suffixes.get(name, raster)
         return self.labels.with_name(f"{self.stem}_{name}{suffix}")
 
     @property
     def outputs(self) -> tuple[Path, ...]:
         """Every file that is written, the labels last."""
-        return (*(self.extra(name) for name in self.extras), self.labels)
+        files = (name for extra in self.extras for name in (TABLES if extra == "table" else (extra,)))
+        return (*map(self.extra, files), self.labels)
 
     @property
     def is_done(self) -> bool:

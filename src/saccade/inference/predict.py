@@ -18,6 +18,7 @@ from saccade.data.classes import ClassTable
 from saccade.geometry import Window
 from saccade.inference.estimate import Workload
 from saccade.inference.files import Job, ListedJob
+from saccade.inference.objects import ObjectChoice
 from saccade.inference.options import Layout, SamplingOptions
 from saccade.inference.plan import ExecutionPlan, choose_execution
 from saccade.inference.writers import Extras, PngSink, RasterSink, Values
@@ -136,6 +137,7 @@ class PredictionConfig:
         value_range: the sample values of black and white; None: by the rule of ``saccade.rasters.as_rgb``.
         batch: views that go through the networks together.
         resume, overwrite: what is done with what is there already.
+        choice: which objects are written as polygons and in tables.
 
     Examples:
         >>> from saccade.data import open_data
@@ -154,6 +156,7 @@ class PredictionConfig:
     batch: int = 1
     resume: bool = False
     overwrite: bool = False
+    choice: ObjectChoice = field(default_factory=ObjectChoice)
 
 
 def fingerprint(
@@ -380,15 +383,15 @@ def _write(
 ) -> None:
     values, height = Values(settings.classes), raster.size[0]
     with _sink(raster, execution, job, values, settings, mark) as sink:
-        rows = height if execution.png else execution.rows
+        rows = height if execution.png and not sink.wants_scores else execution.rows
         gaps = Measured(raster) if settings.sampling.skip and raster.info.masked else None
         for band in scores.bands(rows, start=sink.start, scores=sink.wants_scores):
             sink.put(band if gaps is None else _with_gaps(band, gaps, raster))
             tell(0.9 * min(band.top + rows, height) / height)
         sink.finish(lambda share: tell(0.9 + 0.1 * share))
         overwrite = settings.overwrite or settings.resume
-        labels = sink.labels if isinstance(sink, PngSink) else None
-        with Extras(raster, scores, job, values, overwrite, labels) as extras:
+        labels, doubt = (sink.labels, sink.uncertainty) if isinstance(sink, PngSink) else (None, None)
+        with Extras(raster, scores, job, values, overwrite, labels, doubt, settings.choice) as extras:
             for name in job.extras:
                 extras.save(name)
 

@@ -21,6 +21,7 @@ from saccade.errors import FileProblem, UsageError
 from saccade.figures import Picture, density_picture, overlay, samples_on
 from saccade.geometry import Window, fitted_size
 from saccade.inference.files import Job
+from saccade.inference.objects import UNLABELLED_DOUBT, ObjectChoice, TableWriter, uncertainty_of
 from saccade.rasters import (
     Output,
     Raster,
@@ -128,16 +129,21 @@ class Sink(Protocol):
 
 
 class PngSink:
-    """Keeps the labels in memory and writes them as a PNG in the colours of the classes."""
+    """Keeps the labels in memory and writes them as a PNG in the colours of the classes; and, where it is
+    asked for, their uncertainty in grey."""
 
     start = 0
-    wants_scores = False
 
     def __init__(self, job: Job, size: tuple[int, int], values: Values, *, overwrite: bool) -> None:
         self.job, self.values, self.overwrite = job, values, overwrite
         self.labels: NDArray[np.uint8] = np.empty(size, np.uint8)
+        self.wants_scores = "uncertainty" in job.extras
+        self.uncertainty = np.empty(size, np.uint8) if self.wants_scores else None
 
     def put(self, band: Band) -> None:
+        if self.uncertainty is not None and band.scores is not None:
+            doubt = uncertainty_of(band.scores, band.labels)
+            self.uncertainty[band.top : band.top + len(doubt)] = doubt
         if band.labels.shape == self.labels.shape:
             self.labels = band.labels
         else:
@@ -146,6 +152,9 @@ class PngSink:
     def finish(self, progress: Callable[[float], None] | None = None) -> None:
         palette = self.values.palette
         values = self.values.of(self.labels)
+        if self.uncertainty is not None:
+            with finished_file(self.job.extra("uncertainty"), overwrite=self.overwrite) as temporary:
+                Image.fromarray(self.uncertainty).save(temporary, format="PNG")
         write_label_png(self.job.labels, values, palette, overwrite=self.overwrite)
 
 
@@ -168,16 +177,19 @@ class RasterSink:
         resume: bool = False,
     ) -> None:
         self.values, self._stack = values, ExitStack()
-        outputs = [(job.labels, values.labels_like(raster, tile, gaps=gaps))]
+        outputs = {"labels": (job.labels, values.labels_like(raster, tile, gaps=gaps))}
         if "scores" in job.extras and job.suffix != ".png":
-            outputs.append((job.extra("scores"), scores_like(raster, values.classes.names, tile)))
+            outputs["scores"] = job.extra("scores"), scores_like(raster, values.classes.names, tile)
+        if "uncertainty" in job.extras:
+            grey = uncertainty_like(raster, tile, gaps=gaps)
+            outputs["uncertainty"] = job.extra("uncertainty"), grey
         self._writers: dict[str, RasterWriter] = {}
         try:
-            for path, output in outputs:
+            for name, (path, output) in outputs.items():
                 if resume and path.exists():
                     continue
                 writer = RasterWriter(path, output, overwrite=overwrite, resume=resume)
-                self._writers[output.kind] = self._stack.enter_context(writer)
+                self._writers[name] = self._stack.enter_context(writer)
                 _require_mark(writer, mark, resume)
             self.start = self._begin(raster.size[0])
         except BaseException:
@@ -186,7 +198,7 @@ class RasterSink:
 
     @property
     def wants_scores(self) -> bool:
-        return "scores" in self._writers
+        return bool({"scores", "uncertainty"} & set(self._writers))
 
     def _begin(self, height: int) -> int:
         """The first row that some output lacks, at the start of a tile of all; they all begin there."""
@@ -204,13 +216,15 @@ class RasterSink:
     def put(self, band: Band) -> None:
         if "scores" in self._writers and band.scores is not None:
             self._writers["scores"].append(band.scores)
+        if "uncertainty" in self._writers and band.scores is not None:
+            self._writers["uncertainty"].append(uncertainty_of(band.scores, band.labels))
         if "labels" in self._writers:
             self._writers["labels"].append(self.values.of(band.labels))
 
     def finish(self, progress: Callable[[float], None] | None = None) -> None:
-        for kind in ("scores", "labels"):
-            if kind in self._writers:
-                self._writers[kind].finish(progress if kind == "labels" else None)
+        for name in ("scores", "uncertainty", "labels"):
+            if name in self._writers:
+                self._writers[name].finish(progress if name == "labels" else None)
 
     def __enter__(self) -> RasterSink:
         return self
@@ -239,6 +253,12 @@ def scores_like(raster: Raster, names: Sequence[str], tile: int) -> Output:
     return Output.like(raster, "scores", dtype="uint8", channels=len(names), names=tuple(names), tile=tile)
 
 
+def uncertainty_like(raster: Raster, tile: int, *, gaps: bool) -> Output:
+    """The output of the uncertainty: 0 to 254, and 255 where there is no label."""
+    nodata = UNLABELLED_DOUBT if gaps else None
+    return Output.like(raster, "scores", names=("uncertainty",), nodata=nodata, tile=tile)
+
+
 PICTURE_SIDE = 2048
 """The longer side of pictures of images whose labels are not a PNG."""
 
@@ -258,6 +278,8 @@ class Extras:
         values: what the pixels of the labels mean.
         overwrite: replace what is there.
         labels: (H, W) uint8 class ids, 255 unlabelled, where they are in memory.
+        uncertainty: (H, W) uint8 of them, where it is in memory.
+        choice: which objects are written.
     """
 
     raster: Raster
@@ -266,6 +288,8 @@ class Extras:
     values: Values
     overwrite: bool
     labels: NDArray[np.uint8] | None = None
+    uncertainty: NDArray[np.uint8] | None = None
+    choice: ObjectChoice = field(default_factory=ObjectChoice)
     _written: Raster | None = field(default=None, init=False)
 
     def save(self, name: str) -> None:
@@ -273,6 +297,10 @@ class Extras:
         png = self.job.suffix == ".png"
         if name == "polygons":
             self._polygons()
+        elif name == "table":
+            self._tables()
+        elif name == "uncertainty":
+            pass  # written with the labels, row by row
         elif name == "scores":
             if png:
                 self._scores_npz()
@@ -305,10 +333,23 @@ class Extras:
             self._label_raster(),
             names=self.values.names,
             palette=self.values.palette,
-            skip={self.values.fill_value},
+            skip={self.values.fill_value, *self.choice.left_out(self.values.classes)},
+            smallest=ceil(self.choice.least.pixels(self.raster)),
             origin=self.raster.info.origin,
             overwrite=self.overwrite,
         )
+
+    def _tables(self) -> None:
+        classes = self.values.classes
+        writer = TableWriter(self.raster, self.job.image.name, classes, self.values.fill_value, self.choice)
+        with ExitStack() as stack:
+            doubt: Raster | None = None
+            if self.uncertainty is not None:
+                doubt = LabelArray(self.job.extra("uncertainty"), self.uncertainty)
+            elif "uncertainty" in self.job.extras:
+                doubt = stack.enter_context(open_raster(self.job.extra("uncertainty")))
+            files = self.job.extra("classes"), self.job.extra("objects")
+            writer.write(*files, self._label_raster(), doubt, overwrite=self.overwrite)
 
     def _scores_npz(self) -> None:
         """Scores (K, h, w) float16 and their grid (h, w, 2): with ``size`` all that :func:`saccade.unwarp`

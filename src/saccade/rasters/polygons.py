@@ -13,7 +13,7 @@ import numpy as np
 from saccade.errors import InvalidInput
 from saccade.geometry import tile_windows
 from saccade.rasters._kernels import NONE, find_all, label_row, ring_length, take_ring, trace_row
-from saccade.rasters.raster import Raster
+from saccade.rasters.raster import PixelSize, Raster
 from saccade.runtime.files import finished_file
 
 BATCH = 256
@@ -233,6 +233,8 @@ def write_polygons(
     top left corner, which is what QuPath imports (with class name and colour). In map coordinates the
     raster's own CRS is kept and named in a "crs" member, which GDAL and QGIS read. Map coordinates
     of a raster without a CRS say so in a "crs" that is null: without the member GeoJSON means longitudes.
+    Each polygon tells, beside what QuPath reads, ``object`` (1, 2, ...), ``class``, ``pixels`` and, with a
+    scale, ``area_um2`` or ``area_m2``.
 
     Args:
         names, palette: of the class of each index; without them "class 3".
@@ -271,10 +273,10 @@ def write_polygons(
         for polygon in polygons(labels, skip=skip, progress=progress):
             if polygon.area >= smallest:
                 file.write(",\n" if count else "\n")
-                _write_feature(
-                    file, polygon, _properties(polygon.label, names, palette), to_corners, smallest
-                )
                 count += 1
+                facts = _facts(polygon, count, names, labels.pixel_size, smallest)
+                properties = _properties(polygon.label, names, palette) | facts
+                _write_feature(file, polygon, properties, to_corners, smallest)
         file.write("\n]}\n")
     return count
 
@@ -295,6 +297,20 @@ def _ring(corners: np.ndarray, transform: Transform) -> list[list[float]]:
     x, y = closed[:, 0], closed[:, 1]
     mapped = np.stack([a * x + b * y + c, d * x + e * y + f], 1)
     return (mapped if a * e - b * d > 0 else mapped[::-1]).tolist()
+
+
+def _facts(
+    polygon: Polygon, number: int, names: Sequence[str] | None, size: PixelSize | None, smallest: int
+) -> dict[str, Any]:
+    """Flat attributes for tables of a GIS: number, class, and the area of what is drawn."""
+    filled = sum(area for hole in polygon.holes if (area := _area(hole)) < smallest)
+    pixels = polygon.area + filled
+    known = names is not None and polygon.label < len(names)
+    name = names[polygon.label] if names is not None and known else f"class {polygon.label}"
+    facts: dict[str, Any] = {"object": number, "class": name, "pixels": pixels}
+    if size is not None:
+        facts["area_um2" if size.unit == "micron" else "area_m2"] = pixels * size.y * size.x
+    return facts
 
 
 def _properties(

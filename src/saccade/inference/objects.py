@@ -1,0 +1,244 @@
+"""What was found, in numbers: tables of classes and of objects of an image, and which objects count."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saccade.data.classes import ClassTable
+from saccade.errors import InvalidInput, nearest_name
+from saccade.geometry import Window
+from saccade.rasters import PixelSize, Raster
+from saccade.rasters.polygons import BAND_PIXELS
+from saccade.rasters.regions import Region, RegionCounter
+from saccade.runtime.files import finished_file
+
+BACKGROUND = ("background", "_background_", "bg", "rest")
+"""Names, in any case, of classes that are what lies around the objects."""
+
+MOST_CERTAIN, UNLABELLED_DOUBT = 254, 255
+"""The scale of the uncertainty: 0 to 254, and the value of a pixel without a label."""
+
+ROWS_AT_ONCE, PIXELS_AT_ONCE = 64, 1 << 20
+
+_DOUBT = (((255 - np.arange(256)) * MOST_CERTAIN + 127) // 255).astype(np.uint8)
+"""The uncertainty of each margin, of 255."""
+
+_AREA = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?(?:e[0-9]+)?)\s*(px|um2|µm2|µm²|m2|m²)?\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class LeastArea:
+    """An area below which an object does not count: in pixels, square microns or square metres.
+
+    Examples:
+        >>> from saccade.inference import LeastArea
+        >>> LeastArea.parse("50"), LeastArea.parse("2.5 m2")
+        (LeastArea(value=50.0, unit='px'), LeastArea(value=2.5, unit='m2'))
+    """
+
+    value: float = 0.0
+    unit: str = "px"
+
+    @classmethod
+    def parse(cls, text: str) -> LeastArea:
+        """``50``, ``50px``, ``50um2``, ``2.5m2``; raises InvalidInput for anything else."""
+        match = _AREA.fullmatch(text)
+        if match is None:
+            raise InvalidInput("--min-area", "an area such as 50 (pixels), 50um2 or 2.5m2", repr(text))
+        unit = (match[2] or "px").lower().replace("µ", "u").replace("²", "2")
+        return cls(float(match[1]), unit)
+
+    def pixels(self, raster: Raster) -> float:
+        """The same in pixels of an image.
+
+        Raises:
+            InvalidInput: when the image does not know its scale.
+        """
+        if self.unit == "px":
+            return self.value
+        size = raster.pixel_size
+        if size is None:
+            expected = "in pixels for an image without a scale"
+            raise InvalidInput("--min-area", expected, f"{self.unit} for {raster.path}", "give pixels")
+        y, x = size.microns if self.unit == "um2" else size.metres
+        return self.value / (y * x)
+
+
+@dataclass(frozen=True)
+class ObjectChoice:
+    """Which objects are written, as polygons and as rows of a table.
+
+    Attributes:
+        classes: names of the classes whose objects count; None: all but one that is named as a background.
+        least: objects that are smaller are left out.
+
+    Examples:
+        >>> from saccade.data import ClassTable
+        >>> from saccade.inference import ObjectChoice
+        >>> table = ClassTable(("background", "boat"), (0, 1), ((0, 0, 0), (255, 255, 255)))
+        >>> ObjectChoice().left_out(table), ObjectChoice(("background",)).left_out(table)
+        ({0}, {1})
+    """
+
+    classes: tuple[str, ...] | None = None
+    least: LeastArea = field(default_factory=LeastArea)
+
+    def left_out(self, table: ClassTable) -> set[int]:
+        """The indices of the classes whose objects do not count.
+
+        Raises:
+            InvalidInput: for a name that is no class.
+        """
+        for name in self.classes or ():
+            if name not in table.names:
+                fix = nearest_name(name, table.names)
+                raise InvalidInput("--classes", f"among {', '.join(table.names)}", repr(name), fix)
+        named = dict(zip(table.names, table.indices, strict=True))
+        if self.classes is not None:
+            return {index for name, index in named.items() if name not in self.classes}
+        around = {index for name, index in named.items() if name.strip().lower() in BACKGROUND}
+        return around if len(around) < len(named) else set()
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Lengths of a pixel along y and x, and the unit: "um" or "m" where the image has a scale, else "px"."""
+
+    y: float
+    x: float
+    unit: str
+
+    @classmethod
+    def of(cls, size: PixelSize | None) -> Scale:
+        if size is None:
+            return cls(1.0, 1.0, "px")
+        return cls(size.y, size.x, "um" if size.unit == "micron" else "m")
+
+
+CLASS_COLUMNS = ("image", "class", "index", "pixels", "share", "area", "unit")
+OBJECT_COLUMNS = (
+    "image", "object", "class", "index", "pixels", "area", "perimeter", "unit", "x", "y",
+    "left", "top", "right", "bottom", "map_x", "map_y", "confidence",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TableWriter:
+    """Writes the two tables of one image, read once from its labels, band by band.
+
+    Attributes:
+        image: as 8-bit RGB, whose name, scale and place the tables tell.
+        name: of the image, in the first column.
+        table: the classes.
+        fill_value: of an unlabelled pixel.
+        choice: which objects count; the table of classes holds all.
+    """
+
+    image: Raster
+    name: str
+    table: ClassTable
+    fill_value: int
+    choice: ObjectChoice
+
+    def write(
+        self, classes: Path, objects: Path, labels: Raster, uncertainty: Raster | None, *, overwrite: bool
+    ) -> None:
+        """Both files, in CSV; ``uncertainty`` (H, W, 1) gives the confidence of each object.
+
+        Raises:
+            FileProblem: a file exists without ``overwrite``, or cannot be written; ``labels`` is damaged.
+        """
+        counts = np.zeros(65536, np.int64)
+        left_out, least = self.choice.left_out(self.table), self.choice.least.pixels(self.image)
+        counter = RegionCounter(labels.size[1], {*left_out, self.fill_value})
+        with finished_file(objects, overwrite=overwrite) as temporary, _csv(temporary) as file:
+            rows = csv.writer(file)
+            rows.writerow(OBJECT_COLUMNS)
+            number = 0
+            for region in self._regions(counter, labels, uncertainty, counts):
+                if region.pixels >= least:
+                    number += 1
+                    rows.writerow(self._object(number, region, uncertainty is not None))
+        with finished_file(classes, overwrite=overwrite) as temporary, _csv(temporary) as file:
+            rows = csv.writer(file)
+            rows.writerow(CLASS_COLUMNS)
+            rows.writerows(self._classes(counts))
+
+    def _regions(
+        self,
+        counter: RegionCounter,
+        labels: Raster,
+        uncertainty: Raster | None,
+        counts: NDArray[np.int64],
+    ) -> Iterator[Region]:
+        height, width = labels.size
+        tall = labels.levels[0].tile[0]
+        step = tall * max(1, BAND_PIXELS // (tall * width))
+        for top in range(0, height, step):
+            window = Window(top, min(top + step, height), 0, width)
+            band = labels.read(window)[..., 0]
+            doubt = None if uncertainty is None else uncertainty.read(window)[..., 0]
+            for some in np.array_split(band.ravel(), band.size // PIXELS_AT_ONCE + 1):
+                seen = np.bincount(some)  # makes eight bytes of each
+                counts[: len(seen)] += seen
+            yield from counter.push(band, doubt)
+        yield from counter.finish()
+
+    def _classes(self, counts: NDArray[np.int64]) -> Iterator[Sequence[Any]]:
+        scale, known = Scale.of(self.image.pixel_size), int(counts[list(self.table.indices)].sum())
+        for name, index in zip(self.table.names, self.table.indices, strict=True):
+            pixels = int(counts[index])
+            share = _short(pixels / known) if known else ""
+            area = _short(pixels * scale.y * scale.x)
+            yield self.name, name, index, pixels, share, area, scale.unit
+        missing = int(counts.sum()) - known
+        if missing:
+            area = _short(missing * scale.y * scale.x)
+            yield self.name, "unlabelled", self.fill_value, missing, "", area, scale.unit
+
+    def _object(self, number: int, region: Region, is_sure: bool) -> Sequence[Any]:
+        scale, (x, y) = Scale.of(self.image.pixel_size), region.centroid
+        place: tuple[Any, Any] = ("", "")
+        if self.image.transform is not None:
+            a, b, c, d, e, f = self.image.transform
+            place = (f"{a * x + b * y + c:.12g}", f"{d * x + e * y + f:.12g}")
+        return (
+            self.name, number, self.table.names[self.table.indices.index(region.label)], region.label,
+            region.pixels, _short(region.pixels * scale.y * scale.x),
+            _short(region.level * scale.x + region.upright * scale.y), scale.unit,
+            f"{x:.3f}", f"{y:.3f}", *region.box, *place,
+            f"{1 - region.uncertainty / MOST_CERTAIN:.4f}" if is_sure else "",
+        )  # fmt: skip
+
+
+def _csv(path: Path) -> Any:
+    return path.open("w", newline="", encoding="utf-8")
+
+
+def _short(value: float) -> str:
+    """Ten digits: whole counts of pixels stay whole."""
+    return f"{value:.10g}" if value < 1e10 else f"{value:.0f}"
+
+
+def uncertainty_of(scores: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """How uncertain labels are: 254 times one less the margin of the two best classes; 255 without a label.
+
+    Args:
+        scores: (rows, W, K) each class's share of 255.
+        labels: (rows, W) ids, 255 without one.
+    """
+    doubt = np.zeros(labels.shape, np.uint8)
+    for top in range(0, len(scores) if scores.shape[2] > 1 else 0, ROWS_AT_ONCE):
+        some = slice(top, top + ROWS_AT_ONCE)
+        best = np.partition(scores[some], scores.shape[2] - 2, axis=2)
+        doubt[some] = _DOUBT[best[..., -1] - best[..., -2]]
+    doubt[labels == 255] = UNLABELLED_DOUBT
+    return doubt

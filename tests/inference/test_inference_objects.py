@@ -1,0 +1,192 @@
+"""Tables, uncertainty and chosen objects: exact areas, whatever the format, the tiles and the memory."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from inference_files import CLASSES, bent, make_geotiff, picture, segmenter, write_pyramid
+from PIL import Image
+from scipy import ndimage
+
+from saccade.data.classes import ClassTable
+from saccade.errors import InvalidInput
+from saccade.inference import LeastArea, ObjectChoice, PredictionConfig, SamplingOptions, list_jobs
+from saccade.inference.objects import uncertainty_of
+from saccade.inference.predict import predict_image
+from saccade.rasters import open_raster
+
+SETTINGS = PredictionConfig(CLASSES)
+ALL = ("uncertainty", "table", "polygons")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(one_thread: None) -> None:
+    """The images are small."""
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def predicted(image: Path, out: Path, extras=ALL, settings=SETTINGS, model=None):
+    (job,) = list_jobs([image], out, extras)
+    out.mkdir(exist_ok=True)
+    predict_image(bent() if model is None else model, job, settings)
+    assert sorted(out.iterdir()) == sorted(job.outputs)
+    with open_raster(job.labels) as raster:
+        return raster.read()[..., 0], job.named
+
+
+def photo(folder: Path, size=(90, 133)) -> Path:
+    Image.fromarray(picture(size)).save(folder / "a.png")
+    return folder / "a.png"
+
+
+def slide(folder: Path) -> Path:
+    return write_pyramid(
+        folder / "a.tif", picture((700, 300)), resolution=(20000, 20000), resolutionunit="CENTIMETER"
+    )
+
+
+def test_areas_are_the_counts_of_pixels(tmp_path: Path) -> None:
+    labels, job = predicted(photo(tmp_path), tmp_path / "out")
+    counts = np.bincount(labels.ravel(), minlength=3)
+    classes, objects = rows(job.extra("classes")), rows(job.extra("objects"))
+    assert [(row["class"], int(row["pixels"])) for row in classes] == list(
+        zip(CLASSES.names, counts, strict=True)
+    )
+    assert sum(int(row["pixels"]) for row in classes) == labels.size
+    assert sum(float(row["share"]) for row in classes) == pytest.approx(1)
+    assert {row["unit"] for row in classes} == {"px"} and all(row["area"] == row["pixels"] for row in classes)
+    for index, name in enumerate(CLASSES.names):
+        own = [row for row in objects if row["class"] == name]
+        parts, count = ndimage.label(labels == index, np.ones((3, 3)))
+        assert len(own) == count
+        assert sorted(int(row["pixels"]) for row in own) == sorted(np.bincount(parts.ravel())[1:])
+    assert [int(row["object"]) for row in objects] == list(range(1, len(objects) + 1))
+    assert {row["image"] for row in (*classes, *objects)} == {"a.png"}
+
+
+def test_a_slide_is_measured_in_microns_band_by_band(tmp_path: Path) -> None:
+    sampling = SamplingOptions(mode="tiles", tile=(256, 256), skip=False)
+    labels, job = predicted(slide(tmp_path), tmp_path / "out", settings=replace(SETTINGS, sampling=sampling))
+    assert job.labels.name == "a.ome.tif"
+    for row in rows(job.extra("classes")):
+        assert row["unit"] == "um" and float(row["area"]) == pytest.approx(int(row["pixels"]) / 4)
+    with open_raster(job.extra("uncertainty")) as raster:
+        doubt = raster.read()[..., 0]
+        assert raster.dtype == np.uint8 and raster.pixel_size is not None
+    for row in rows(job.extra("objects")):
+        left, top, right, bottom = (int(row[name]) for name in ("left", "top", "right", "bottom"))
+        parts, _ = ndimage.label(labels == int(row["index"]), np.ones((3, 3)))
+        inside = parts[top:bottom, left:right]
+        number = next(n for n in np.unique(inside) if n and (parts == n).sum() == int(row["pixels"]))
+        own = parts == number
+        assert float(row["confidence"]) == pytest.approx(1 - doubt[own].mean() / 254, abs=1e-4)
+        lines, columns = np.nonzero(own)
+        assert float(row["x"]) == pytest.approx(columns.mean() + 0.5, abs=1e-3)
+        assert float(row["y"]) == pytest.approx(lines.mean() + 0.5, abs=1e-3)
+
+
+def test_a_map_tells_square_metres_places_and_what_has_no_label(tmp_path: Path) -> None:
+    pytest.importorskip("rasterio")
+    shapely = pytest.importorskip("shapely")
+    pixels = picture((300, 260))
+    pixels[:50] = 0
+    image = make_geotiff(tmp_path / "a.tif", pixels, nodata=0)
+    labels, job = predicted(image, tmp_path / "out")
+    classes = rows(job.extra("classes"))
+    assert classes[-1]["class"] == "unlabelled" and int(classes[-1]["pixels"]) == 50 * 260
+    assert sum(int(row["pixels"]) for row in classes) == labels.size
+    assert float(classes[0]["area"]) == int(classes[0]["pixels"]) / 4 and classes[0]["unit"] == "m"
+    features = json.loads(job.extra("polygons").read_text())["features"]
+    shapes = [(f["properties"], shapely.geometry.shape(f["geometry"])) for f in features]
+    objects = rows(job.extra("objects"))
+    for index, name in enumerate(CLASSES.names):
+        drawn = [shape for facts, shape in shapes if facts["class"] == name]
+        own = [row for row in objects if row["class"] == name]
+        assert sum(shape.area for shape in drawn) == pytest.approx(sum(float(row["area"]) for row in own))
+        assert sum(shape.length for shape in drawn) == pytest.approx(
+            sum(float(row["perimeter"]) for row in own)
+        )
+        facts = [facts for facts, _ in shapes if facts["class"] == name]
+        assert sum(one["pixels"] for one in facts) == (labels == index).sum()
+        assert [one["area_m2"] for one in facts] == [pytest.approx(shape.area) for shape in drawn]
+    left, bottom, right, top = 500000, 5e6 - 150, 500000 + 130, 5e6
+    for row in objects:
+        assert left < float(row["map_x"]) < right and bottom < float(row["map_y"]) < top
+    assert [facts["object"] for facts, _ in shapes] == list(range(1, len(shapes) + 1))
+    with open_raster(job.extra("uncertainty")) as raster:
+        doubt = raster.read()[..., 0]
+        assert raster.nodata == 255
+    assert ((doubt == 255) == (labels == 255)).all()
+
+
+def test_uncertainty_is_one_less_the_margin(tmp_path: Path) -> None:
+    labels, job = predicted(photo(tmp_path), tmp_path / "out", model=segmenter())
+    doubt = np.asarray(Image.open(job.extra("uncertainty"))).astype(float)
+    assert doubt.shape == labels.shape and doubt.max() < 255 and np.ptp(doubt) > 10
+    image = write_pyramid(tmp_path / "b.tif", picture((90, 133)), 1, resolution=(1e4, 1e4), resolutionunit=3)
+    same, other = predicted(image, tmp_path / "raster", ("scores", "uncertainty"), model=segmenter())
+    with open_raster(other.extra("scores")) as raster, open_raster(other.extra("uncertainty")) as grey:
+        shares = np.sort(raster.read().astype(float), axis=2)
+        np.testing.assert_array_equal(grey.read()[..., 0], doubt)
+    np.testing.assert_array_equal(same, labels)
+    margin = (shares[..., -1] - shares[..., -2]) / 255
+    assert np.abs(doubt - 254 * (1 - margin)).max() <= 0.51
+
+
+def test_one_class_is_certain_and_no_label_is_no_answer() -> None:
+    labels = np.array([[0, 255]], np.uint8)
+    assert uncertainty_of(np.array([[[255], [0]]], np.uint8), labels).tolist() == [[0, 255]]
+    shares = np.array([[[128, 127, 0], [255, 0, 0]]], np.uint8)
+    assert uncertainty_of(shares, np.zeros((1, 2), np.uint8)).tolist() == [[253, 0]]
+
+
+@pytest.mark.parametrize("make", [photo, slide])
+def test_other_bands_and_a_second_start_give_the_same_bytes(make, tmp_path: Path) -> None:
+    image = make(tmp_path)
+    _, job = predicted(image, tmp_path / "out")
+    memory = SamplingOptions(memory=8 << 30)
+    _, again = predicted(image, tmp_path / "again", settings=replace(SETTINGS, sampling=memory))
+    again.labels.unlink()
+    again.extra("objects").unlink()
+    predict_image(bent(), again, replace(SETTINGS, resume=True))
+    for ours, theirs in zip(job.outputs, again.outputs, strict=True):
+        assert ours.read_bytes() == theirs.read_bytes(), ours.name
+
+
+def test_small_objects_and_other_classes_are_left_out_of_both(tmp_path: Path) -> None:
+    choice = ObjectChoice(("land", "boat"), LeastArea.parse("10um2"))
+    labels, job = predicted(slide(tmp_path), tmp_path / "out", settings=replace(SETTINGS, choice=choice))
+    objects, classes = rows(job.extra("objects")), rows(job.extra("classes"))
+    assert {row["class"] for row in objects} <= {"land", "boat"}
+    assert min(int(row["pixels"]) for row in objects) >= 40
+    assert sum(int(row["pixels"]) for row in classes) == labels.size
+    features = json.loads(job.extra("polygons").read_text())["features"]
+    assert {f["properties"]["class"] for f in features} <= {"land", "boat"}
+    assert min(f["properties"]["pixels"] for f in features) >= 40
+
+
+def test_the_background_is_no_object_unless_asked_for() -> None:
+    table = ClassTable(("Background", "boat"), (0, 7), ((0, 0, 0), (255, 255, 255)))
+    assert ObjectChoice().left_out(table) == {0}
+    assert ObjectChoice(("Background", "boat")).left_out(table) == set()
+    assert ObjectChoice().left_out(CLASSES) == set()
+    assert ObjectChoice().left_out(ClassTable(("background",), (0,), ((0, 0, 0),))) == set()
+
+
+def test_wrong_wishes_are_told(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"--classes.*did you mean 'boat'|boat"):
+        ObjectChoice(("boats",)).left_out(CLASSES)
+    for text in ("few", "-3", "5 ha", ""):
+        with pytest.raises(InvalidInput, match="--min-area"):
+            LeastArea.parse(text)
+    with open_raster(photo(tmp_path)) as raster, pytest.raises(InvalidInput, match="without a scale"):
+        LeastArea.parse("5m2").pixels(raster)
