@@ -190,3 +190,10 @@ def test_wrong_wishes_are_told(tmp_path: Path) -> None:
             LeastArea.parse(text)
     with open_raster(photo(tmp_path)) as raster, pytest.raises(InvalidInput, match="without a scale"):
         LeastArea.parse("5m2").pixels(raster)
+
+
+def test_an_area_that_an_image_cannot_tell_is_refused_before_the_work(tmp_path: Path) -> None:
+    choice = ObjectChoice(least=LeastArea.parse("5m2"))
+    with pytest.raises(InvalidInput, match="without a scale"):
+        predicted(photo(tmp_path), tmp_path / "out", settings=replace(SETTINGS, choice=choice))
+    assert not any((tmp_path / "out").iterdir())

@@ -282,6 +282,7 @@ def predict_image(
     segmenter = segmenter.for_image(rgb.size)
     with rgb as raster, evaluating(segmenter) as twin:
         job = job.for_raster(raster)
+        settings.choice.least.pixels(raster)  # refused before the work, not after it
         execution, _ = _choose(raster, segmenter, settings, job.suffix, job.extras)
         source = source_of_raster(raster, whole=execution.in_memory)
         skip = _skipped(raster, execution.layout) if settings.sampling.skip else []
