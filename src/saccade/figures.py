@@ -28,9 +28,6 @@ RAMP = np.array(
 )
 """Nine places of viridis (van der Walt and Smith 2015)."""
 
-MOST_ON_RAMP = 8
-"""More classes than this are too close to each other on the ramp; their own colours serve better."""
-
 
 def ramp(values: ArrayLike) -> NDArray[np.uint8]:
     """Colours (..., 3) of values (...) in [0, 1], from dark violet over green to light yellow."""
@@ -41,15 +38,15 @@ def ramp(values: ArrayLike) -> NDArray[np.uint8]:
 
 
 def class_palette(frequency: ArrayLike, own: ArrayLike | None = None) -> NDArray[np.uint8]:
-    """Colours (K, 3) of classes: the rarer, the lighter.
+    """Colours (K, 3) of classes: their own; where they have none, the rarer, the lighter.
 
     Args:
         frequency: (K,) pixels of each class, or any measure of how frequent it is.
-        own: (K, 3) the classes' own colours, which serve where K > 8.
+        own: (K, 3) the classes' own colours.
     """
-    order = np.argsort(np.argsort(-np.asarray(frequency, np.float64), kind="stable"), kind="stable")
-    if own is not None and len(order) > MOST_ON_RAMP:
+    if own is not None:
         return np.asarray(own, np.uint8)
+    order = np.argsort(np.argsort(-np.asarray(frequency, np.float64), kind="stable"), kind="stable")
     return ramp(order / max(1, len(order) - 1))
 
 

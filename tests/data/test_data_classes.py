@@ -102,3 +102,13 @@ def test_classes_without_colours_get_different_ones(tmp_path: Path) -> None:
     assert classes is not None
     assert len(set(classes.colours)) == 2
     assert classes.file_ignore_index is None
+
+
+def test_a_background_without_a_colour_is_grey_and_the_others_are_not() -> None:
+    rows = [{"index": 0, "name": "boat"}, {"index": 1, "name": "Background"}]
+    boat, ground = classes_from_dict({"classes": rows}).colours
+    assert len(set(ground)) == 1 and len(set(boat)) > 1
+    unnamed = [{"index": 0, "name": "sea"}, {"index": 1, "name": "boat"}]
+    assert len(set(classes_from_dict({"classes": unnamed}).colours[0])) == 1
+    unnamed[1]["colour"] = [1, 2, 3]
+    assert classes_from_dict({"classes": unnamed}).colours == (default_colours(2)[0], (1, 2, 3))

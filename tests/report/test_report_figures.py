@@ -28,10 +28,10 @@ def test_classes_differ_in_black_and_white_and_the_rarest_is_the_lightest(count)
     assert grey.argmin() == shares.argmax()
 
 
-def test_many_classes_keep_their_own_colours():
+def test_classes_keep_their_own_colours():
     own = np.random.default_rng(0).integers(0, 256, (12, 3))
     assert np.array_equal(class_palette(np.ones(12), own), own)
-    assert not np.array_equal(class_palette(np.ones(3), own[:3]), own[:3])
+    assert np.array_equal(class_palette(np.ones(3), own[:3]), own[:3])
     assert hex_colour((255, 0, 16)) == "#ff0010"
 
 

@@ -15,7 +15,7 @@ from saccade.evaluation import save_evaluation
 from saccade.figures import class_palette
 from saccade.report import RunReport, run_page, save_examples, write_report
 from saccade.report.examples import Example, draw
-from saccade.report.run import read_history
+from saccade.report.run import read_history, read_run
 
 VOID = {"meta", "img", "br", "circle", "line", "path", "polyline", "polygon"}
 METRICS = (
@@ -178,3 +178,45 @@ def test_a_history_reads_empty_cells_as_nothing(tmp_path):
     assert history.losses()[0].points == [(4, 0.5)]
     assert [line.name for line in history.scores()] == ["mIoU", "leaf"]
     assert history.best() == (4, 0.8)
+
+
+def test_swatches_and_curves_are_in_the_colours_of_the_data(folder, evaluation):
+    own = np.array([[1, 2, 3], [0, 120, 0], [250, 250, 250]], np.uint8)
+    found = run_page(replace(read_run(folder), own_colours=own))
+    for colour in ("#010203", "#007800", "#fafafa"):
+        assert f"background:{colour}" in found and f"--c:{colour}" in found
+
+
+def test_the_legend_tells_the_colours_of_the_pictures_that_are_there(folder):
+    own = np.array([[1, 2, 3], [0, 120, 0], [250, 250, 250]], np.uint8)
+    run = replace(read_run(folder), own_colours=own)
+    legend = run_page(run).partition("<h2>Examples</h2>")[2].partition('<section class="example">')[0]
+    assert "#010203" not in legend and legend.count("background:#") == 3
+    shown = replace(run.examples[0], colours=("#010203", "#007800", "#fafafa"))
+    assert "background:#010203" in run_page(replace(run, examples=(shown,))).partition("<h2>Examples</h2>")[2]
+    save_examples([shown], folder / "figures")
+    assert read_run(folder).examples[0].colours == shown.colours
+
+
+def test_the_confusion_is_in_hundredths_of_the_true_class(evaluation):
+    found = evaluation()
+    confusion = found.confusion.numpy()
+    page = run_page(RunReport("run", evaluation=found))
+    cells = re.findall(r'class="share (\w+)" style="--share:\d+%">([\d.]+)<', page)
+    assert [float(value) for _, value in cells] == pytest.approx(
+        (100 * confusion / confusion.sum(1, keepdims=True)).ravel(), abs=0.051
+    )
+    assert [kind for kind, _ in cells] == ["right" if k % 4 == 0 else "wrong" for k in range(9)]
+
+
+def test_every_image_is_listed_and_the_worst_first(evaluation):
+    found = evaluation()
+    page = run_page(RunReport("run", evaluation=found))
+    listed = re.findall(r'<th scope="row">(photo\d)</th>', page)
+    assert listed == [one.stem for one in sorted(found.records, key=lambda one: one.miou)]
+
+
+def test_every_picture_can_be_enlarged_without_a_script(folder):
+    tags = Checked(write_report(folder).read_text()).tags
+    boxes = [given for tag, given in tags if tag == "input"]
+    assert len(boxes) == sum(tag == "img" for tag, _ in tags) and all(box["aria-label"] for box in boxes)

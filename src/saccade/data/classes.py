@@ -17,6 +17,12 @@ from saccade.runtime.files import read_json
 MAX_CLASSES = 255
 MAX_INDEX = 65535
 
+BACKGROUND = ("background", "_background_", "bg", "rest")
+"""Names, in any case, of classes that are what lies around the objects."""
+
+QUIET = (150, 150, 150)
+"""The colour of a background where a data set gives no colours."""
+
 Colour = tuple[int, int, int]
 
 
@@ -222,10 +228,22 @@ def parse_classes(value: dict[str, Any], path: Path) -> tuple[ClassTable | None,
 
 
 def _table(rows: list[dict[str, Any]], ignored: int | None) -> ClassTable:
-    fallback = default_colours(len(rows))
+    fallback = list(default_colours(len(rows)))
+    quiet = _background_of(rows)
+    if quiet is not None:
+        fallback[quiet] = QUIET
     colours: list[Colour] = [tuple(row.get("colour") or fallback[k]) for k, row in enumerate(rows)]
     names = tuple(row["name"] for row in rows)
     return ClassTable(names, tuple(row["index"] for row in rows), tuple(colours), ignored)
+
+
+def _background_of(rows: list[dict[str, Any]]) -> int | None:
+    """Which of several classes lies around the others: one so called, else index 0; None where it has a
+    colour."""
+    named = [k for k, row in enumerate(rows) if row["name"].strip().lower() in BACKGROUND]
+    first = [k for k, row in enumerate(rows) if row["index"] == 0]
+    found = (named or first)[:1] if len(rows) > 1 else []
+    return found[0] if found and not any(row.get("colour") for row in rows) else None
 
 
 def _row_faults(row: Any, path: Path, where: str) -> list[Fault]:

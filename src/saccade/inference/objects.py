@@ -12,16 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saccade.data.classes import ClassTable
+from saccade.data.classes import BACKGROUND, ClassTable
 from saccade.errors import InvalidInput, nearest_name
 from saccade.geometry import Window
 from saccade.rasters import PixelSize, Raster
 from saccade.rasters.polygons import BAND_PIXELS
 from saccade.rasters.regions import Region, RegionCounter
 from saccade.runtime.files import finished_file
-
-BACKGROUND = ("background", "_background_", "bg", "rest")
-"""Names, in any case, of classes that are what lies around the objects."""
 
 MOST_CERTAIN, UNLABELLED_DOUBT = 254, 255
 """The scale of the uncertainty: 0 to 254, and the value of a pixel without a label."""

@@ -29,6 +29,7 @@ class Line:
         x, y: of its points.
         low, high: ends of an upright stroke through each point, or nothing.
         left: start of a level stroke that ends in each point, or nothing.
+        colour: "#rrggbb" of its own, edged so that it shows on any ground; None: by its number.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Line:
     low: Sequence[float | None] = ()
     high: Sequence[float | None] = ()
     left: Sequence[float | None] = ()
+    colour: str | None = None
 
     @property
     def points(self) -> list[tuple[float, float]]:
@@ -201,7 +203,12 @@ def _line(line: Line, number: int, to_x: Scale, to_y: Scale, name_height: float)
     name = f'<text x="{WIDTH - RIGHT + 15}" y="{name_height + 4:.1f}">{escape(_short(line.name))}</text>'
     drawn = f'<polyline points="{path}"{dash}/>' if len(places) > 1 else ""
     drawn += _strokes(line, to_x, to_y)
-    return f'<g class="line c{number}">{drawn}{markers}<path class="leader" d="{leader}"/>{name}</g>'
+    kind, own = f"c{number}", ""
+    if line.colour is not None:
+        kind, own = "own", f' style="--c:{line.colour}"'
+        if len(places) > 1:
+            drawn = f'<polyline class="edge" points="{path}"{dash}/>{drawn}'
+    return f'<g class="line {kind}"{own}>{drawn}{markers}<path class="leader" d="{leader}"/>{name}</g>'
 
 
 def _strokes(line: Line, to_x: Scale, to_y: Scale) -> str:

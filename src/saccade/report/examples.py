@@ -60,6 +60,7 @@ class Example:
         rank: why it is shown ("worst", "median", "best").
         score: mean IoU of this image; None where it has no value.
         figures: in the order in which they are shown.
+        colours: "#rrggbb" of each class in them; none where they are of before 0.2.
 
     Examples:
         >>> import numpy as np
@@ -75,6 +76,7 @@ class Example:
     rank: str
     score: float | None
     figures: tuple[Figure, ...]
+    colours: tuple[str, ...] = ()
 
 
 def choose(scores: Mapping[str, float], *, worst: int = 3, median: int = 1, best: int = 2) -> dict[str, str]:
@@ -217,7 +219,8 @@ def save_examples(examples: Iterable[Example], folder: Path) -> None:
             file = f"{number:02}_{_safe(example.stem)}_{shown.name}.{shown.kind}"
             (place / file).write_bytes(shown.data)
             rows.append({"file": file, "name": shown.name, "caption": shown.caption, "alt": shown.alt})
-        index.append({"stem": example.stem, "rank": example.rank, "score": example.score, "figures": rows})
+        about = {"stem": example.stem, "rank": example.rank, "score": example.score, "figures": rows}
+        index.append(about | ({"colours": example.colours} if example.colours else {}))
     (place / INDEX).write_text(json.dumps(index, indent=1, allow_nan=False), encoding="utf-8")
 
 
@@ -249,6 +252,7 @@ def load_examples(folder: Path) -> tuple[Example, ...]:
                 row["rank"],
                 row["score"],
                 tuple(_figure(index.parent, f) for f in row["figures"]),
+                tuple(map(str, row.get("colours", ()))),
             )
             for row in rows
         )

@@ -54,8 +54,10 @@ def figure_html(shown: Figure) -> str:
     """The picture embedded, with alt text and caption."""
     source = f"data:image/{shown.kind};base64,{base64.b64encode(shown.data).decode('ascii')}"
     alt = escape(shown.alt, quote=True)
+    # A box that is ticked shows the picture as large as the window: no script, and keys work (space).
     return (
-        f'<figure><img src="{source}" alt="{alt}"><figcaption>{escape(shown.caption)}</figcaption></figure>'
+        f'<figure><label><input type="checkbox" aria-label="enlarge: {alt}"/>'
+        f'<img src="{source}" alt="{alt}"></label><figcaption>{escape(shown.caption)}</figcaption></figure>'
     )
 
 
@@ -137,6 +139,8 @@ svg.chart text { fill: var(--ink); font-size: 12px; }
 svg .gridline { stroke: var(--rule); stroke-width: 1; }
 svg .axis { stroke: var(--soft); stroke-width: 1; }
 svg .line polyline { fill: none; stroke: var(--c); stroke-width: 2; stroke-linejoin: round; }
+svg .line .edge { stroke: var(--ink); stroke-width: 3.6; }
+svg .own circle, svg .own polygon { stroke: var(--ink); stroke-width: 0.8; }
 svg .line circle, svg .line polygon { fill: var(--c); }
 svg .line .stroke { fill: none; stroke: var(--c); stroke-width: 1.4; }
 svg .line .leader { fill: none; stroke: var(--soft); stroke-width: 0.6; }
@@ -156,6 +160,15 @@ td { white-space: nowrap; }
 figure { margin: 0; }
 figure img { width: 100%; height: auto; display: block; border-radius: 4px; background: var(--raised); }
 figcaption { font-size: 0.85rem; padding-top: 3px; }
+figure label { display: block; cursor: zoom-in; }
+figure input { position: absolute; opacity: 0; pointer-events: none; }
+figure input:focus-visible + img { outline: 3px solid var(--c0); outline-offset: 2px; }
+figure input:checked + img { position: fixed; inset: 0; z-index: 9; width: 100vw; height: 100vh;
+  cursor: zoom-out; object-fit: contain; background: var(--ground); border-radius: 0; }
+.confusion table { min-width: 0; }
+.share { display: block; padding: 1px 6px; border-radius: 3px; }
+.share.right { background: color-mix(in srgb, var(--c2) calc(var(--share) * 0.45), transparent); }
+.share.wrong { background: color-mix(in srgb, var(--c1) calc(var(--share) * 0.8), transparent); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 18px; margin: 8px 0;
   font-size: 0.92rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
@@ -163,7 +176,7 @@ details { margin: 12px 0; } summary { cursor: pointer; }
 pre { background: var(--raised); padding: 10px 12px; border-radius: 6px; overflow-x: auto;
   font-size: 0.88rem; }
 @media print { :root { --ground: #fff; --ink: #000; --soft: #444; --raised: #fff; --rule: #bbb; }
-  .example { break-inside: avoid; } main { max-width: none; } }
+  .example { break-inside: avoid; } figure input { display: none; } main { max-width: none; } }
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,10 +63,14 @@ def run_page(run: RunReport) -> str:
     if run.evaluation is not None:
         parts += [
             _classes(run.evaluation, run.own_colours),
-            _detail_charts(run.evaluation),
+            _confusion(run.evaluation),
+            _detail_charts(run.evaluation, run),
             _cost(run.evaluation),
         ]
-    parts += [_maps(run), _examples(run), _setting(run)]
+    parts += [_maps(run), _examples(run)]
+    if run.evaluation is not None:
+        parts.append(_images(run.evaluation))
+    parts.append(_setting(run))
     return page(f"Saccade: {run.name}", "".join(parts))
 
 
@@ -123,7 +128,7 @@ def _where_lost(found: Evaluation, split: str) -> str:
 def _training(run: RunReport) -> str:
     if not run.history.epochs:
         return '<h2>Training</h2><p class="none">No epoch is finished yet.</p>'
-    scores, best = run.history.scores(), run.history.best()
+    scores, best = _coloured(run.history.scores(), run), run.history.best()
     if len(scores) > COLOURS:
         scores = scores[:1]
     charts = [
@@ -134,13 +139,21 @@ def _training(run: RunReport) -> str:
     return f"<h2>Training</h2>{note}{_charts({'Training loss': charts[0], 'Validation IoU': charts[1]})}"
 
 
+def _coloured(lines: list[Line], run: RunReport) -> list[Line]:
+    """The lines of classes in the classes' colours, which are those of the pictures."""
+    if run.evaluation is None or run.own_colours is None:
+        return lines
+    colours = dict(zip(run.evaluation.classes, map(hex_colour, run.own_colours), strict=False))
+    return [replace(line, colour=colours.get(line.name)) for line in lines]
+
+
 def _charts(charts: Mapping[str, str]) -> str:
     inner = "".join(f"<div><h3>{text(title)}</h3>{svg}</div>" for title, svg in charts.items())
     return f'<div class="charts">{inner}</div>'
 
 
 def palette_of(found: Evaluation, own: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-    """(K, 3) colours for pictures of these classes: the rarer, the lighter."""
+    """(K, 3) colours of these classes: the data's own, else the rarer, the lighter."""
     return class_palette(found.confusion.sum(1).numpy(), own)
 
 
@@ -172,7 +185,50 @@ def _percent(part: int, whole: int) -> str:
     return number(None) if not whole else f"{100 * part / whole:.2f} %"
 
 
-def _detail_charts(found: Evaluation) -> str:
+MOST_CONFUSED = 30
+"""Classes whose confusion is a table that can still be read."""
+
+
+def _confusion(found: Evaluation) -> str:
+    """Where the pixels of each class went, in hundredths of the class."""
+    counts, names = found.confusion.numpy(), found.classes
+    if not 2 <= len(names) <= MOST_CONFUSED:
+        return ""
+    rows = []
+    for k, name in enumerate(names):
+        whole = int(counts[k].sum())
+        rows.append(
+            [text(name), *(_share_cell(int(count), whole, k == to) for to, count in enumerate(counts[k]))]
+        )
+    note = (
+        "Of the pixels that truly are of a class (a row), how many hundredths were given each class "
+        "(a column). "
+        "The diagonal is the pixel accuracy."
+    )
+    drawn = table(["true class", *names], rows, caption="Confusion in % of the true class")
+    return f'<h2>Confusion</h2><p class="soft">{note}</p><div class="confusion">{drawn}</div>'
+
+
+def _share_cell(count: int, whole: int, is_right: bool) -> str:
+    if not whole:
+        return number(None)
+    share = count / whole
+    kind = "right" if is_right else "wrong"
+    return f'<span class="share {kind}" style="--share:{100 * share:.0f}%">{100 * share:.1f}</span>'
+
+
+def _images(found: Evaluation) -> str:
+    """All images, the worst first; those without a score last."""
+    by_score = sorted(found.records, key=lambda one: (math.isnan(one.miou), one.miou, one.stem))
+    rows = []
+    for record in by_score:
+        pixels = int(record.confusion.sum())
+        rows.append([text(record.stem), number(record.miou), _percent(int(record.confusion.trace()), pixels)])
+    inner = table(["image", "mIoU", "pixels that are right"], rows, caption="Worst first")
+    return f"<h2>Images</h2>{details(f'All {len(rows)} images by score', inner)}"
+
+
+def _detail_charts(found: Evaluation, run: RunReport) -> str:
     trimap = Line("accuracy", found.widths, [_value(x) for x in found.trimap_accuracy.tolist()])
     quarters = [
         Line(name, range(1, 5), [_value(size.recall) for size in found.recall_by_size(k)])
@@ -183,7 +239,8 @@ def _detail_charts(found: Evaluation) -> str:
             [trimap], title="Accuracy in bands around true boundaries", x_label="width of the band, pixels",
             y_label="accuracy", log_x=True, y_range=(0, 1)),
         "Recall of objects by size": line_chart(
-            quarters, title="Recall of objects by size", x_label="quarter of the objects, small to large",
+            _coloured(quarters, run), title="Recall of objects by size",
+            x_label="quarter of the objects, small to large",
             y_label="mean recall", y_range=(0, 1), log_x=False),
     })  # fmt: skip
 
@@ -221,13 +278,19 @@ def _examples(run: RunReport) -> str:
         return ""
     legend = ""
     if run.evaluation is not None:
-        colours = palette_of(run.evaluation, run.own_colours)
+        colours = run.examples[0].colours or _colours_before(run.evaluation, run.own_colours)
         legend = " ".join(
-            f'<span class="swatch" style="background:{hex_colour(colour)}"></span>{text(name)}'
+            f'<span class="swatch" style="background:{text(colour)}"></span>{text(name)}'
             for name, colour in zip(run.evaluation.classes, colours, strict=True)
         )
     note = "The worst first. Pictures are shrunk so that a block of pixels shows its rarest class."
     return f"<h2>Examples</h2><p>{note}</p><p>{legend}</p>{''.join(map(_example, run.examples))}"
+
+
+def _colours_before(found: Evaluation, own: NDArray[np.uint8] | None) -> tuple[str, ...]:
+    """What pictures were drawn in that do not say it: before 0.2 up to eight classes had colours by rarity."""
+    few = len(found.classes) <= 8
+    return tuple(map(hex_colour, palette_of(found, None if few else own)))
 
 
 def _example(example: Example) -> str:

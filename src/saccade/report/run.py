@@ -19,7 +19,7 @@ from PIL import Image
 from saccade.errors import FileProblem, SaccadeError
 from saccade.evaluation import Evaluation, LabelledImage, load_evaluation
 from saccade.evaluation.results import own_file
-from saccade.figures import class_palette, ramp
+from saccade.figures import class_palette, hex_colour, ramp
 from saccade.report.charts import Line
 from saccade.report.examples import Example, SegmentedSample, choose, draw, load_examples
 from saccade.report.html import Figure, figure
@@ -72,8 +72,11 @@ def draw_examples(
         segmented = segment_sample(segmenter, sample_of(stem), device)
         score = scores[stem] if math.isfinite(scores[stem]) else None
         examples.append(
-            Example(stem, rank, score, draw(segmented, evaluation.classes, palette, class_pixels))
-        )
+            Example(
+                stem, rank, score, draw(segmented, evaluation.classes, palette, class_pixels),
+                tuple(map(hex_colour, palette)),
+            )
+        )  # fmt: skip
     return tuple(examples)
 
 
