@@ -288,7 +288,7 @@ def _examples(run: RunReport) -> str:
 
 
 def _colours_before(found: Evaluation, own: NDArray[np.uint8] | None) -> tuple[str, ...]:
-    """What pictures were drawn in that do not say it: before 0.2 up to eight classes had colours by rarity."""
+    """Of pictures that do not say it: before 0.2 up to eight classes had colours by rarity."""
     few = len(found.classes) <= 8
     return tuple(map(hex_colour, palette_of(found, None if few else own)))
 
