@@ -30,6 +30,7 @@ from saccade.inference.plan import Plan, make_plan
 from saccade.inference.predict import PredictionConfig, predict_array
 from saccade.runtime.devices import enough_memory, torch_device
 from saccade.runtime.progress import Progress, Voice
+from saccade.runtime.trust import trusting
 from saccade.sources import AnyImage, opened_raster
 from saccade.training.run_folder import Run
 
@@ -52,6 +53,7 @@ class PredictOptions(SamplingKeywords, total=False):
         resume: leave out what is done, and go on with what was begun.
         overwrite: replace what is there.
         device: where networks run; default auto, or where the model is.
+        allow_code: run the code that the run's options name (``python:...``): only of people you trust.
     """
 
     save: str | Sequence[str]
@@ -63,6 +65,7 @@ class PredictOptions(SamplingKeywords, total=False):
     resume: bool
     overwrite: bool
     device: str | None
+    allow_code: bool
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,10 @@ class _Prediction:
     worker: Worker | None = None
 
 
-_OWN = ("save", "classes", "min_area", "checkpoint", "value_range", "jobs", "resume", "overwrite", "device")
+_OWN = (
+    "save", "classes", "min_area", "checkpoint", "value_range", "jobs", "resume", "overwrite", "device",
+    "allow_code",
+)  # fmt: skip
 
 
 def _sampling_of(options: Mapping[str, Any]) -> Any:
@@ -211,7 +217,13 @@ def predict(
         >>> labels.shape, bool((labels == np.asarray(Image.open(outcome.labels))).all())
         ((32, 48), True)
     """
-    voice = Voice(progress)
+    with trusting(code=options.get("allow_code", False)):
+        return _predicted(run, images, out, options, Voice(progress))
+
+
+def _predicted(
+    run: RunSource, images: Any, out: Path | str | None, options: Mapping[str, Any], voice: Voice
+) -> Any:
     if out is None:
         return _arrays(run, images, options, voice)
     alone = isinstance(images, str | Path)
@@ -303,6 +315,7 @@ class PlanOptions(SamplingKeywords, total=False):
     checkpoint: str | None
     value_range: ValueRange
     device: str | None
+    allow_code: bool
 
 
 def plan(image: AnyImage, run: RunSource, **options: Unpack[PlanOptions]) -> Plan:
@@ -333,7 +346,8 @@ def plan(image: AnyImage, run: RunSource, **options: Unpack[PlanOptions]) -> Pla
     """
     extras, sampling = _extras_of(options.get("save", "labels")), _sampling_of(options)
     torch_device(options.get("device") or "auto")
-    opened_run = run_of(run, options.get("checkpoint"))
+    with trusting(code=options.get("allow_code", False)):
+        opened_run = run_of(run, options.get("checkpoint"))
     with opened_raster(image, value_range=limits_of(options.get("value_range"), opened_run)) as raster:
         require_predictor(opened_run.segmenter, extras)
         on_device(run, opened_run, options.get("device"))

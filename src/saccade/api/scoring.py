@@ -25,6 +25,7 @@ from saccade.lab.compare import (
 )
 from saccade.lab.results import Comparison
 from saccade.runtime.progress import Voice
+from saccade.runtime.trust import name_code, trusting
 from saccade.training.options import TrainingOptions, config_file, data_options, overrides_of
 from saccade.training.run_folder import CHECKPOINTS, Run, read_checkpoint, require_classes, weights_in
 
@@ -55,6 +56,7 @@ def evaluate(
     store: bool = True,
     device: str | None = None,
     progress: bool | None = None,
+    allow_code: bool = False,
 ) -> Evaluation:
     """Scores of a run at full resolution, as ``saccade evaluate`` tells them.
 
@@ -68,6 +70,7 @@ def evaluate(
         store: keep the counts in the run folder, where reports and comparisons look for them.
         device: where the network runs; default auto, or where the model is.
         progress: whether to say what goes on; default on a terminal or in a notebook.
+        allow_code: run the code that the run's options name (``python:...``): only of people you trust.
 
     Returns:
         The counts of each image and the scores of their sums; a notebook shows them by class.
@@ -91,7 +94,8 @@ def evaluate(
         True
     """
     voice, cache = Voice(progress), SampleCache()
-    opened_run = run_of(run, checkpoint)
+    with trusting(code=allow_code):
+        opened_run = run_of(run, checkpoint)
     place = on_device(run, opened_run, device)
     how = _data_options(opened_run, data_format, crop, options)
     folder = opened_data(data, how, (split,), cache, voice)
@@ -147,6 +151,7 @@ class CompareOptions(TrainingOptions, total=False):
         resume: go on with what is unfinished, and try again what failed.
         overwrite: train every run anew.
         device: auto, cpu, cuda, cuda:1, ...
+        allow_code: run the code that a file of options, or runs that are there, name (``python:...``).
     """
 
     samplers: Sequence[str]
@@ -158,6 +163,7 @@ class CompareOptions(TrainingOptions, total=False):
     resume: bool
     overwrite: bool
     device: str
+    allow_code: bool
 
 
 def _request(
@@ -169,7 +175,8 @@ def _request(
             raise UsageError(f"unknown option {name!r}; {fix}; others go by options={{'section.key': value}}")
     # A TypedDict lists the keys of those it extends too: what belongs to every run is told apart by name.
     shared = {name: value for name, value in options.items() if name in TrainingOptions.__annotations__}
-    own = {name: value for name, value in options.items() if name not in shared}
+    own = {name: value for name, value in options.items() if name not in shared and name != "allow_code"}
+    name_code([*overrides_of(shared), *own.get("samplers", ()), *own.get("own_options", ())])
     return ComparisonRequest(
         data if isinstance(data, DataFolder) else Path(data),
         Path(out),
@@ -214,7 +221,8 @@ def compare(
         [('uniform', (8, 12)), ('deformation', (8, 12))]
     """
     voice = Voice(progress)
-    return carried_out(prepare(_request(data, out, None, options), voice), voice)
+    with trusting(code=options.get("allow_code", False)):
+        return carried_out(prepare(_request(data, out, None, options), voice), voice)
 
 
 def study(
@@ -235,7 +243,8 @@ def study(
         UsageError: for a study that there is not; else as :func:`compare`.
     """
     voice = Voice(progress)
-    return study_carried_out(prepare(_request(data, out, name, options), voice), voice)
+    with trusting(code=options.get("allow_code", False)):
+        return study_carried_out(prepare(_request(data, out, name, options), voice), voice)
 
 
 def describe_comparison(

@@ -12,6 +12,7 @@ from saccade.data import DataFolder, SampleCache
 from saccade.networks import require_network
 from saccade.runtime.devices import lightning_device, torch_device
 from saccade.runtime.progress import Voice
+from saccade.runtime.trust import name_code, trusting
 from saccade.segmenter import Segmenter
 from saccade.training.config import Config, read_config
 from saccade.training.loop import resolve
@@ -27,20 +28,24 @@ from saccade.training.run_folder import (
 )
 
 
-def load(run: Path | str, *, checkpoint: str = "best", device: str = "auto") -> Segmenter:
+def load(
+    run: Path | str, *, checkpoint: str = "best", device: str = "auto", allow_code: bool = False
+) -> Segmenter:
     """Opens a trained run.
 
     Args:
         run: the folder that ``saccade train`` or :func:`train` made.
         checkpoint: "best" (by mIoU on its validation images) or "last".
         device: auto, cpu, cuda, cuda:1, ...
+        allow_code: run the code that the run's options name (``python:...``): only of people you trust.
 
     Returns:
         The segmenter, in evaluation mode; ``classes`` is its table of classes, ``run`` the
         :class:`saccade.training.Run` it is from.
 
     Raises:
-        FileProblem: when it is no run folder, has no checkpoint yet, or one that does not fit.
+        FileProblem: when it is no run folder, has no checkpoint yet, or one that does not fit; when its
+            options name code and ``allow_code`` is not set.
         InvalidInput: for another checkpoint or device than there is.
 
     Examples:
@@ -55,7 +60,8 @@ def load(run: Path | str, *, checkpoint: str = "best", device: str = "auto") -> 
         (32, 48)
     """
     place = torch_device(device)
-    return run_of(run, checkpoint).segmenter.to(place)
+    with trusting(code=allow_code):
+        return run_of(run, checkpoint).segmenter.to(place)
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ def _training(
     data: DataSource, root: Path, resume: bool, overwrite: bool, device: str, options: Mapping[str, Any],
     voice: Voice, *, keep: bool,
 ) -> _Training:  # fmt: skip
+    name_code(overrides_of(options))  # also for the options of a run that goes on
     goes_on = require_new(root, resume, overwrite)
     base = open_config(root)[0] if goes_on else None
     config = read_config(config_file(options.get("config")), overrides_of(options), base=base)
@@ -94,6 +101,7 @@ def train(
     overwrite: bool = False,
     device: str = "auto",
     progress: bool | None = None,
+    allow_code: bool = False,
     **options: Unpack[TrainingOptions],
 ) -> Run:
     """Trains a sampler and a segmentation network together, as ``saccade train`` does.
@@ -105,6 +113,8 @@ def train(
         overwrite: replace the run at ``run``.
         device: auto, cpu, cuda, cuda:1, ...; cpu:2 for two processes, cuda:0,1 for two GPUs.
         progress: whether to say what goes on; default on a terminal or in a notebook.
+        allow_code: run the code that a file of options, or the run to go on with, names (``python:...``);
+            what is named here is run without.
         **options: see :class:`TrainingOptions`.
 
     Returns:
@@ -128,18 +138,21 @@ def train(
         >>> run.epoch, run.config.augment.brightness
         (1, 0.1)
     """
-    voice, root = Voice(progress), Path(run)
-    ready = _training(data, root, resume, overwrite, device, options, voice, keep=True)
-    epochs = ready.config.all_epochs
-    with voice.progress("training", epochs, "epochs") as shown:
+    with trusting(code=allow_code):
+        voice, root = Voice(progress), Path(run)
+        ready = _training(data, root, resume, overwrite, device, options, voice, keep=True)
+        epochs = ready.config.all_epochs
+        with voice.progress("training", epochs, "epochs") as shown:
 
-        def tell(done: int, _: int, scores: dict[str, float]) -> None:
-            shown.update(done, note=f"val mIoU {scores['val_miou']:.4f}" if "val_miou" in scores else None)
+            def tell(done: int, _: int, scores: dict[str, float]) -> None:
+                shown.update(
+                    done, note=f"val mIoU {scores['val_miou']:.4f}" if "val_miou" in scores else None
+                )
 
-        return train_run(
-            ready.data, root, ready.config, cache=ready.cache, resume=resume, overwrite=overwrite,
-            device=device, on_epoch=tell,
-        )  # fmt: skip
+            return train_run(
+                ready.data, root, ready.config, cache=ready.cache, resume=resume, overwrite=overwrite,
+                device=device, on_epoch=tell,
+            )  # fmt: skip
 
 
 def describe_training(

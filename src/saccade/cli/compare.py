@@ -17,7 +17,7 @@ OUT/runs/SAMPLER_SIZE_sSEED, are used."""
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "compare",
-        parents=[options.common(), options.as_json(), options.device(), options.output()],
+        parents=[options.common(), options.trust(), options.as_json(), options.device(), options.output()],
         help="samplers beside each other: what does a pixel buy?",
         description=DESCRIPTION,
     )

@@ -13,7 +13,7 @@ from saccade.cli import options
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "evaluate",
-        parents=[options.common(), options.as_json(), options.device()],
+        parents=[options.common(), options.trust(), options.as_json(), options.device()],
         help="scores of a trained run at full resolution",
         description="Predicts every image of a split at full resolution and counts what came out, "
         "pooled over the split; ignored pixels count nowhere.",

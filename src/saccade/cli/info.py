@@ -171,7 +171,7 @@ def percent(share: float) -> str:
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "info",
-        parents=[options.common(), options.as_json()],
+        parents=[options.common(), options.trust(), options.as_json()],
         help="what an image or a data set is",
         description="Says what an image is (size, levels, type, pixel size, reference system) or what a data "
         "set holds (splits, sizes, classes and their share of the pixels), and every fault in it.",

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from saccade import __version__
 from saccade.errors import SaccadeError, UsageError, nearest_name
+from saccade.runtime.trust import trusting
 
 
 class Command(NamedTuple):
@@ -134,7 +135,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         args = parse(words or ["--help"])
-        code = args.run(args)
+        with trusting(code=getattr(args, "allow_code", False), outside=getattr(args, "allow_outside", False)):
+            code: int = args.run(args)
         sys.stdout.flush()
         return code
     except SystemExit as ending:

@@ -22,6 +22,23 @@ def common() -> argparse.ArgumentParser:
     return parser
 
 
+def trust() -> argparse.ArgumentParser:
+    """``--allow-code`` and ``--allow-outside``: what files of others may do."""
+    parser = argparse.ArgumentParser(add_help=False)
+    group = parser.add_argument_group("files of others")
+    group.add_argument(
+        "--allow-code",
+        action="store_true",
+        help="run the code that options in files name (python:...): only of people you trust",
+    )
+    group.add_argument(
+        "--allow-outside",
+        action="store_true",
+        help="let images (VRT, sets of OME-TIFF) be made of files outside of their folder",
+    )
+    return parser
+
+
 def require_order(run_folder: Path, others: Sequence[Path], right: str) -> None:
     """Refuses arguments in the wrong order: a run where something else was expected, and the reverse.
 

@@ -13,7 +13,7 @@ from saccade.cli import options
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "plan",
-        parents=[options.common(), options.as_json(), options.device(), options.sampling()],
+        parents=[options.common(), options.trust(), options.as_json(), options.device(), options.sampling()],
         help="what a prediction would cost: pixels, operations, memory, time",
         description="Foresees what 'saccade predict' would do with an image and what it would take. Nothing "
         "is predicted: a blank view is scored a few times and a tile of the file is read, to measure both.",

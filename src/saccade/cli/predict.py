@@ -13,7 +13,7 @@ from saccade.cli import options
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "predict",
-        parents=[options.common(), options.device(), options.output(), options.sampling()],
+        parents=[options.common(), options.trust(), options.device(), options.output(), options.sampling()],
         help="full-resolution labels of images",
         description="Writes the class of every pixel of each image into OUT, in the format of the image: "
         "GeoTIFF (COG) for maps, OME-TIFF for slides and large TIFF, OME-Zarr for Zarr, PNG for what is "

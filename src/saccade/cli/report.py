@@ -14,7 +14,7 @@ from saccade.runtime.progress import Progress
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "report",
-        parents=[options.common(), options.device()],
+        parents=[options.common(), options.trust(), options.device()],
         help="one HTML page of a run: scores, curves, examples",
         description="Writes RUN/report.html: training curves, scores by class, cost, and examples, the worst "
         "first. Evaluates the run on its own data where that has not been done.",

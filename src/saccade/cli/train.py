@@ -16,7 +16,7 @@ from saccade.samplers import SAMPLERS
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "train",
-        parents=[options.common(), options.device(), options.output()],
+        parents=[options.common(), options.trust(), options.device(), options.output()],
         help="train a sampler and a segmentation network together",
         description="Trains a sampler and a segmentation network together on a data folder, and keeps the "
         "best weights by mIoU at full resolution on its validation images. Any option of a configuration "

@@ -15,7 +15,7 @@ from saccade.errors import FileProblem, UsageError
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "view",
-        parents=[options.common()],
+        parents=[options.common(), options.trust()],
         help="an image, a run or a comparison as a page for the browser",
         description="Prints the path of one self-contained HTML page: of an image or a slide its thumbnail, "
         "with labels on top; of a run its report; of a comparison its page.",

@@ -12,6 +12,7 @@ from saccade.data.classes import ClassTable, Colour
 from saccade.data.dataset import Format, Found, Item
 from saccade.data.folder import files, limited
 from saccade.errors import Fault
+from saccade.runtime.reading import read_text
 
 _CLASSES: dict[int, tuple[str, Colour]] = {
     17: ("sky", (70, 130, 180)),
@@ -83,7 +84,7 @@ class ApolloScape(Format):
         """The items of a split; what is wrong is added to ``found``."""
         items, missing, absent = [], [], 0
         for path in lists:
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            for number, line in enumerate(read_text(path, "a list of images").splitlines(), 1):
                 pair = [_resolve(root, part) for part in line.strip().split("\t") if part]
                 if len(pair) != 2 and line.strip():
                     expected = f"an image and its labels, with a tab between, in line {number}"

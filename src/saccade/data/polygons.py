@@ -128,7 +128,7 @@ def _outlines(value: dict[str, Any], classes: ClassTable, path: Path) -> list[Ou
         try:
             for rings in _polygons(feature["geometry"]):
                 outlines.append(Outline(index, tuple(_closed(np.asarray(ring, float)) for ring in rings)))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
             raise FileProblem(path, _EXPECTED, f"feature {number} is none ({error})") from error
     return [outline for outline in outlines if outline.rings]
 
@@ -141,13 +141,14 @@ def _features(value: dict[str, Any], path: Path) -> list[dict[str, Any]]:
 
 
 def _index(feature: dict[str, Any], classes: ClassTable, path: Path, number: int) -> int:
-    properties = feature.get("properties") or {}
+    properties = feature.get("properties")
+    properties = properties if isinstance(properties, dict) else {}
     named = properties.get("classification")
     name = named.get("name") if isinstance(named, dict) else properties.get("class", properties.get("name"))
-    if name not in classes.names:
+    if not isinstance(name, str) or name not in classes.names:
         fix = nearest_name(str(name), classes.names)
         expected = f"the name of a class of classes.json in feature {number}"
-        raise FileProblem(path, expected, repr(name), fix)
+        raise FileProblem(path, expected, repr(name)[:80], fix)
     return classes.indices[classes.names.index(name)]
 
 

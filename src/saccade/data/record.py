@@ -13,6 +13,7 @@ from typing import Any
 from saccade.data.classes import ClassTable
 from saccade.data.dataset import DataFolder
 from saccade.errors import FileProblem
+from saccade.runtime.reading import open_regular
 
 KIND = "saccade data 1"
 MOST_NAMED = 3
@@ -176,7 +177,7 @@ def digest_of(value: Any) -> str:
 def digest_of_file(path: Path) -> str:
     """16 hexadecimal digits of the bytes of a file; raises FileProblem where it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path, "a file that can be read") as file:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
     except OSError as error:
         raise FileProblem(path, "a file that can be read", error.strerror or str(error)) from error

@@ -26,6 +26,8 @@ _IGNORED = 255
 _WHOLE = {"train": 4626, "val": 514, "test": 571}
 _ALL = sum(_WHOLE.values())
 _EXPECTED = "a Supervisely annotation"
+_MOST_BITMAP = 1 << 26
+"""Bytes of an object's bitmap, a PNG, once unpacked."""
 
 
 class SuperviselyPerson(Format):
@@ -101,9 +103,9 @@ def _objects(item: Item) -> tuple[tuple[int, int], list[dict[str, Any]]]:
         raise FileProblem(item.mask, faults[0].expected, faults[0].found)
     try:
         size = int(value["size"]["height"]), int(value["size"]["width"])
-        objects = list(value["objects"])
-        strange = {one["classTitle"] for one in objects} - {*_PERSON, *_NEUTRAL}
-    except (KeyError, TypeError, ValueError) as error:
+        objects = [dict(one) for one in value["objects"]]
+        strange = {str(one["classTitle"]) for one in objects} - {*_PERSON, *_NEUTRAL}
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FileProblem(item.mask, _EXPECTED, "one without size, objects or classTitle") from error
     if strange:
         expected = "only objects of " + ", ".join((*_PERSON, *_NEUTRAL))
@@ -124,13 +126,16 @@ def _paint(values: NDArray[np.integer], one: dict[str, Any], value: int, path: P
             rings = [one["points"]["exterior"], *one["points"].get("interior", [])]
             # corners are pixels, which the outline passes through in the middle
             fill_polygon(values, [np.array(ring, float) + 0.5 for ring in rings], value)
-    except (KeyError, TypeError, ValueError, OSError, zlib.error) as error:
+    except (KeyError, TypeError, ValueError, OSError, AttributeError, OverflowError, zlib.error) as error:
         raise FileProblem(path, _EXPECTED, f"an object that cannot be drawn ({error})") from error
 
 
 def _paint_bitmap(values: NDArray[np.integer], bitmap: dict[str, Any], value: int) -> None:
     left, top = (int(at) for at in bitmap["origin"])
-    picture = Image.open(io.BytesIO(zlib.decompress(base64.b64decode(bitmap["data"]))))
+    unpacked = zlib.decompressobj().decompress(base64.b64decode(bitmap["data"]), _MOST_BITMAP)
+    picture = Image.open(io.BytesIO(unpacked), formats=("PNG",))
+    if picture.size[0] > values.shape[1] or picture.size[1] > values.shape[0]:
+        raise ValueError("a bitmap larger than the image")
     mask = np.asarray(picture.getchannel("A") if "A" in picture.getbands() else picture.convert("L")) > 0
     if picture.mode == "P":
         mask = np.asarray(picture.convert("RGBA").getchannel("A")) > 0

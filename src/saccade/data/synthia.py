@@ -13,6 +13,7 @@ from saccade.data.folder import files, incomplete, match
 from saccade.data.splits import seeded_splits
 from saccade.errors import FileProblem
 from saccade.rasters import open_raster
+from saccade.runtime.reading import read_text
 
 _CLASSES: dict[int, tuple[str, Colour]] = {
     1: ("sky", (70, 130, 180)),
@@ -92,15 +93,12 @@ class Synthia(Format):
 def _from_text(path: Path) -> NDArray[np.integer]:
     """One row of ids a line."""
     expected = "a text of class ids, one line for each row of the image"
+    text = read_text(path, expected)
     try:
-        rows = [
-            np.array(line.split(), np.int64) for line in path.read_text("ascii").splitlines() if line.strip()
-        ]
+        rows = [np.array(line.split(), np.int64) for line in text.splitlines() if line.strip()]
         values = np.stack(rows)
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, OverflowError) as error:
         raise FileProblem(path, expected, "something else, or rows of different lengths") from error
-    except OSError as error:
-        raise FileProblem(path, expected, error.strerror or "an unreadable file") from error
     if values.min() < 0 or values.max() > 65535:
         raise FileProblem(path, "ids from 0 to 65535", f"{values.min()} to {values.max()}")
     return values.astype(np.uint16 if values.max() > 255 else np.uint8)

@@ -29,6 +29,7 @@ from saccade.metrics import (
 )
 from saccade.metrics.cost import Cost
 from saccade.runtime.files import write_file
+from saccade.runtime.reading import read_json_value
 from saccade.training.config import Config
 from saccade.training.run_folder import CHECKPOINTS, open_config, version_of
 
@@ -134,9 +135,13 @@ class Subject:
 
     @classmethod
     def from_json(cls, parts: Mapping[str, Any]) -> Subject:
-        """The inverse of :meth:`to_json`; raises KeyError, TypeError."""
+        """The inverse of :meth:`to_json`; raises KeyError, TypeError, ValueError."""
         rows, columns = parts["size"]
-        return cls(**{**parts, "size": (int(rows), int(columns)), "options": dict(parts["options"])})
+        subject = cls(**{**parts, "size": (int(rows), int(columns)), "options": dict(parts["options"])})
+        texts = ("split", "data", "checkpoint", "weights", "sampler", "version", "path")
+        if not all(isinstance(getattr(subject, name), str) for name in texts):
+            raise ValueError("something else than text")
+        return subject
 
     def is_own(self, config: Config) -> bool:
         """Whether this is the run's own question: its best weights on its own data, as it was trained."""
@@ -365,21 +370,31 @@ def load_evaluation(path: Path) -> Evaluation:
         ...
         saccade.errors.FileProblem: run/evaluation_test.json: expected an evaluation...
     """
+    if not path.exists():
+        raise FileProblem(path, "an evaluation", "no such file", "run `saccade evaluate` first")
+    content = read_json_value(path, "an evaluation", "evaluate the run again")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         if content["kind"] != KIND:
-            raise FileProblem(path, KIND, content["kind"], "evaluate the run again")
-        return Evaluation(
-            classes=tuple(content["classes"]),
-            records=tuple(_record(record) for record in content["records"]),
-            cost=Cost(**content["cost"]),
-            widths=tuple(content["widths"]),
-            subject=Subject.from_json(content["of"]) if content.get("of") else None,
-        )
-    except OSError as error:
-        raise FileProblem(path, "an evaluation", error.strerror, "run `saccade evaluate` first") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FileProblem(path, KIND, str(content["kind"])[:80], "evaluate the run again")
+        return _evaluation(content)
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
         raise FileProblem(path, KIND, "something else", "evaluate the run again") from error
+
+
+def _evaluation(content: Mapping[str, Any]) -> Evaluation:
+    """What a file holds; any error of Python's where it is none."""
+    classes, widths = tuple(content["classes"]), tuple(content["widths"])
+    if not all(isinstance(name, str) for name in classes) or len(set(classes)) < len(classes):
+        raise ValueError("names of classes")
+    if not all(isinstance(width, int) and width > 0 for width in widths):
+        raise ValueError("widths of bands")
+    return Evaluation(
+        classes=classes,
+        records=tuple(_record(record, len(classes), len(widths)) for record in content["records"]),
+        cost=Cost.from_json(content["cost"]),
+        widths=widths,
+        subject=Subject.from_json(content["of"]) if content.get("of") else None,
+    )
 
 
 def _plain(record: ImageRecord) -> dict[str, Any]:
@@ -387,13 +402,33 @@ def _plain(record: ImageRecord) -> dict[str, Any]:
     return {name: part.tolist() if isinstance(part, Tensor) else part for name, part in parts.items()}
 
 
-def _record(plain: dict[str, Any]) -> ImageRecord:
+def _record(plain: Mapping[str, Any], classes: int, widths: int) -> ImageRecord:
+    shapes = {
+        "confusion": (classes, classes), "recovery": (classes, classes), "boundary": (2, classes),
+        "trimap": (2, widths), "sampling": (2, classes),
+    }  # fmt: skip
     parts: dict[str, Any] = {
-        name: part if name == "stem" or part is None else _counts(part) for name, part in plain.items()
+        name: part if name == "stem" or (part is None and name == "recovery") else _counts(part)
+        for name, part in plain.items()
     }
     parts["objects"] = parts["objects"].reshape(-1, 3)
-    return ImageRecord(**parts)
+    record = ImageRecord(**parts)
+    if not isinstance(record.stem, str):
+        raise ValueError("the name of an image")
+    if any((counts := parts[name]) is not None and counts.shape != shape for name, shape in shapes.items()):
+        raise ValueError("counts of other shapes")
+    kinds, sizes, right = record.objects.T
+    if len(kinds) and not ((kinds < classes).all() and (right <= sizes).all() and (sizes > 0).all()):
+        raise ValueError("objects that there cannot be")
+    return record
+
+
+_MOST_COUNT = 1 << 52
+"""Sums of counts stay exact, and within 64 bits."""
 
 
 def _counts(numbers: Any) -> Tensor:
-    return torch.tensor(numbers, dtype=torch.int64)
+    counts = torch.tensor(numbers, dtype=torch.int64)
+    if counts.numel() and not 0 <= int(counts.min()) <= int(counts.max()) <= _MOST_COUNT:
+        raise ValueError("counts below 0, or of more pixels than there are")
+    return counts

@@ -71,9 +71,12 @@ class Costs:
             rows = {}
             for row in map(dict, content["rows"]):
                 key = row.pop("arm"), _size(row.pop("size"))
-                rows[key] = row.pop("options"), Cost(**row)
-            return cls(**{**content, "rows": rows})
-        except (KeyError, TypeError, ValueError):
+                rows[key] = str(row.pop("options")), Cost.from_json(row)
+            costs = cls(**{**content, "rows": rows})
+            load = None if costs.load is None else float(costs.load)
+            device, image, threads = str(costs.device), str(costs.image), int(costs.threads)
+            return cls(device, threads, load, image, rows)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             return None
 
 

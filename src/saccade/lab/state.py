@@ -12,6 +12,7 @@ from saccade.data import DataFolder
 from saccade.errors import FileProblem, SaccadeError
 from saccade.lab.methods import Trial
 from saccade.runtime.files import write_file, writing
+from saccade.runtime.reading import read_json_value
 from saccade.samplers.recipe import recipes
 from saccade.training import run_folder as folder
 from saccade.training.config import Config, flat, to_dict
@@ -64,8 +65,8 @@ def write_text(path: Path, text: str) -> Path:
 def read_costs(out: Path, name: str = NAME) -> Any:
     """The costs that were measured for an earlier table; None where there are none."""
     try:
-        return json.loads((out / f"{name}.json").read_text(encoding="utf-8")).get("costs")
-    except (OSError, ValueError, AttributeError):
+        return read_json_value(out / f"{name}.json", "a comparison").get("costs")
+    except (FileProblem, AttributeError):
         return None
 
 
@@ -195,8 +196,8 @@ def read_failure(root: Path) -> str | None:
     if not file.is_file():
         return None
     try:
-        return str(json.loads(file.read_text(encoding="utf-8"))["reason"])
-    except (ValueError, KeyError, TypeError):
+        return str(read_json_value(file, "why a run failed")["reason"])
+    except (FileProblem, LookupError, TypeError):
         return "for a reason that cannot be read"
 
 

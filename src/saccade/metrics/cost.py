@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -174,6 +175,16 @@ class Cost:
 
     def to_json(self) -> dict[str, int | float | None]:
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, parts: Mapping[str, Any]) -> Cost:
+        """The inverse of :meth:`to_json`; raises TypeError, ValueError."""
+        cost = cls(**parts)
+        for name, value in asdict(cost).items():
+            unknown = value is None and name == "peak_memory_bytes"
+            if not unknown and not (type(value) in (int, float) and 0 <= value < math.inf):
+                raise ValueError(f"{name}: {value!r}")
+        return replace(cost, pixels=int(cost.pixels))
 
 
 def measure_cost(segmenter: nn.Module, image: Tensor, labels: Tensor | None = None) -> Cost:

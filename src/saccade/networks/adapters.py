@@ -193,10 +193,19 @@ def from_transformers(name: str, classes: int, *, pretrained: bool = False) -> n
     if name in transformers_types():
         options = library.AutoConfig.for_model(name, num_labels=classes)
     else:
-        options = library.AutoConfig.from_pretrained(name, num_labels=classes)
+        # transformers would ask on the terminal whether to run what a repository brings along
+        options = library.AutoConfig.from_pretrained(name, num_labels=classes, trust_remote_code=False)
     maker = library.AutoModelForSemanticSegmentation
     if pretrained:
-        return Scores(maker.from_pretrained(name, config=options, ignore_mismatched_sizes=True))
+        return Scores(
+            maker.from_pretrained(
+                name,
+                config=options,
+                ignore_mismatched_sizes=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+            )
+        )
     return Scores(maker.from_config(options))
 
 

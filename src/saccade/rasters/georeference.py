@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 
 from saccade.errors import FileProblem
 from saccade.rasters.decoders import load
+from saccade.rasters.own_files import OFFLINE, require_own_sidecars, sidecar_text
 from saccade.rasters.raster import PixelSize, Raster
+from saccade.runtime.reading import MOST_OPTIONS, read_text
+from saccade.runtime.trust import trust
 
 Transform = tuple[float, float, float, float, float, float]
 
@@ -62,10 +65,11 @@ def _system_beside(path: Path) -> Any:
     from rasterio.errors import RasterioError
 
     try:
-        text = path.with_name(path.name + ".aux.xml").read_text(encoding="utf-8", errors="replace")
+        beside = path.with_name(path.name + ".aux.xml")
+        text = sidecar_text(beside) if os.path.isfile(beside) else ""
         found = re.search(r"<SRS[^>]*>(.*?)</SRS>", text, re.DOTALL)
         return CRS.from_user_input(html.unescape(found[1])) if found else None
-    except (OSError, RasterioError, ValueError):
+    except (FileProblem, RasterioError, ValueError):
         return None
 
 
@@ -215,9 +219,9 @@ def read_world_file(path: Path) -> Transform:
         FileProblem: it does not hold six numbers.
     """
     try:
-        words = path.read_text(encoding="utf-8-sig").replace(",", ".").split()
+        words = read_text(path, "a world file", MOST_OPTIONS).replace(",", ".").split()
         a, d, b, e, x, y = (float(word) for word in words[:6])
-    except (OSError, ValueError):
+    except (FileProblem, ValueError):
         raise FileProblem(path, "a world file: six numbers", "something else", "mend or remove it") from None
     if not all(map(math.isfinite, (a, b, d, e, x, y))) or a * e == b * d:
         raise FileProblem(
@@ -235,11 +239,8 @@ def placed_beside(path: Path) -> bool:
     if world_file(path) is not None:
         return True
     for sidecar in (path.with_name(path.name + ".aux.xml"), path.with_suffix(".aux.xml")):
-        try:
-            if any(word in sidecar.read_text(encoding="utf-8", errors="replace") for word in _PLACED_BY):
-                return True
-        except OSError:
-            continue
+        if os.path.isfile(sidecar) and any(word in sidecar_text(sidecar) for word in _PLACED_BY):
+            return True
     names = [f"{path.stem}{ending}" for ending in ("_RPC.TXT", "_rpc.txt", ".RPB", ".rpb")]
     return any(os.path.isfile(path.with_name(name)) for name in names)
 
@@ -272,6 +273,7 @@ def place_photo(raster: Raster, kind: str, *, turned: bool) -> None:
 
 def _beside(path: Path, kind: str, size: tuple[int, int]) -> Georeference:
     world = world_file(path)
+    require_own_sidecars(path)
     try:
         rasterio = load("rasterio", "geo", path, "georeferenced rasters")
     except FileProblem:
@@ -279,7 +281,8 @@ def _beside(path: Path, kind: str, size: tuple[int, int]) -> Georeference:
             return Georeference(transform=read_world_file(world))
         return Georeference(notices=(f"{_LOST} without rasterio",))
     try:
-        with warnings.catch_warnings(), rasterio.Env():
+        options = {} if trust().outside else OFFLINE
+        with warnings.catch_warnings(), rasterio.Env(**options):
             warnings.simplefilter("ignore")
             with rasterio.open(path, driver=_PHOTO_DRIVERS.get(kind)) as file:
                 return georeference(path, file)

@@ -23,8 +23,11 @@ from saccade.rasters.georeference import (
     georeference_of_tags,
     placed_beside,
 )
+from saccade.rasters.own_files import OFFLINE, require_own_sidecars, require_own_vrt, sidecar_text
 from saccade.rasters.raster import Level, Raster, RasterInfo, measured, orient, oriented_pair, sample_roles
 from saccade.rasters.tiff import TiffRaster
+from saccade.rasters.tiff_description import gdal_metadata
+from saccade.runtime.trust import trust
 
 _EXPECTED = "a georeferenced raster"
 _DRIVERS = {
@@ -47,6 +50,9 @@ class GeoRaster(Raster):
         self._driver, self._directory = driver, directory
         self._rasterio: Any = load("rasterio", "geo", path, "georeferenced rasters")
         listen("rasterio")
+        if driver == "VRT":
+            require_own_vrt(path)
+        require_own_sidecars(path)
         with self._reading(path):
             self._files = self._open(path)
             try:
@@ -55,12 +61,17 @@ class GeoRaster(Raster):
                 self.close()
                 raise
         self._locks = [threading.Lock() for _ in self._files]
-        super().__init__(info)
+        try:
+            super().__init__(info, [Path(name) for name in self._files[0].files])
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def _reading(self, path: Path) -> Iterator[None]:
         """GDAL's own errors are outside of Python's families, and its words go to stderr but for ``Env``."""
-        with reading(path, _EXPECTED), self._rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+        options = {} if trust().outside else OFFLINE
+        with reading(path, _EXPECTED), self._rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, **options):
             try:
                 yield
             except (self._rasterio.errors.RasterioError, self._rasterio._err.CPLE_BaseError) as error:
@@ -198,7 +209,7 @@ def _bits_of_sources(file: Any) -> list[int]:
     """Of the files that a VRT takes its pixels from unchanged."""
     import rasterio
 
-    text = Path(file.name).read_text(errors="replace")
+    text = sidecar_text(Path(file.name))
     # Such a VRT changes the values on the way, so the bits of its sources say nothing about them.
     if any(tag in text for tag in ("<ScaleRatio", "<LUT", "<PixelFunctionType", "<Exponent", "<WarpOptions")):
         return [0]
@@ -304,6 +315,7 @@ def _place(path: Path, pixels: TiffRaster) -> RasterInfo | Georeference:
     """What GDAL says of the file; where it does not open it (JPEG XL, LERC, ... are left out of many builds),
     what the tags say."""
     load("rasterio", "geo", path, "georeferenced rasters")
+    require_own_sidecars(path, gdal_metadata(pixels.page.keyframe))
     index = pixels.page.index
     try:
         with GeoRaster(path, directory=index if isinstance(index, int) else 0) as place:

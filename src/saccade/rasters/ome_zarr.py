@@ -38,6 +38,24 @@ class Layout:
     place: Georeference = field(default_factory=Georeference)
 
 
+LARGEST_CHUNK = 1 << 30
+"""Bytes of a chunk once decoded: each is decoded whole."""
+
+
+def _store(path: Path) -> Any:
+    """Of a folder: only regular files of it are opened, or a pipe among them would be waited for."""
+    from zarr.storage import LocalStore
+
+    class RegularFiles(LocalStore):
+        async def get(self, key: str, *arguments: Any, **options: Any) -> Any:
+            file = self.root / key
+            if file.exists() and not (file.is_file() or file.is_dir()):
+                raise FileProblem(file, "a part of a Zarr image", "a pipe, socket or device, and no file")
+            return await super().get(key, *arguments, **options)
+
+    return RegularFiles(path, read_only=True)
+
+
 class ZarrRaster(Raster):
     """An image of a Zarr array or group.
 
@@ -48,7 +66,7 @@ class ZarrRaster(Raster):
     def __init__(self, path: Path, number: int | None = None) -> None:
         zarr = load("zarr", "zarr", path, "Zarr")
         with reading(path, _EXPECTED):
-            layout = _layout(path, zarr.open(store=str(path), mode="r"))
+            layout = _layout(path, zarr.open(store=_store(path), mode="r"))
             self._plane = _plane(path, layout, number)
             info = _info(path, layout, number)
         self._layout = layout
@@ -233,7 +251,7 @@ def _place(array: Any, axes: tuple[str, ...], folder: Path) -> Georeference:
 
     if not any((folder / name).exists() for name in ("zarr.json", ".zgroup")):
         return Georeference()
-    group = zarr.open_group(str(folder), mode="r")
+    group = zarr.open_group(_store(folder), mode="r")
     mapping = str(array.attrs.get("grid_mapping", "spatial_ref"))
     about = dict(group[mapping].attrs) if mapping in group else {}
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
@@ -297,6 +315,9 @@ def _info(path: Path, layout: Layout, number: int | None) -> RasterInfo:
     dtype = np.dtype(np.uint8) if first.dtype == bool else np.dtype(first.dtype).newbyteorder("=")
     if dtype.kind not in "uif" or min(sides.values()) < 1:
         raise FileProblem(path, "numbers, and no empty axis", f"{first.dtype} {first.shape}")
+    weight = max(int(np.prod(array.chunks)) * array.dtype.itemsize for array in layout.arrays)
+    if weight > LARGEST_CHUNK:
+        raise FileProblem(path, "chunks that decode to 1 GiB at most", f"one of {weight / 2**30:.1f} GiB")
     channels = sides.get("c", 1)
     stack = _stack(layout)
     depth = int(np.prod(list(stack.values()), initial=1))

@@ -18,8 +18,9 @@ from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from saccade.errors import FileProblem
+from saccade.errors import FileProblem, FinalProblem
 from saccade.geometry import Window
+from saccade.rasters.claims import jpeg2000_size, jpegxl_size, require_honest_size
 from saccade.rasters.decoders import misnamed, reading
 from saccade.rasters.raster import Level, Meaning, Raster, RasterInfo, measured, orient, oriented_pair
 from saccade.rasters.tiff import TiffRaster
@@ -43,6 +44,11 @@ class Header:
     palette: np.ndarray | None = None
     orientation: int = 1
     notices: tuple[str, ...] = ()
+    packed: int = 1  # pixels that are stored in a byte
+
+    @property
+    def pixel_bytes(self) -> float:
+        return self.channels * (1 if self.white <= 255 else 2) / self.packed
 
 
 def jpeg_header(path: Path) -> Header:
@@ -138,6 +144,7 @@ def png_header(path: Path) -> Header:
         if colour == 3 and "PLTE" in chunks
         else None,
         orientation=_png_orientation(path, chunks.get("eXIf", b"")),
+        packed=max(1, 8 // depth) if depth else 1,
         notices=(*notices, *(("an animation: its first frame is taken",) if "acTL" in chunks else ())),
     )
 
@@ -203,7 +210,7 @@ def pillow_header(form: str) -> Callable[[Path], Header]:
     """For formats that Pillow alone reads, by its name of the format."""
 
     def header(path: Path) -> Header:
-        with Image.open(path, formats=(form,)) as image:
+        with _by_pillow(path, form) as image:
             palette = image.getpalette("RGB") if image.mode == "P" else None
             notices = []
             if getattr(image, "is_animated", False):
@@ -225,16 +232,32 @@ def pillow_header(form: str) -> Callable[[Path], Header]:
     return header
 
 
+def _by_pillow(path: Path, form: str) -> Image.Image:
+    try:
+        return Image.open(path, formats=(form,))
+    except Image.DecompressionBombError as error:
+        got = f"a header that claims more ({str(error).partition(',')[0]})"
+        raise FinalProblem(path, f"at most {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels", got) from None
+
+
 def _pillow_pixels(path: Path, form: str) -> np.ndarray:
-    with Image.open(path, formats=(form,)) as image:
+    with _by_pillow(path, form) as image:
         return np.asarray(image).astype(np.uint8, copy=False)
 
 
-def decoded_header(decode: Callable[[bytes], np.ndarray]) -> Callable[[Path], Header]:
-    """For formats whose header only their decoder reads: the pixels are decoded when the file is opened."""
+def decoded_header(
+    decode: Callable[[bytes], np.ndarray], size_of: Callable[[bytes], tuple[int, int] | None]
+) -> Callable[[Path], Header]:
+    """For formats whose header only their decoder reads: the pixels are decoded when the file is opened,
+    once ``size_of`` has told that there are not too many."""
 
     def header(path: Path) -> Header:
-        pixels = decode(path.read_bytes())
+        data = path.read_bytes()
+        size = size_of(data)
+        if size is None:
+            raise ValueError("no size in its header")
+        require_honest_size(path, size, 1)
+        pixels = decode(data)
         pixels = pixels[0] if pixels.ndim == 4 else pixels
         if pixels.dtype.name not in ("uint8", "uint16"):
             got = f"{pixels.dtype} samples"
@@ -336,8 +359,11 @@ _KINDS: dict[str, tuple[str, Callable[[Path], Header]]] = {
     "gif": ("a GIF image", pillow_header("GIF")),
     "bmp": ("a BMP image", pillow_header("BMP")),
     "avif": ("an AVIF image", pillow_header("AVIF")),
-    "jpegxl": ("a JPEG XL image", decoded_header(lambda data: imagecodecs.jpegxl_decode(data))),
-    "jpeg2000": ("a JPEG 2000 image", decoded_header(lambda data: imagecodecs.jpeg2k_decode(data))),
+    "jpegxl": ("a JPEG XL image", decoded_header(lambda data: imagecodecs.jpegxl_decode(data), jpegxl_size)),
+    "jpeg2000": (
+        "a JPEG 2000 image",
+        decoded_header(lambda data: imagecodecs.jpeg2k_decode(data), jpeg2000_size),
+    ),
 }
 
 
@@ -348,6 +374,7 @@ class PhotoRaster(Raster):
         self._expected, read_header = _KINDS[kind]
         with reading(path, self._expected):
             header = read_header(path)
+            require_honest_size(path, header.size, header.pixel_bytes)
             super().__init__(_info(path, kind, header))
         self._header = header
         self.orientation = header.orientation

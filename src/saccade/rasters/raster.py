@@ -15,6 +15,7 @@ import numpy as np
 
 from saccade.errors import FileProblem, FinalProblem, InvalidInput
 from saccade.geometry import Window
+from saccade.rasters.claims import require_honest_pieces
 
 # tag: (flip stored rows, flip stored columns, then swap axes)
 T = TypeVar("T")
@@ -277,7 +278,10 @@ class Raster(ABC):
 
     orientation: int = 1
 
-    def __init__(self, info: RasterInfo) -> None:
+    def __init__(self, info: RasterInfo, files: Sequence[Path] = ()) -> None:
+        """``files``: all that hold its pixels; default the one of its path."""
+        levels = [(level.size, level.tile) for level in info.levels]
+        require_honest_pieces(info.path, levels, files or (info.path,))
         self.info = info
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,9 @@ from tifffile import TiffFile, TiffPage, TiffPageSeries
 
 from saccade.errors import FileProblem, FinalProblem
 from saccade.geometry import Window
+from saccade.rasters.claims import jpeg_size, require_sound_chain
 from saccade.rasters.decoders import listen, misnamed, reading
+from saccade.rasters.own_files import require_own_set
 from saccade.rasters.raster import (
     Level,
     Raster,
@@ -28,11 +31,14 @@ from saccade.rasters.raster import (
     stored_window,
 )
 from saccade.rasters.tiff_description import converted_space, describe, orientation, photometric, pixel_size
+from saccade.runtime.reading import open_regular
 
 LARGEST_SEGMENT = 1 << 30
 LARGE_SEGMENT = 1 << 24
 PLAIN_ROWS = 16
 _JPEG = {6, 7, 34892, 33007}
+_MOST_PADDING = 256
+"""Rows or columns that a JPEG in a tile may have beyond it."""
 _LERC = 34887
 # what every file of these is decoded by is known to work: nothing needs to be tried when one is opened
 _PLAIN_DECODERS = {1, 7, 8, 32946, 32773}
@@ -59,7 +65,6 @@ class PageReader:
         self.tile = (self.frame.tilelength, self.frame.tilewidth) if self.frame.is_tiled else stripe
         self.count = -(-self.size[0] // self.tile[0]), -(-self.size[1] // self.tile[1])
         self._counts = self._byte_counts()
-        self._require_all_segments()
         # Only then do rows lie in the file as they are in memory, and a part of a strip can be read alone.
         self.plain = (
             not self.frame.is_tiled
@@ -71,6 +76,7 @@ class PageReader:
         )
         self._stored_samples = 1 if self.separate else self.samples
         self.segment_bytes = self.tile[0] * self.tile[1] * self._stored_samples * self.dtype.itemsize
+        self._require_all_segments()
         self.resident = 0 if self.plain or self.segment_bytes < LARGE_SEGMENT else self.segment_bytes
         self._kept: tuple[int, np.ndarray | None] = (-1, None)
         self._keeping = threading.Lock()
@@ -144,6 +150,8 @@ class PageReader:
             return _lerc(data, samples)
         if self.frame.compression == 7 and self.separate and data is not None:
             return _grey_jpeg(data, self.frame.bitspersample, self._decode_arguments["jpegtables"])
+        if self.frame.compression in _JPEG and data is not None:
+            self._require_own_size(jpeg_size(data))
         decoded, _, shape = self._decode(data, index, **self._decode_arguments)
         if decoded is None:
             return None
@@ -152,6 +160,13 @@ class PageReader:
         if pixels.shape[0] < shape[1] or pixels.shape[1] < shape[2] or pixels.shape[2] != samples:
             raise ValueError("a tile or strip holds fewer pixels than it should")
         return pixels
+
+    def _require_own_size(self, size: tuple[int, int] | None) -> None:
+        """A JPEG in a tile has a header of its own, which may claim any size."""
+        if size is not None and (
+            size[0] > self.tile[0] + _MOST_PADDING or size[1] > self.tile[1] + _MOST_PADDING
+        ):
+            raise ValueError(f"a JPEG of {size[1]} x {size[0]} pixels in a tile")
 
     def _kept_segment(self, index: int) -> np.ndarray | None:
         """As ``_segment``; the last large one is kept, or every small window would decode it again."""
@@ -171,6 +186,21 @@ class PageReader:
         early = min(len(self.page.dataoffsets), len(self._counts)) < wanted
         if early or max(self.page.dataoffsets[:wanted], default=0) >= self.page.parent.filehandle.size:
             raise FinalProblem(self._path(), "a TIFF image", "a damaged or truncated file")
+        sparse = any(not offset for offset in self.page.dataoffsets[:wanted])
+        if sparse and self.segment_bytes > LARGEST_SEGMENT:
+            got = f"a piece of {self.segment_bytes / 2**30:.1f} GiB that is not there"
+            raise FinalProblem(self._path(), "a TIFF image", got)
+        if self.plain and self.segment_bytes > LARGEST_SEGMENT:
+            self._require_all_rows(self.page.dataoffsets[:wanted])
+
+    def _require_all_rows(self, offsets: Sequence[int]) -> None:
+        """Of a strip that is not compressed, which says how many bytes it takes."""
+        row = self.size[1] * self._stored_samples * self.dtype.itemsize
+        for index, offset in enumerate(offsets):
+            top = index % self.count[0] * self.tile[0]
+            wanted = row * (min(top + self.tile[0], self.size[0]) - top)
+            if offset + wanted > self.page.parent.filehandle.size:
+                raise FinalProblem(self._path(), "a TIFF image", "a damaged or truncated file")
 
     def _byte_counts(self) -> tuple[int, ...]:
         """Bytes of each tile or strip; where the file says 0 of all, what lies between their offsets.
@@ -439,7 +469,7 @@ _REDUCED, _MASK = 1, 4
 
 
 def _find_pages(path: Path, opened: ExitStack, number: int | None) -> _Pages:
-    file, lock = opened.enter_context(TiffFile(path)), threading.Lock()
+    file, lock = _opened(path, opened), threading.Lock()
     series, plane, notices = _image_series(file, number)
     planes, more = _planes(series.levels[0], plane)
     levels = [(planes, lock), *((_planes(level, plane)[0], lock) for level in series.levels[1:])]
@@ -451,7 +481,7 @@ def _find_pages(path: Path, opened: ExitStack, number: int | None) -> _Pages:
     for suffix in (".ovr", ".msk", ".msk.ovr"):
         beside = path.with_name(path.name + suffix)
         if os.path.isfile(beside):  # False for a name that is too long, too
-            more_file, more_lock = opened.enter_context(TiffFile(beside)), threading.Lock()
+            more_file, more_lock = _opened(beside, opened), threading.Lock()
             if suffix == ".ovr":
                 masks += [(page, more_lock) for page in _flagged(more_file, _MASK)]
                 coarser += [([page], more_lock) for page in _all_pages(more_file) if not _flags(page) & _MASK]
@@ -461,6 +491,15 @@ def _find_pages(path: Path, opened: ExitStack, number: int | None) -> _Pages:
         coarser, key=lambda level: -level[0][0].keyframe.imagelength * level[0][0].keyframe.imagewidth
     )
     return _Pages(levels, masks, (*notices, *more))
+
+
+def _opened(path: Path, opened: ExitStack) -> TiffFile:
+    """The file, once its chain of pages and what it says of other files are known to be sound."""
+    with open_regular(path, _EXPECTED) as bytes_of:
+        require_sound_chain(path, bytes_of)
+    file = opened.enter_context(TiffFile(path))
+    require_own_set(path, str(file.pages.first.description or ""))
+    return file
 
 
 def _image_series(file: TiffFile, number: int | None) -> tuple[TiffPageSeries, int, tuple[str, ...]]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import os
 import re
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element
 
 import numpy as np
 from tifffile import TiffPage
 
 from saccade.errors import FinalProblem
+from saccade.rasters.own_files import parse_xml, sidecar_text
 from saccade.rasters.raster import Meaning, PixelSize, sample_roles
 
 # a coarser TIFF resolution is the size of a print (300 dpi is 85 microns), not of what was imaged
@@ -47,15 +48,17 @@ def _ome(page: TiffPage) -> tuple[float, float] | None:
     text = page.description or ""
     if "<OME" not in text[:2000]:
         return None
+    root = parse_xml(text)
+    if root is None:
+        return None
     try:
-        root = ET.fromstring(text.strip().rstrip("\0"))
         pixels: Any = next(element for element in root.iter() if element.tag.endswith("Pixels"))
         y, x = (
             float(pixels.attrib[f"PhysicalSize{axis}"])
             * _OME[pixels.attrib.get(f"PhysicalSize{axis}Unit", "µm")]
             for axis in "YX"
         )
-    except (ET.ParseError, StopIteration, KeyError, ValueError):
+    except (StopIteration, KeyError, ValueError):
         return None
     return y, x
 
@@ -136,7 +139,7 @@ def describe(path: Path, page: TiffPage, channels: int, planes: int) -> dict[str
     kind = 2 if converted else photometric(page)
     if kind in _RAW:
         raise FinalProblem(path, "an image of colours", _RAW[kind], "develop it first: dcraw, darktable")
-    items = _items(_gdal_metadata(page), "sample") | said_beside(path)
+    items = _items(parse_xml(gdal_metadata(page)), "sample") | said_beside(path)
     roles = _roles(page, kind, channels, planes, items)
     samples = sample_roles(path, roles)
     if samples["meaning"] == "palette" and page.colormap is None:
@@ -169,18 +172,12 @@ def _roles(
     return roles
 
 
-def _gdal_metadata(page: TiffPage) -> ET.Element | None:
-    return _xml(str(_value(page, 42112, "")))
+def gdal_metadata(page: TiffPage) -> str:
+    """XML that GDAL wrote into the file."""
+    return str(_value(page, 42112, ""))
 
 
-def _xml(text: str) -> ET.Element | None:
-    try:
-        return ET.fromstring(text.strip("\0 \n")) if text else None
-    except ET.ParseError:
-        return None
-
-
-def _items(root: ET.Element | None, sample: str) -> dict[tuple[int, str], str]:
+def _items(root: Element | None, sample: str) -> dict[tuple[int, str], str]:
     """What GDAL wrote of single bands, by band (from 0; -1 for all) and name."""
     items = {}
     for item in () if root is None else root.iter("Item"):
@@ -193,7 +190,7 @@ def _items(root: ET.Element | None, sample: str) -> dict[tuple[int, str], str]:
 def said_beside(path: Path) -> dict[tuple[int, str], str]:
     """As ``_items``, of the file ``.aux.xml`` that GDAL and QGIS write beside an image."""
     beside = path.with_name(path.name + ".aux.xml")
-    root = _xml(beside.read_text(errors="replace")) if os.path.isfile(beside) else None
+    root = parse_xml(sidecar_text(beside)) if os.path.isfile(beside) else None
     items = {}
     for band in () if root is None else root.iter("PAMRasterBand"):
         number = int(band.get("band", 1)) - 1

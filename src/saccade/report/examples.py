@@ -9,15 +9,19 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saccade import figures
 from saccade.errors import FileProblem
-from saccade.report.html import Figure, figure
+from saccade.report.html import KINDS, Figure, figure
+from saccade.runtime.reading import inside, read_bytes, read_json_value, within
 
 FOLDER, INDEX = "examples", "examples.json"
+MOST_PICTURE = 1 << 26
+"""Bytes of one picture of a page."""
 WIDTH, ZOOM = 660, 2
 
 
@@ -208,7 +212,8 @@ def save_examples(examples: Iterable[Example], folder: Path) -> None:
         >>> sorted(path.name for path in Path("figures/examples").iterdir())
         ['01_leaf_image.jpeg', 'examples.json']
     """
-    place = folder / FOLDER
+    # a link to another folder would be emptied
+    place = within(folder.parent, folder / FOLDER)
     if place.is_dir():
         shutil.rmtree(place)
     place.mkdir(parents=True)
@@ -245,26 +250,40 @@ def load_examples(folder: Path) -> tuple[Example, ...]:
     if not index.is_file():
         return ()
     try:
-        rows = json.loads(index.read_text(encoding="utf-8"))
-        return tuple(
-            Example(
-                row["stem"],
-                row["rank"],
-                row["score"],
-                tuple(_figure(index.parent, f) for f in row["figures"]),
-                tuple(map(str, row.get("colours", ()))),
-            )
-            for row in rows
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FileProblem(
-            index, "the examples of a run", "a damaged folder", "evaluate the run again"
-        ) from error
+        rows = read_json_value(within(folder, index), _EXPECTED, _FIX)
+        return tuple(_example(index, row) for row in rows)
+    except FileProblem as problem:
+        raise FileProblem(problem.path, problem.expected, problem.got, _FIX) from problem
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FileProblem(index, _EXPECTED, "a damaged folder", _FIX) from error
 
 
-def _figure(folder: Path, row: Mapping[str, str]) -> Figure:
-    file = folder / Path(row["file"]).name
-    return Figure(row["name"], row["caption"], row["alt"], file.suffix[1:], file.read_bytes())
+_EXPECTED, _FIX = "the examples of a run", "evaluate the run again"
+
+
+def _example(index: Path, row: Mapping[str, Any]) -> Example:
+    score = None if row["score"] is None else float(row["score"])
+    shown = tuple(_figure(index, one) for one in row["figures"])
+    return Example(str(row["stem"]), str(row["rank"]), score, shown, _colours(row.get("colours", ())))
+
+
+_COLOUR = re.compile("#[0-9a-f]{6}")
+
+
+def _colours(listed: Sequence[Any]) -> tuple[str, ...]:
+    """As a page writes them into its styles; raises ValueError for anything else."""
+    if not all(_COLOUR.fullmatch(str(one)) for one in listed):
+        raise ValueError("colours that are none")
+    return tuple(map(str, listed))
+
+
+def _figure(index: Path, row: Mapping[str, Any]) -> Figure:
+    file = inside(index.parent, str(row["file"]), index)
+    kind = file.suffix[1:]
+    if kind not in KINDS:
+        raise FileProblem(index, f"pictures of the kinds {', '.join(KINDS)}", repr(file.name)[:80], _FIX)
+    data = read_bytes(file, "a picture", MOST_PICTURE)
+    return Figure(str(row["name"]), str(row["caption"]), str(row["alt"]), kind, data)
 
 
 def _safe(stem: str) -> str:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 JPEG_QUALITY = 82
+KINDS = ("jpeg", "png")
+"""Of pictures in a page."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def figure(name: str, caption: str, alt: str, picture: NDArray[np.uint8], *, fla
 
 def figure_html(shown: Figure) -> str:
     """The picture embedded, with alt text and caption."""
-    source = f"data:image/{shown.kind};base64,{base64.b64encode(shown.data).decode('ascii')}"
+    source = f"data:image/{escape(shown.kind)};base64,{base64.b64encode(shown.data).decode('ascii')}"
     alt = escape(shown.alt, quote=True)
     # A box that is ticked shows the picture as large as the window: no script, and keys work (space).
     return (

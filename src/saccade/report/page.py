@@ -270,7 +270,9 @@ def _maps(run: RunReport) -> str:
     if run.maps is None:
         return ""
     pictures = "".join(map(figure_html, run.maps.figures))
-    return f'<h2>{run.maps.title}</h2><p>{run.maps.note}</p><div class="pictures">{pictures}</div>'
+    return (
+        f'<h2>{text(run.maps.title)}</h2><p>{text(run.maps.note)}</p><div class="pictures">{pictures}</div>'
+    )
 
 
 def _examples(run: RunReport) -> str:
@@ -281,7 +283,7 @@ def _examples(run: RunReport) -> str:
         colours = run.examples[0].colours or _colours_before(run.evaluation, run.own_colours)
         legend = " ".join(
             f'<span class="swatch" style="background:{text(colour)}"></span>{text(name)}'
-            for name, colour in zip(run.evaluation.classes, colours, strict=True)
+            for name, colour in zip(run.evaluation.classes, colours, strict=False)
         )
     note = "The worst first. Pictures are shrunk so that a block of pixels shows its rarest class."
     return f"<h2>Examples</h2><p>{note}</p><p>{legend}</p>{''.join(map(_example, run.examples))}"

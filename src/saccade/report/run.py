@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
+from saccade.data.classes import classes_from_dict
 from saccade.errors import FileProblem, SaccadeError
 from saccade.evaluation import Evaluation, LabelledImage, load_evaluation
 from saccade.evaluation.results import own_file
@@ -23,7 +23,9 @@ from saccade.figures import class_palette, hex_colour, ramp
 from saccade.report.charts import Line
 from saccade.report.examples import Example, SegmentedSample, choose, draw, load_examples
 from saccade.report.html import Figure, figure
+from saccade.runtime.reading import MOST_TEXT, read_json_value, read_text, within
 from saccade.segmenter import Segmenter
+from saccade.training.config import read_yaml
 from saccade.training.run_folder import open_config
 
 
@@ -163,13 +165,15 @@ def read_history(path: Path) -> History:
     """
     if not path.is_file():
         return History({})
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    names = [name for name in (rows[0] if rows else {}) if name]
+    text = read_text(path, "a table of numbers", MOST_TEXT)
     try:
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        names = [name for name in (rows[0] if rows else {}) if name]
         columns = {name: tuple(_number(row[name]) for row in rows) for name in names}
+    except csv.Error as error:
+        raise FileProblem(path, "a table of numbers", f"a broken one ({error})") from error
     except ValueError as error:
-        raise FileProblem(path, "numbers", str(error).rpartition(": ")[2]) from error
+        raise FileProblem(path, "numbers", str(error).rpartition(": ")[2][:80]) from error
     if rows and (None in columns.get("epoch", (None,))):
         raise FileProblem(path, "an epoch in every row", "none")
     return History(columns)
@@ -271,35 +275,30 @@ def read_run(root: Path, evaluation: Evaluation | None = None) -> RunReport:
     if not config_file.is_file():
         found = "no config.yaml in it" if root.is_dir() else "no such folder"
         raise FileProblem(root, "a run folder made by saccade train", found)
-    config = _mapping(config_file, yaml.safe_load, yaml.YAMLError)
+    config = read_yaml(within(root, config_file))
     environment_file = root / "environment.json"
     known = environment_file.is_file()
     if evaluation is None:
         evaluated = [split for split in SPLITS if own_file(root, split).is_file()]
         split = evaluated[0] if evaluated else "test"
-        evaluation = load_evaluation(own_file(root, split)) if evaluated else None
+        evaluation = load_evaluation(within(root, own_file(root, split))) if evaluated else None
     else:
         split = evaluation.subject.split if evaluation.subject else "test"
     return RunReport(
         name=root.resolve().name,
         config=config,
-        environment=_mapping(environment_file, json.loads, ValueError) if known else {},
-        history=read_history(root / "metrics.csv"),
+        environment=_environment(within(root, environment_file)) if known else {},
+        history=read_history(within(root, root / "metrics.csv")),
         evaluation=evaluation,
         split=split,
-        examples=load_examples(root / FIGURES),
+        examples=load_examples(within(root, root / FIGURES)),
         maps=training_figures(root),
         own_colours=_colours(config),
     )
 
 
-def _mapping(path: Path, parse: Any, refused: type[Exception]) -> dict[str, Any]:
-    try:
-        content = parse(path.read_text(encoding="utf-8"))
-    except (refused, UnicodeDecodeError) as error:
-        raise FileProblem(
-            path, "a readable file of options", "a damaged one", "train the run anew"
-        ) from error
+def _environment(path: Path) -> dict[str, Any]:
+    content = read_json_value(path, "a readable file of options", "train the run anew")
     if not isinstance(content, dict):
         raise FileProblem(path, "names and values", type(content).__name__, "train the run anew")
     return content
@@ -310,7 +309,8 @@ def _colours(config: Mapping[str, Any]) -> NDArray[np.uint8] | None:
     listed = config.get("classes")
     if not isinstance(listed, dict):
         return None
-    ignored = listed.get("ignore_index")
-    rows = [row for row in listed.get("classes", ()) if row.get("index") != ignored]
-    colours = [row.get("colour") for row in rows]
-    return np.array(colours, np.uint8) if colours and all(colours) else None
+    try:
+        colours = classes_from_dict(listed).colours
+    except SaccadeError:
+        return None
+    return np.array(colours, np.uint8) if all(row.get("colour") for row in listed["classes"]) else None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from saccade.errors import Fault, FileProblem
+from saccade.runtime.reading import read_text
 
 _SYSTEM = {
     errno.ENOSPC: ("a disk that is full", "free some space or write elsewhere"),
@@ -192,13 +193,9 @@ def read_json(path: Path) -> tuple[dict[str, Any] | None, list[Fault]]:
     """The object in a JSON file, or None and the fault that says what is wrong and in which line."""
     expected = "a JSON object"
     try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_refuse_repeats)
-    except FileNotFoundError:
-        return None, [Fault(path, expected, "no such file")]
-    except OSError as error:
-        return None, [Fault(path, expected, error.strerror or str(error))]
-    except UnicodeDecodeError as error:
-        return None, [Fault(path, expected, f"bytes that are not UTF-8 at byte {error.start}")]
+        value = json.loads(read_text(path, expected), object_pairs_hook=_refuse_repeats)
+    except FileProblem as error:
+        return None, [Fault(path, error.expected, str(error.got))]
     except json.JSONDecodeError as error:
         found = f"broken JSON in line {error.lineno}, column {error.colno} ({error.msg})"
         return None, [Fault(path, expected, found)]
@@ -206,6 +203,8 @@ def read_json(path: Path) -> tuple[dict[str, Any] | None, list[Fault]]:
         return None, [Fault(path, "each key once", f"{error.args[0]!r} more than once")]
     except RecursionError:
         return None, [Fault(path, expected, "JSON that is nested too deeply")]
+    except ValueError as error:  # whole numbers of thousands of digits
+        return None, [Fault(path, expected, f"broken JSON ({error})")]
     if not isinstance(value, dict):
         return None, [Fault(path, expected, f"a JSON {type(value).__name__}")]
     return value, []

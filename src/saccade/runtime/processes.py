@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from saccade.errors import SaccadeError
+from saccade.runtime.trust import Trust, take_over, trust
 
 PATIENCE = 20.0
 """Seconds that processes have to end after Ctrl-C."""
@@ -100,7 +101,9 @@ class _Pool:
         # Never forked: threads of PyTorch and numba that hold a lock at that moment would hold it for ever.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, number, self.begin, self.shared), daemon=True)
+        process = context.Process(
+            target=_serve, args=(theirs, trust(), number, self.begin, self.shared), daemon=True
+        )
         process.start()
         theirs.close()  # or the death of the process would not end the line
         child = _Child(number, process, ours)
@@ -158,9 +161,12 @@ class _Pool:
             child.line.close()
 
 
-def _serve(line: Connection, number: int, begin: Callable[..., Work], shared: Sequence[Any]) -> None:
+def _serve(
+    line: Connection, trust: Trust, number: int, begin: Callable[..., Work], shared: Sequence[Any]
+) -> None:
     """What each process runs."""
     die_with_parent()
+    take_over(trust)
     try:
         work = begin(number, *shared)
         while (message := line.recv()) is not None:

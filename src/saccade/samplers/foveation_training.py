@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,10 +18,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from saccade.errors import InvalidInput, all_at_least, at_least, one_of
+from saccade.errors import FileProblem, InvalidInput, all_at_least, at_least, one_of
 from saccade.grids.uniform import BORDERS
 from saccade.losses import LossConfig
 from saccade.runtime.files import write_file
+from saccade.runtime.reading import read_bytes, within
 from saccade.runtime.seeds import seed_of
 from saccade.samplers.base import TrainingSample
 from saccade.samplers.foveation import FoveationSampler, blend
@@ -374,13 +376,14 @@ MOST_MAPS = 6
 
 def field_maps(root: Path, bank: Sequence[float]) -> tuple[TrainingMap, ...]:
     """A map for each of at most six epochs at which a run kept its probabilities; none where it kept none."""
-    files = sorted((root / FOLDER).glob("epoch_*.npy"))
+    found = (root / FOLDER).glob("epoch_*.npy")
+    files = sorted(file for file in found if _EPOCH.fullmatch(file.stem))
     shown = (
         {round(n * (len(files) - 1) / max(1, MOST_MAPS - 1)) for n in range(MOST_MAPS)} if files else set()
     )
     maps = []
     for file in [files[n] for n in sorted(shown)]:
-        probabilities = np.load(file)
+        probabilities = _read_map(within(root, file))
         if len(probabilities) != len(bank):
             continue
         epoch, mean = int(file.stem.removeprefix("epoch_")), average_width(probabilities, bank)
@@ -390,6 +393,31 @@ def field_maps(root: Path, bank: Sequence[float]) -> tuple[TrainingMap, ...]:
             TrainingMap(f"foveation-{epoch}", expected_field(probabilities, bank), caption, description)
         )
     return tuple(maps)
+
+
+_EPOCH = re.compile("epoch_[0-9]{1,9}")
+MOST_MAP = 1 << 28
+"""Bytes of the probabilities of an epoch."""
+
+
+def _read_map(file: Path) -> NDArray[np.floating]:
+    """Probabilities (D, h, w).
+
+    Raises:
+        FileProblem: the file holds something else.
+    """
+    expected, fix = "probabilities of fields of view (D, h, w)", "train the run anew, or remove the file"
+    content = read_bytes(file, expected, MOST_MAP)
+    try:
+        probabilities = np.load(io.BytesIO(content), allow_pickle=False)
+    except Exception as error:  # of the parser of the header and of arrays of any kind
+        raise FileProblem(file, expected, "a broken or foreign file", fix) from error
+    found = getattr(probabilities, "dtype", None), getattr(probabilities, "ndim", None)
+    if found[0] is None or found[0].kind != "f" or found[1] != 3 or not probabilities.size:
+        raise FileProblem(file, expected, f"an array of {found[0]} with {found[1]} axes", fix)
+    if not np.isfinite(probabilities).all():
+        raise FileProblem(file, expected, "values that are not finite", fix)
+    return probabilities
 
 
 def expected_field(probabilities: NDArray[np.floating], bank: Sequence[float]) -> NDArray[np.float64]:

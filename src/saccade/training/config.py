@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -15,6 +15,8 @@ from saccade.data.options import DataOptions, parse_value_range
 from saccade.errors import FileProblem, InvalidInput, UsageError, at_least, nearest_name, one_of
 from saccade.geometry import looks_like_size, parse_size
 from saccade.losses import LossConfig
+from saccade.runtime.reading import MOST_OPTIONS, read_text
+from saccade.runtime.trust import name_code, require_allowed_code
 from saccade.samplers import SAMPLERS
 from saccade.samplers.recipe import NoOptions, Recipe, SamplerConfig, recipe_class, recipes
 
@@ -264,7 +266,8 @@ def read_config(
         base: what stands in the place of the defaults, such as the options of a run that goes on.
 
     Raises:
-        FileProblem: when the file cannot be read or is no YAML mapping, or says something not allowed.
+        FileProblem: when the file cannot be read or is no YAML mapping, says something not allowed, or names
+            code (``python:...``) that is not allowed: see :mod:`saccade.runtime.trust`.
         UsageError: when an override has no ``=``, or says something not allowed.
 
     Examples:
@@ -273,9 +276,13 @@ def read_config(
         >>> config.sampler.size, config.training.epochs
         ((32, 64), 5)
     """
+    overrides = list(overrides)
+    name_code(overrides)
     options: dict[str, Any] = {} if base is None else to_dict(base)
     if path is not None:
-        _merge(options, with_new_names(_read_yaml(Path(path))))
+        read = read_yaml(Path(path))
+        require_allowed_code(path, {key: value for key, value in read.items() if key != "classes"})
+        _merge(options, with_new_names(read))
         try:
             from_dict(Config, options)
         except InvalidInput as error:
@@ -429,16 +436,23 @@ def _as_tuple(value: Any, items: tuple[Any, ...], where: str) -> tuple[Any, ...]
     return tuple(_convert(item, items[0], where) for item in value)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file of options; {} of an empty file.
+
+    Raises:
+        FileProblem: the file cannot be read, or is none.
+    """
+    text = read_text(path, YAML_ERROR, MOST_OPTIONS)
     try:
-        options = _parse(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileProblem(path, YAML_ERROR, error.strerror or "an unreadable file") from error
+        options = _parse(text)
     except ValueError as error:
-        raise FileProblem(path, YAML_ERROR, "a broken one: " + " ".join(str(error).split())) from error
+        raise FileProblem(path, YAML_ERROR, "a broken one: " + " ".join(str(error).split())[:200]) from error
     if options is not None and not isinstance(options, dict):
         got = "a list" if isinstance(options, list) else repr(options)[:40]
         raise FileProblem(path, YAML_ERROR, got)
+    strange = [key for key in options or {} if not isinstance(key, str)]
+    if strange:
+        raise FileProblem(path, YAML_ERROR, f"a section whose name is no text: {str(strange[0])[:40]!r}")
     return options or {}
 
 
@@ -475,12 +489,57 @@ def _merge(options: dict[str, Any], changes: dict[str, Any]) -> None:
             options[key] = value
 
 
+MOST_VALUES = 1_000_000
+"""In a file of options, with every alias written out."""
+
+
 def _parse(text: str) -> Any:
     """What a YAML text says; ValueError where it says nothing, or says one thing twice."""
+    loader = None
     try:
-        return yaml.load(text, _Loader)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _require_few_values(node)
+        return loader.construct_document(node)
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(str(error) or "nested too deeply") from error
+    except (ArithmeticError, LookupError, TypeError, AttributeError) as error:
+        # values of YAML's own types that Python's have no room for: dates of year 0, numbers of other bases
+        raise ValueError(f"a value that is none ({error})") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def _require_few_values(node: yaml.Node) -> None:
+    """Refuses aliases of aliases: a few lines of them are more values than there is memory.
+
+    Raises:
+        ValueError: more values than a file of options has, or an alias in what it stands for.
+    """
+    counted: dict[int, int] = {}
+    begun: set[int] = set()
+
+    def count(node: yaml.Node) -> int:
+        if id(node) in counted:
+            return counted[id(node)]
+        if id(node) in begun:
+            raise ValueError("an alias inside of what it stands for")
+        begun.add(id(node))
+        inner: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            inner = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            inner = node.value
+        number = 1 + sum(map(count, inner))
+        if number > MOST_VALUES:
+            raise ValueError(f"more than {MOST_VALUES:,} values")
+        counted[id(node)] = number
+        return number
+
+    count(node)
 
 
 class _Loader(yaml.SafeLoader):
@@ -488,7 +547,17 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = [key for key in keys if keys.count(key) > 1]
-        if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} twice", node.start_mark)
+        twice = _repeated(keys)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice!r} twice", node.start_mark)
         return super().construct_mapping(node, deep)
+
+
+def _repeated(keys: list[Any]) -> Any:
+    """The first key that stands twice; those that can be no key are refused later."""
+    seen = set()
+    for key in filter(lambda key: isinstance(key, Hashable), keys):
+        if key in seen:
+            return key
+        seen.add(key)
+    return None

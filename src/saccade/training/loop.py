@@ -26,6 +26,7 @@ from saccade.errors import InvalidInput, SaccadeError
 from saccade.runtime.devices import DistributedContext, enough_memory, lightning_device, torch_device
 from saccade.runtime.files import exclusively, writing
 from saccade.runtime.processes import die_with_parent
+from saccade.runtime.trust import take_over, trust
 from saccade.samplers.recipe import resolved_weights
 from saccade.training import run_folder as folder
 from saccade.training.config import Config, ScheduleConfig
@@ -280,7 +281,7 @@ def _start(rank: int, told: Any) -> WorkerRank:
     other = WorkerRank(rank, process, output)
     with suppress(BrokenPipeError):  # it ended at once; its last line will say why
         assert process.stdin is not None
-        process.stdin.write(pickle.dumps(told))
+        process.stdin.write(pickle.dumps((trust(), pickle.dumps(told))))
         process.stdin.close()
     return other
 
@@ -319,7 +320,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.dup(1)
     os.dup2(2, 1)  # what libraries print must not be taken for the word that this process is ready
-    threads, job, place, cache_bytes = pickle.load(sys.stdin.buffer)
+    trusted, told = pickle.load(sys.stdin.buffer)
+    take_over(trusted)  # before the job is made, whose options may name code
+    threads, job, place, cache_bytes = pickle.loads(told)
     torch.set_num_threads(threads)
     from saccade.data import SampleCache
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import platform
 import subprocess
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from saccade.data.record import DataRecord
 from saccade.errors import FileProblem, SaccadeError, UsageError
 from saccade.networks import build_network
 from saccade.runtime.files import finished_file, remove_unfinished, write_file, writing
+from saccade.runtime.reading import open_regular, read_text
 from saccade.samplers.recipe import Recipe, SamplerConfig
 from saccade.segmenter import Segmenter
 from saccade.training.config import Config, flat, read_config, save_config, to_dict
@@ -138,9 +140,11 @@ def load_run(path: Path | str, checkpoint: str = "best") -> Run:
     segmenter.classes = classes
     try:
         segmenter.load_state_dict(weights_in(saved))
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
         raise FileProblem(file, f"weights that fit {CONFIG}", "others", "train the run anew") from error
-    epoch, shrink = int(saved["epoch"]) + 1, saved.get("shrink")
+    epoch, shrink = saved["epoch"] + 1, saved.get("shrink")
+    if shrink is not None and not (isinstance(shrink, int | float) and 0 < shrink < math.inf):
+        raise FileProblem(file, "pixels for each sample, a number above 0", repr(shrink)[:40])
     run = Run(root, config, classes, segmenter.eval(), epoch, shrink, checkpoint)
     segmenter.run = run
     return run
@@ -186,19 +190,26 @@ def without_pretrained(config: Config) -> Config:
 def read_checkpoint(file: Path) -> dict[str, Any]:
     """What Lightning saved, tensors and plain values only; raises FileProblem where it is broken."""
     try:
-        saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        with open_regular(file, "a checkpoint of a run") as opened:
+            saved: dict[str, Any] = torch.load(opened, map_location="cpu", weights_only=True)
+    except FileProblem:
+        raise
     except Exception as error:
         found = "a broken or foreign file"
         raise FileProblem(file, "a checkpoint of a run", found, _way_round(file)) from error
-    if "state_dict" not in saved or "epoch" not in saved:
+    whole = isinstance(saved, dict) and isinstance(saved.get("state_dict"), dict)
+    if not whole or not isinstance(saved.get("epoch"), int):
         raise FileProblem(file, "a checkpoint of a run", "another file of tensors")
+    if not all(isinstance(value, torch.Tensor) for value in saved["state_dict"].values()):
+        raise FileProblem(file, "a checkpoint of a run", "weights that are no tensors")
     return saved
 
 
 def weights_in(saved: dict[str, Any]) -> dict[str, torch.Tensor]:
     """The weights of the segmenter in a checkpoint, by their names in it."""
     prefix = "segmenter."
-    return {k.removeprefix(prefix): v for k, v in saved["state_dict"].items() if k.startswith(prefix)}
+    found = saved["state_dict"].items()
+    return {k.removeprefix(prefix): v for k, v in found if isinstance(k, str) and k.startswith(prefix)}
 
 
 def _way_round(file: Path) -> str:
@@ -289,16 +300,31 @@ def require_new(root: Path, resume: bool, overwrite: bool) -> bool:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Rows of metrics.csv, numbers as floats, empty cells as None; [] where there is no file yet."""
-    return [{k: float(v) if v else None for k, v in row.items() if k} for row in metrics_rows(path)]
+    """Rows of metrics.csv, numbers as floats, empty cells as None; [] where there is no file yet.
+
+    Raises:
+        FileProblem: the file is damaged.
+    """
+    rows = metrics_rows(path)
+    try:
+        return [{k: float(v) if v else None for k, v in row.items() if k} for row in rows]
+    except (ValueError, TypeError) as error:
+        raise FileProblem(path, "a table of numbers", "something else", "train the run anew") from error
 
 
 def metrics_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of metrics.csv as texts; [] where there is no file yet."""
+    """Rows of metrics.csv as texts; [] where there is no file yet.
+
+    Raises:
+        FileProblem: the file is damaged.
+    """
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    text = read_text(path, "a table of numbers")
+    try:
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise FileProblem(path, "a table of numbers", f"a broken one ({error})") from error
 
 
 def require_same_options(root: Path, asked: Config) -> None:
