@@ -7,8 +7,9 @@ import errno
 import json
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from saccade.errors import FileProblem
 
@@ -35,7 +36,7 @@ def kind_of(mode: int) -> str:
     return next((kind for test, kind in kinds if test(mode)), "a device")
 
 
-def open_regular(path: Path | str, expected: str) -> IO[bytes]:
+def open_regular(path: Path | str, expected: str) -> BufferedReader:
     """Opens a file for reading; a pipe or a device, which may never end, is refused at once.
 
     Raises:

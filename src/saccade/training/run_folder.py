@@ -189,11 +189,9 @@ def without_pretrained(config: Config) -> Config:
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
     """What Lightning saved, tensors and plain values only; raises FileProblem where it is broken."""
+    open_regular(file, "a checkpoint of a run").close()
     try:
-        with open_regular(file, "a checkpoint of a run") as opened:
-            saved: dict[str, Any] = torch.load(opened, map_location="cpu", weights_only=True)
-    except FileProblem:
-        raise
+        saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         found = "a broken or foreign file"
         raise FileProblem(file, "a checkpoint of a run", found, _way_round(file)) from error
