@@ -234,6 +234,25 @@ def _slides(order: _Order) -> None:
         )
 
 
+def _vectors(order: _Order) -> None:
+    classes = ("ground", "tree", "bird")
+    _write_classes(order.root, classes)
+    height, width = order.size
+    names = order.names("field_")
+    (order.root / "labels").mkdir(parents=True, exist_ok=True)
+    for number, (_, stem) in enumerate(names):
+        labels = np.zeros(order.size, np.uint8)
+        boxes = {1: (0, 0, width // 2, height // 2), 2: (width // 2, 1 + number % 2, width - 1, height - 1)}
+        for index, (left, top, right, bottom) in boxes.items():
+            labels[top:bottom, left:right] = index
+        _save(order.root / "images" / f"{stem}.png", order.picture(labels))
+        every = {0: (0, 0, width, height), **boxes}
+        features = [_box(classes[index], *box) for index, box in every.items()]
+        _write(order.root / "labels" / f"{stem}.geojson", {"type": "FeatureCollection", "features": features})
+    splits = {split: [stem for s, stem in names if s == split] for split in _SPLITS}
+    _write(order.root / "splits.json", {split: some for split, some in splits.items() if some})
+
+
 def _box(name: str, left: int, top: int, right: int, bottom: int) -> dict[str, Any]:
     ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
     geometry = {"type": "Polygon", "coordinates": [ring]}
@@ -264,4 +283,5 @@ _MAKERS: dict[str, Callable[[_Order], None]] = {
     "supervisely": _supervisely,
     "inria": _inria,
     "slides": _slides,
+    "vectors": _vectors,
 }

@@ -320,7 +320,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object], tuple[str, ...]]] = {
     "polygon's class": (
         "slides",
         lambda p: rewrite(note(p, 2), "benign", "bening"),
-        ("the name of a class of classes.json in feature 0, found 'bening'; did you mean 'benign'?",),
+        ("as classification, found 'bening' (1 polygon); did you mean 'benign'?",),
     ),
     "point": (
         "slides",

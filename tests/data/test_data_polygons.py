@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from saccade.data.classes import ClassTable
-from saccade.data.polygons import draw_outlines
+from saccade.data.label_drawing import draw_outlines
 from saccade.errors import FileProblem
 from saccade.rasters import open_raster
 

@@ -182,8 +182,8 @@ def default_colours(count: int) -> Sequence[Colour]:
     return colours
 
 
-_TOP_FIELDS = ("classes", "ignore_index")
-_CLASS_FIELDS = ("index", "name", "colour")
+_TOP_FIELDS = ("classes", "ignore_index", "label_field", "label_layer", "unlabelled", "overlaps")
+_CLASS_FIELDS = ("index", "name", "colour", "values")
 
 
 def read_classes(path: Path) -> tuple[ClassTable | None, list[Fault]]:
@@ -254,6 +254,7 @@ def _row_faults(row: Any, path: Path, where: str) -> list[Fault]:
         ("index", _is_index, f"an integer in 0..{MAX_INDEX}"),
         ("name", lambda name: isinstance(name, str) and bool(name.strip()), "a text that is not empty"),
         ("colour", lambda colour: colour is None or _is_colour(colour), "[red, green, blue] in 0..255"),
+        ("values", lambda some: some is None or _is_values(some), "a list of attributes (texts, numbers)"),
     )
     for field, is_good, expected in checks:
         if not is_good(row.get(field)):
@@ -278,6 +279,10 @@ def _repeats(rows: list[dict[str, Any]], field: str, path: Path) -> list[Fault]:
 
 def _is_index(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INDEX
+
+
+def _is_values(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, str | int | float) for v in value)
 
 
 def _is_colour(value: Any) -> bool:

@@ -153,6 +153,10 @@ class Format(ABC):
         """(H, W) ids of single objects, 0 where there is none; None where there is no such map."""
         return None
 
+    def remarks(self) -> list[str]:
+        """What a user should know once every item was read, one line each."""
+        return []
+
     def has_instances(self, item: Item) -> bool:
         """Whether :meth:`instances` would give a map, without reading it."""
         return False

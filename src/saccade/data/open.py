@@ -21,6 +21,7 @@ from saccade.data.options import DataOptions
 from saccade.data.slides import Slides
 from saccade.data.supervisely import SuperviselyPerson
 from saccade.data.synthia import Synthia
+from saccade.data.vector_folder import VectorFolder
 from saccade.errors import DataFaults, Fault, FileProblem, InvalidInput, nearest_name
 
 _KINDS: tuple[type[Format], ...] = (
@@ -33,6 +34,7 @@ _KINDS: tuple[type[Format], ...] = (
     SuperviselyPerson,
     InriaAerial,
     Slides,
+    VectorFolder,
 )
 FORMATS: dict[str, type[Format]] = {kind.name: kind for kind in _KINDS}
 """By the names that ``data.format`` takes."""
@@ -141,7 +143,8 @@ def open_data(
         for notice in inspection.notices:
             noticed.setdefault(notice, []).append(inspection.item.image.name)
     lines = [f"{notice}: {_counted(names)}" for notice, names in sorted(noticed.items())]
-    return replace(data, notices=(*found.notices, *lines, *_unseen_classes(data, data.classes)))
+    remarks = format.remarks()
+    return replace(data, notices=(*found.notices, *lines, *remarks, *_unseen_classes(data, data.classes)))
 
 
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

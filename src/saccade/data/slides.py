@@ -1,19 +1,25 @@
-"""Whole slides with polygons or label rasters, as the PCa-Histo set of ICLR 2022."""
+"""Whole slides with polygons or label rasters beside them, as the PCa-Histo set of ICLR 2022."""
 
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from saccade.data.classes import ClassTable, read_classes
+from saccade.data.classes import read_classes
 from saccade.data.dataset import Format, Found, Item
 from saccade.data.folder import files, match
-from saccade.data.polygons import draw_outlines
+from saccade.data.label_drawing import Seen, VectorFile, draw_labels, open_vectors, remarks_on
+from saccade.data.label_rule import LabelRule, read_label_rule
+from saccade.data.options import DataOptions
 from saccade.data.splits import read_splits, seeded_splits, wanted_splits
+from saccade.data.vectors import VECTOR_SUFFIXES, belongs_to_vectors
 from saccade.errors import Fault, FileProblem
 from saccade.geometry import Window
 from saccade.rasters import RGB, Raster, as_rgb, open_raster, thumbnail
@@ -68,27 +74,70 @@ class _Indices(Raster):
         self._raster.close()
 
 
-_POLYGONS = (".geojson", ".json")
-_RASTERS = (".png", ".tif", ".tiff")
+def label_files(paths: Sequence[Path]) -> list[Path]:
+    """Those that are labels themselves, and no part of a Shapefile or a raster beside them."""
+    return [path for path in paths if not belongs_to_vectors(path) and not _beside_raster(path)]
+
+
+def _beside_raster(path: Path) -> bool:
+    return path.name.lower().endswith((".aux.xml", ".tfw", ".pgw", ".ovr"))
+
+
+def kind_faults(labels: dict[str, list[Path]]) -> list[Fault]:
+    """Of label files by stem: what is of no format that labels have, and what there are several of."""
+    kinds = (*VECTOR_SUFFIXES, *RASTERS)
+    expected = "one of the formats " + ", ".join(kind[1:] for kind in kinds)
+    faults = [
+        Fault(path, expected, f"a {path.suffix or 'bare'} file")
+        for some in labels.values()
+        for path in some
+        if path.suffix.lower() not in kinds
+    ]
+    return faults + [
+        Fault(some[0], "one annotation of a slide", " and ".join(path.name for path in some))
+        for some in labels.values()
+        if len(some) > 1
+    ]
+
+
+RASTERS = (".png", ".tif", ".tiff")
 _WHOLE = {"train": 200, "val": 27, "test": 39}
 
 
 class Slides(Format):
     """``slides/NAME.*`` of any format that Saccade reads, ``annotations/NAME.geojson`` (QuPath's or any other
     polygons, in pixels of the full resolution or in the slide's map coordinates) or ``annotations/NAME.png``
-    or ``.tif`` (class indices, of the slide's proportions), ``classes.json``, and ``splits.json``.
+    or ``.tif`` (class indices, of the slide's proportions), ``classes.json``, and ``splits.json``. Polygons
+    may be a GeoPackage, Shapefile, FlatGeobuf or COCO JSON too.
 
     Slides do not fit in memory: each is read reduced so far that it has at most ``max_pixels`` pixels, or at
     ``mpp`` microns a pixel where that is coarser, by area averaging; labels are those at the centres of the
-    reduced pixels. What no polygon covers has index 0; where several do, the last in the file counts. Without
-    ``splits.json`` slides are split by seed 0 in the shares of ICLR 2022: 200 train, 27 val, 39 test.
+    reduced pixels. What no polygon covers has index 0; where several do, the last in the file counts, unless
+    ``classes.json`` says otherwise. Without ``splits.json`` slides are split by seed 0 in the shares of ICLR
+    2022: 200 train, 27 val, 39 test.
     """
 
     name = "slides"
     title = "a folder of whole slides"
     looks_for = "slides/, annotations/, classes.json"
 
-    _classes: ClassTable | None = None
+    zero: ClassVar[bool] = True
+    """Whether index 0 is where no polygon is, unless ``classes.json`` says otherwise."""
+
+    what: ClassVar[str] = "a slide"
+    where: ClassVar[str] = "slides"
+    """An image and its folder, in messages."""
+
+    _unlabelled: tuple[str, ...] = ()
+    """Stems of images without labels, which is told of each."""
+
+    _rule: LabelRule | None = None
+    _shared: VectorFile | None = None
+
+    def __init__(self, options: DataOptions | None = None) -> None:
+        super().__init__(options)
+        self._seen: dict[str, Seen] = {}
+        self._lock = threading.Lock()
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -97,20 +146,26 @@ class Slides(Format):
             (root / "annotations").is_dir(),
             (root / "classes.json").exists(),
         )
-        return sum(parts) >= 2
+        return sum(parts) >= 2 and (parts[0] or not (root / "images").is_dir())
 
     def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
         classes, faults = read_classes(root / "classes.json")
-        self._classes = classes
-        if classes is not None and 0 not in classes.allowed_values:
-            faults.append(
-                Fault(root / "classes.json", "a class or ignore_index 0, for what is not annotated", "none")
-            )
+        if classes is not None:
+            self._rule, rule_faults = read_label_rule(root / "classes.json", classes, zero=self.zero)
+            faults += [*rule_faults, *self._without_zero(root)]
+            classes = self._rule.classes
         items, unmatched = self._pairs(root)
         stems, missing = self._splits(root, list(items), splits)
         faults += [*unmatched, *missing]
         found = {n: [items[s] for s in some if s in items] for n, some in stems.items()}
         return Found(classes, found, faults)
+
+    def _without_zero(self, root: Path) -> list[Fault]:
+        """Index 0 is where no polygon is, so that it has to mean something."""
+        if self._rule is None or self._rule.unlabelled in self._rule.classes.allowed_values:
+            return []
+        expected = 'a class or ignore_index 0, for what is not annotated, or "unlabelled"'
+        return [Fault(root / "classes.json", expected, "none")]
 
     def _pairs(self, root: Path) -> tuple[dict[str, Item], list[Fault]]:
         folders = root / "slides", root / "annotations"
@@ -119,27 +174,12 @@ class Slides(Format):
         zarr = [path for path in sorted(folders[0].glob("*.zarr")) if path.is_dir()]
         slides = {path.stem: path for path in [*files(folders[0], "*"), *zarr]}
         notes: dict[str, list[Path]] = {}
-        for path in files(folders[1], "*"):
+        for path in label_files(files(folders[1], "*")):
             notes.setdefault(path.stem, []).append(path)
-        kinds = (*_POLYGONS, *_RASTERS)
-        faults = [
-            Fault(
-                path,
-                "one of the formats " + ", ".join(k[1:] for k in kinds),
-                f"a {path.suffix or 'bare'} file",
-            )
-            for some in notes.values()
-            for path in some
-            if path.suffix.lower() not in kinds
-        ]
-        faults += [
-            Fault(some[0], "one annotation of a slide", " and ".join(path.name for path in some))
-            for some in notes.values()
-            if len(some) > 1
-        ]
+        faults = kind_faults(notes)
         annotations = {stem: some[0] for stem, some in notes.items()}
         items, unmatched = match(
-            self, slides, annotations, lambda s: f"annotations/{s}.geojson (or .png, .tif)",
+            self, slides, annotations, lambda s: f"annotations/{s}.geojson (or .gpkg, .shp, .png, .tif)",
             lambda s: f"slides/{s}.*",
         )  # fmt: skip
         return items, [*faults, *unmatched]
@@ -153,8 +193,9 @@ class Slides(Format):
             faults: list[Fault] = []
         else:
             splits, faults = read_splits(path)
-            unknown = [s for some in splits.values() for s in some if s not in stems]
-            faults += [Fault(path, f"a slide {s!r} in slides/", "no such file") for s in unknown]
+            known = {*stems, *self._unlabelled}
+            unknown = [s for some in splits.values() for s in some if s not in known]
+            faults += [Fault(path, f"{self.what} {s!r} in {self.where}/", "no such file") for s in unknown]
         if wanted is None:
             return splits, faults
         splits, missing = wanted_splits(splits, wanted, path)
@@ -175,11 +216,22 @@ class Slides(Format):
     def values(self, item: Item) -> NDArray[np.integer]:
         with open_raster(item.image) as raster:
             size = self.reduced(raster)
-            if item.mask.suffix.lower() in _RASTERS:
+            if item.mask.suffix.lower() in RASTERS:
                 return nearest_labels(item.mask, raster.size, size)
-            if self._classes is None:
+            if self._rule is None:
                 return np.zeros(size, np.uint8)
-            return draw_outlines(item.mask, raster, size, self._classes)
+            shared = self._shared
+            file = shared if shared is not None else open_vectors(item.mask, self._rule.layer)
+            is_shared = shared is not None
+            labels, seen = draw_labels(file, raster, item.stem, size, self._rule, shared=is_shared)
+        with self._lock:
+            self._seen[item.stem] = seen
+        return labels
+
+    def remarks(self) -> list[str]:
+        if self._rule is None:
+            return []
+        return remarks_on(list(self._seen.values()), self._rule, shared=self._shared is not None)
 
     def reduced(self, raster: Raster) -> tuple[int, int]:
         """(H, W) that a slide is read at.

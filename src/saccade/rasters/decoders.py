@@ -20,7 +20,8 @@ import numpy as np
 
 from saccade.errors import FileProblem, SaccadeError
 
-_PACKAGES = {"slides": "openslide-python openslide-bin", "geo": "rasterio", "zarr": "zarr"}
+_PACKAGES = {"slides": "openslide-python openslide-bin"}
+"""What to install for an extra, where it is not called as the module is."""
 
 
 def load(module: str, extra: str, path: Path, kind: str) -> ModuleType:
@@ -32,7 +33,7 @@ def load(module: str, extra: str, path: Path, kind: str) -> ModuleType:
             path,
             f"the libraries that read and write {kind}",
             f"none ({error})",
-            f"pip install {_PACKAGES[extra]} (the extra {extra!r} of saccade)",
+            f"pip install {_PACKAGES.get(extra, module.partition('.')[0])} (the extra {extra!r} of saccade)",
         ) from None
 
 

@@ -189,9 +189,8 @@ def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def read_json(path: Path) -> tuple[dict[str, Any] | None, list[Fault]]:
-    """The object in a JSON file, or None and the fault that says what is wrong and in which line."""
-    expected = "a JSON object"
+def parse_json(path: Path, expected: str) -> tuple[Any, list[Fault]]:
+    """What a JSON file holds, or None and the fault that says what is wrong and in which line."""
     try:
         value = json.loads(read_text(path, expected), object_pairs_hook=_refuse_repeats)
     except FileProblem as error:
@@ -205,6 +204,15 @@ def read_json(path: Path) -> tuple[dict[str, Any] | None, list[Fault]]:
         return None, [Fault(path, expected, "JSON that is nested too deeply")]
     except ValueError as error:  # whole numbers of thousands of digits
         return None, [Fault(path, expected, f"broken JSON ({error})")]
+    return value, []
+
+
+def read_json(path: Path) -> tuple[dict[str, Any] | None, list[Fault]]:
+    """The object in a JSON file, or None and the fault that says what is wrong and in which line."""
+    expected = "a JSON object"
+    value, faults = parse_json(path, expected)
+    if faults:
+        return None, faults
     if not isinstance(value, dict):
         return None, [Fault(path, expected, f"a JSON {type(value).__name__}")]
     return value, []
