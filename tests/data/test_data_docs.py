@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from saccade.data import FORMATS, open_data
+from saccade.data.classes import read_classes
+from saccade.data.label_rule import read_label_rule
 
 PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 
@@ -21,7 +23,7 @@ def blocks(language: str) -> list[str]:
 def test_the_examples_make_a_sound_data_folder_and_read_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    classes, splits = blocks("json")
+    classes, splits, _ = blocks("json")
     convert, use, draw, fake = blocks("python")
     root = tmp_path / "leaves"
     for name in ("images", "colour_masks"):
@@ -43,6 +45,16 @@ def test_the_examples_make_a_sound_data_folder_and_read_it(
     assert len(open_data("scenes").split("train")) == 4
     exec(compile(fake, str(PAGE), "exec"), {})
     assert "('road', 'sidewalk', " in capsys.readouterr().out
+
+
+def test_the_example_of_polygons_is_a_sound_table(tmp_path: Path) -> None:
+    path = tmp_path / "classes.json"
+    path.write_text(blocks("json")[2])
+    table, faults = read_classes(path)
+    assert table is not None and not faults
+    rule, faults = read_label_rule(path, table, zero=False)
+    assert not faults and (rule.index_of("2100"), rule.index_of("WetSand"), rule.index_of("x")) == (0, 1, 2)
+    assert rule.unlabelled == 255 and rule.overlaps == "smallest"
 
 
 def test_every_layout_stands_in_the_table() -> None:
