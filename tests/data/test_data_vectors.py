@@ -17,8 +17,6 @@ import rasterio  # noqa: E402
 import shapely  # noqa: E402
 from vector_files import (  # noqa: E402
     CLASSES,
-    PLACE,
-    SIZE,
     UTM,
     coco,
     feature,
@@ -343,6 +341,10 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
     "COCO runs that are too short": (
         lambda r: _coco(r, lambda v: v["annotations"][0]["segmentation"]["counts"].pop()), TOLD,
         "annotation 0 has none",
+    ),
+    "COCO runs of another size": (
+        lambda r: _coco(r, lambda v: v["annotations"][0].update(
+            segmentation={"size": [10**6, 10**6], "counts": [10**12]})), TOLD, r"run lengths of the size of a\.tif",
     ),
     "COCO of other classes": (
         lambda r: _coco(r, lambda v: v["categories"][0].update(name="trees")), TOLD, "found 'trees'",

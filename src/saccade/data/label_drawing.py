@@ -139,6 +139,10 @@ def _listed(file: CocoFile, raster: Raster, stem: str) -> JsonVectors | None:
     if told is not None and told != raster.size:
         expected = f"the size of {about(raster)} at {name}"
         raise FileProblem(file.path, expected, f"{told[1]} x {told[0]} (width x height)")
+    for feature in file.objects[name].items:
+        if feature.mask is not None and tuple(map(int, feature.mask["size"])) != raster.size:
+            found = f"{feature.mask['size']} in annotation {feature.number}"
+            raise FileProblem(file.path, f"run lengths of the size of {about(raster)}", found)
     return file.objects[name]
 
 
