@@ -30,7 +30,7 @@ def test_a_data_folder_for_people(scenes: Path, capsys: pytest.CaptureFixture[st
     assert main(["info", str(scenes)]) == 0
     captured = capsys.readouterr()
     assert "4: 2 train, 1 val, 1 test" in captured.out
-    assert "64 x 48 (4) (width x height)" in captured.out
+    assert "48 x 64 (4) (rows x columns)" in captured.out
     assert "boat" in captured.out
     assert captured.err == ""
 
@@ -51,7 +51,7 @@ def test_an_image_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     Image.fromarray(np.zeros((10, 20), np.uint16)).save(tmp_path / "deep.png")
     assert main(["info", str(tmp_path / "deep.png")]) == 0
     out = capsys.readouterr().out
-    assert "20 x 10 pixels (width x height)" in out
+    assert "10 x 20 pixels (rows x columns)" in out
     assert "uint16" in out
 
 

@@ -75,7 +75,7 @@ def test_tiles_and_everything_beside_them(trained_folder: Path, photos: Path, tm
 def test_a_plan_says_what_it_takes_and_why(trained_folder: Path, photos: Path, capsys) -> None:
     assert main(["plan", str(photos / "b.png"), str(trained_folder)]) == 0
     out = capsys.readouterr().out
-    for word in ("60 x 40 pixels", "96 in 1 view", "GFLOPs", "MB at the peak", "time", ".png", "why"):
+    for word in ("40 x 60 pixels", "96 in 1 view", "GFLOPs", "MB at the peak", "time", ".png", "why"):
         assert word in out
 
 

@@ -52,7 +52,7 @@ FILE_FAULTS: dict[str, tuple[Callable[[FolderMaker], object], str, str]] = {
         "masks/a.tif",
         "float32",
     ),
-    "size": (lambda f: Image.new("RGB", (11, 8)).save(f.image("b")), "masks/b.png", "12 x 8"),
+    "size": (lambda f: Image.new("RGB", (11, 8)).save(f.image("b")), "masks/b.png", "8 x 12"),
     "turned": (lambda f: Image.new("RGB", (8, 12)).save(f.image("b")), "masks/b.png", "turned by 90 degrees"),
     "class out of range": (
         lambda f: f.write_mask("c", np.array([[7] * 3 + [1] * 9] * 8, np.uint8)),

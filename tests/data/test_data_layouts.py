@@ -231,7 +231,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object], tuple[str, ...]]] = {
     "resolution": (
         "cityscapes",
         lambda p: cropped(next(p.rglob("*labelIds.png")), (20, 12)),
-        ("24 x 16", "found 20 x 12"),
+        ("16 x 24", "found 12 x 20"),
     ),
     "class ids": (
         "cityscapes",
@@ -253,7 +253,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object], tuple[str, ...]]] = {
     "maps differ": (
         "gleason2019",
         lambda p: cropped(next((p / "Maps3_T").iterdir()), (20, 12)),
-        ("Maps3_T", "24 x 16"),
+        ("Maps3_T", "16 x 24"),
     ),
     "map values": (
         "gleason2019",
@@ -294,7 +294,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object], tuple[str, ...]]] = {
     "size": (
         "supervisely",
         lambda p: write_annotation(p, size={"height": 9, "width": 24}, objects=[]),
-        ("24 x 16 (width x height), found 24 x 9",),
+        ("16 x 24 (rows x columns), found 9 x 24",),
     ),
     "bitmap": (
         "supervisely",
@@ -330,7 +330,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object], tuple[str, ...]]] = {
     "annotation's proportions": (
         "slides",
         lambda p: cropped(next((p / "annotations").glob("*.png")), (24, 6)),
-        ("the proportions of its slide, 24 x 16",),
+        ("the proportions of its slide, 16 x 24",),
     ),
 }
 

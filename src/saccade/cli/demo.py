@@ -10,7 +10,7 @@ from typing import Any
 
 from saccade.cli import options
 from saccade.cli.options import say
-from saccade.errors import SaccadeError
+from saccade.errors import FileProblem, SaccadeError
 from saccade.runtime.progress import Progress
 
 SIZE = "32x64"
@@ -35,6 +35,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
+    _require_own(args.out)
     data, runs = args.out / "data", {name: args.out / name for name in ("uniform", "deformation")}
     _draw(args, data)
     for sampler, folder in runs.items():
@@ -48,6 +49,25 @@ def run(args: argparse.Namespace) -> int:
         _command(args, ["report", folder])
     print("\n".join(_comparison(runs)))
     return 0
+
+
+def _require_own(out: Path) -> None:
+    """Refuses a folder with anything in it that no demo makes.
+
+    Raises:
+        FileProblem: with what is in it.
+    """
+    made = ("data", "uniform", "deformation", "labels")
+    if not out.exists():
+        return
+    strange = [] if out.is_dir() else [out]
+    strange = strange or sorted(path for path in out.iterdir() if path.name not in made)
+    if not strange and (out / "data").exists():
+        drawn = (out / "data" / "images" / "scene_000.jpg").is_file()
+        strange = [] if drawn else [out / "data"]
+    if strange:
+        found = "a file" if not out.is_dir() else f"one with {strange[0].name} in it"
+        raise FileProblem(out, "a new folder, or one of an earlier demo", found, "name a new folder")
 
 
 def _draw(args: argparse.Namespace, data: Path) -> None:
@@ -74,8 +94,7 @@ def _command(args: argparse.Namespace, words: list[Any]) -> None:
     from saccade.cli.main import parse
 
     words = [str(word) for word in words]
-    shown = words if len(words) < 14 else [*words[:3], "...", *words[-6:]]
-    say(f"\n$ saccade {shlex.join(shown)}", args)
+    say(f"\n$ saccade {shlex.join(words)}", args)
     inner = parse([*words, *(["-q"] if args.quiet else [])])
     if inner.run(inner) != 0:
         raise SaccadeError(f"saccade {words[0]} did not finish")

@@ -43,19 +43,19 @@ def image_facts(info: RasterInfo) -> dict[str, Any]:
 
 
 def image_lines(facts: dict[str, Any]) -> Iterator[str]:
-    """The same for people; sizes are width x height."""
+    """The same for people; sizes are rows x columns."""
     rows, columns = facts["size"]
     yield f"{facts['path']}: an image"
-    yield f"  size        {columns} x {rows} pixels (width x height), {rows * columns / 1e6:.3g} megapixels"
+    yield f"  size        {rows} x {columns} pixels (rows x columns), {rows * columns / 1e6:.3g} megapixels"
     opacity = ", the last is opacity" if facts["alpha"] else ""
     channels = facts["channels"]
     yield f"  channels    {channels} ({facts['meaning'].replace('_', ' ')}{opacity}), {facts['dtype']}"
     yield f"  levels      {len(facts['levels'])}"
     if len(facts["levels"]) > 1:
         for number, level in enumerate(facts["levels"]):
-            yield f"    {number}: {level['size'][1]} x {level['size'][0]}, 1/{level['downsample'][0]:.4g}"
+            yield f"    {number}: {level['size'][0]} x {level['size'][1]}, 1/{level['downsample'][0]:.4g}"
     if (tile := facts["levels"][0]["tile"]) != facts["size"]:
-        yield f"  tiles       {tile[1]} x {tile[0]}"
+        yield f"  tiles       {tile[0]} x {tile[1]}"
     yield f"  pixel size  {_pixel_size(facts['pixel_size'])}"
     yield f"  CRS         {facts['crs'] or 'none'}"
     if facts["transform"] is not None:
@@ -116,7 +116,7 @@ def _split_facts(folder: DataFolder, name: str) -> dict[str, Any]:
 
 
 def data_lines(facts: dict[str, Any]) -> Iterator[str]:
-    """The same for people; sizes are width x height."""
+    """The same for people; sizes are rows x columns."""
     splits = facts["splits"]
     from saccade.data import FORMATS
 
@@ -143,11 +143,11 @@ def _sizes(splits: dict[str, Any]) -> str:
     counts: dict[tuple[int, int], int] = {}
     for split in splits.values():
         for row in split["sizes"]:
-            key = (row["size"][1], row["size"][0])
+            key = (row["size"][0], row["size"][1])
             counts[key] = counts.get(key, 0) + row["images"]
     common = sorted(counts.items(), key=lambda pair: -pair[1])
-    shown = ", ".join(f"{width} x {height} ({n})" for (width, height), n in common[:4])
-    return shown + (f" and {len(common) - 4} more sizes" if len(common) > 4 else "") + " (width x height)"
+    shown = ", ".join(f"{rows} x {columns} ({n})" for (rows, columns), n in common[:4])
+    return shown + (f" and {len(common) - 4} more sizes" if len(common) > 4 else "") + " (rows x columns)"
 
 
 def _table(facts: dict[str, Any]) -> Iterator[str]:

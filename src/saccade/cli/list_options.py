@@ -6,10 +6,14 @@ import argparse
 import json
 import shutil
 import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from saccade.cli import options
+
+if TYPE_CHECKING:
+    from saccade.training.option_list import Option
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -31,8 +35,13 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([asdict(option) for option in found], indent=1))
         return 0
+    print("\n".join(lines_of(found)))
+    return 0
+
+
+def lines_of(found: Sequence[Option]) -> Iterator[str]:
+    """Each option with its default, and its meaning below, as wide as the terminal."""
     width = min(110, shutil.get_terminal_size((110, 24)).columns)
     for option in found:
-        print(f"{option.name}={option.default}" if option.default else option.name)
-        print(textwrap.fill(option.meaning, width, initial_indent="    ", subsequent_indent="    "))
-    return 0
+        yield f"{option.name}={option.default}" if option.default else option.name
+        yield textwrap.fill(option.meaning, width, initial_indent="    ", subsequent_indent="    ")

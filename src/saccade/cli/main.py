@@ -39,6 +39,8 @@ COMMANDS = (
     ),
     Command("report", "saccade.cli.report", "one HTML page of a run: scores, curves, examples"),
     Command("view", "saccade.cli.view", "an image, a run or a comparison as a page for the browser"),
+    Command("models", "saccade.cli.models", "the networks and encoders that --network takes"),
+    Command("completion", "saccade.cli.completion", "a script with which the shell completes commands"),
 )
 
 
@@ -48,13 +50,20 @@ def load(command: Command) -> ModuleType:
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises :class:`UsageError` where argparse would print its usage and exit."""
+    """Raises :class:`UsageError` where argparse would print its usage and exit.
+
+    What a command sets as the default ``more_help``, a function, is called for the end of its help.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see '{self.prog} --help')")
+
+    def format_help(self) -> str:
+        more = self.get_default("more_help")
+        return super().format_help() + (f"\n{more()}\n" if more else "")
 
     def print_help(self, file: Any = None) -> None:
         super().print_help(file)
@@ -76,9 +85,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     names = [command.name for command in COMMANDS]
     if wanted is not None and wanted not in names:
         raise UsageError(f"unknown command {wanted!r}; {nearest_name(wanted, names)}")
-    parser = Parser(prog="saccade", description=_DESCRIPTION, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--version", action="version", version=f"saccade {__version__}")
-    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    parser, subparsers = _program()
     chosen = _add_commands(subparsers, wanted)
     args, unknown = parser.parse_known_args(argv)
     if "overrides" in args:  # argparse takes no KEY=VALUE that stands behind an option
@@ -89,12 +96,30 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return args
 
 
+def _program() -> tuple[Parser, Any]:
+    """The parser without commands, and where they are added."""
+    parser = Parser(prog="saccade", description=_DESCRIPTION, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"saccade {__version__}")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    return parser, commands
+
+
+def whole_parser() -> Parser:
+    """The parser with all options of all commands, as shells complete them."""
+    parser, subparsers = _program()
+    for command in COMMANDS:
+        load(command).add_parser(subparsers)
+    return parser
+
+
 def _is_override(word: str) -> bool:
     return "=" in word and not word.startswith("-")
 
 
 _DESCRIPTION = """Segment images of any size within a compute budget:
-learn where to look, and put the answer back exactly."""
+learn where to look, and put the answer back exactly.
+
+Sizes are rows x columns everywhere."""
 
 
 def _add_commands(subparsers: Any, wanted: str | None) -> Parser | None:

@@ -25,18 +25,40 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("data", metavar="DATA", type=Path, help="the folder of a data set")
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="the run folder to make")
-    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="options, as section.key=value")
+    parser.add_argument(
+        "overrides",
+        metavar="KEY=VALUE",
+        nargs="*",
+        default=[],
+        help="section.key=value, see below",
+    )
     parser.add_argument("--config", metavar="FILE", type=Path, help="a YAML file of options")
     parser.add_argument(
-        "--sampler", help=f"{', '.join(SAMPLERS)}; or {PREFIX}MODULE.CLASS, code of your own that is run"
+        "--sampler",
+        help=f"{', '.join(SAMPLERS)} (default: deformation); or {PREFIX}MODULE.CLASS, "
+        "code of your own that is run",
     )
-    parser.add_argument("--size", metavar="ROWSxCOLUMNS", help="what the network sees of an image")
-    parser.add_argument("--network", metavar="NAME", help="small, or ARCHITECTURE:ENCODER")
-    parser.add_argument("--epochs", help="passes over the training images")
-    parser.add_argument("--batch-size", dest="batch_size", help="images a step")
-    parser.add_argument("--seed", help="of everything random")
+    parser.add_argument(
+        "--size", metavar="ROWSxCOLUMNS", help="what the network sees of an image (default: 64x128)"
+    )
+    parser.add_argument(
+        "--network", metavar="NAME", help="small, or ARCHITECTURE:ENCODER (default: unet:resnet18); "
+        "'saccade models' lists them",
+    )  # fmt: skip
+    parser.add_argument("--epochs", metavar="N", help="passes over the training images (default: 30)")
+    parser.add_argument("--batch-size", dest="batch_size", metavar="N", help="images a step (default: 8)")
+    parser.add_argument("--seed", metavar="N", help="of everything random (default: 0)")
     options.data_short(parser)
+    parser.set_defaults(more_help=_all_options)
     return parser
+
+
+def _all_options() -> str:
+    from saccade.cli.list_options import lines_of
+    from saccade.training.option_list import list_options
+
+    head = "options as section.key=default, for KEY=VALUE and --config:"
+    return "\n".join([head, "", *lines_of(list_options())])
 
 
 def run(args: argparse.Namespace) -> int:

@@ -134,10 +134,10 @@ def _as_fault(problem: FileProblem) -> Fault:
 
 
 def _size_fault(item: Item, image: tuple[int, ...], mask: tuple[int, ...]) -> Fault:
-    found = f"{mask[1]} x {mask[0]}"
+    found = f"{mask[0]} x {mask[1]}"
     if image[:2] == mask[::-1]:
         found += " (turned by 90 degrees: perhaps only one of the two carries an EXIF orientation)"
-    return Fault(item.mask, f"the size of its image, {image[1]} x {image[0]} (width x height)", found)
+    return Fault(item.mask, f"the size of its image, {image[0]} x {image[1]} (rows x columns)", found)
 
 
 _TURNS = {

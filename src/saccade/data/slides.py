@@ -42,8 +42,8 @@ def nearest_labels(path: Path, full: tuple[int, int], size: tuple[int, int]) -> 
             got = f"{raster.channels} channels of {raster.dtype}"
             raise FileProblem(path, "one channel of class indices, uint8 or uint16", got)
         if not _same_proportions(raster.size, full):
-            expected = f"the proportions of its slide, {full[1]} x {full[0]} (width x height)"
-            raise FileProblem(path, expected, f"{raster.size[1]} x {raster.size[0]}")
+            expected = f"the proportions of its slide, {full[0]} x {full[1]} (rows x columns)"
+            raise FileProblem(path, expected, f"{raster.size[0]} x {raster.size[1]}")
         if size[0] <= raster.size[0] and size[1] <= raster.size[1]:
             return thumbnail(_Indices(raster), size)[..., 0]
         pixels = raster.read()[..., 0]

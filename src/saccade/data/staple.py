@@ -178,9 +178,9 @@ def _read(paths: Sequence[Path], meaning: Mapping[int, int]) -> list[NDArray[np.
         if values.shape != maps[0].shape:
             height, width = maps[0].shape
             expected = (
-                f"the size of {paths[0].parent.name}/{paths[0].name}, {width} x {height} (width x height)"
+                f"the size of {paths[0].parent.name}/{paths[0].name}, {height} x {width} (rows x columns)"
             )
-            raise FileProblem(path, expected, f"{values.shape[1]} x {values.shape[0]}")
+            raise FileProblem(path, expected, f"{values.shape[0]} x {values.shape[1]}")
     table = np.zeros(65536, np.uint8)
     table[list(meaning)] = list(meaning.values())
     return [np.take(table, values) for values in maps]

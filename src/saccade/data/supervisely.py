@@ -112,8 +112,8 @@ def _objects(item: Item) -> tuple[tuple[int, int], list[dict[str, Any]]]:
         raise FileProblem(item.mask, expected, ", ".join(sorted(map(str, strange))))
     real = image_size(item.image)
     if size != real:
-        expected = f"the size of its image, {real[1]} x {real[0]} (width x height)"
-        raise FileProblem(item.mask, expected, f"{size[1]} x {size[0]}")
+        expected = f"the size of its image, {real[0]} x {real[1]} (rows x columns)"
+        raise FileProblem(item.mask, expected, f"{size[0]} x {size[1]}")
     return size, objects
 
 

@@ -92,7 +92,7 @@ class Plan:
         share = self.pixels / (self.size[0] * self.size[1])
         gpu = f", and {self.gpu_bytes / 1e6:,.0f} MB of the GPU's" if self.gpu_bytes else ""
         return [
-            f"{self.path}: {self.size[1]} x {self.size[0]} pixels (width x height)",
+            f"{self.path}: {self.size[0]} x {self.size[1]} pixels (rows x columns)",
             f"  pixels   {self.pixels:,} in {views}, {share:.3%} of the image",
             f"  work     {self.gflops:,.1f} GFLOPs",
             f"  memory   {self.memory_bytes / 1e6:,.0f} MB at the peak{gpu}",

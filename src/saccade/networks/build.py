@@ -14,6 +14,7 @@ from saccade.networks import adapters
 from saccade.networks.adapters import Padded
 from saccade.networks.published import (
     HRNET_WIDTHS,
+    PREFIX,
     DeepLabV3Plus,
     HRNetV2,
     OriginalUNet,
@@ -21,6 +22,7 @@ from saccade.networks.published import (
     SmallUNet,
     UPerNet,
     require_encoder,
+    timm_models,
     weights_for,
 )
 
@@ -159,6 +161,27 @@ def _encoder_and_choice(architecture: str, text: str) -> tuple[str, dict[str, in
             f"{name} after the slash", f"one of {', '.join(map(str, allowed))}", repr(number), fix
         )
     return encoder, {name: int(number)}
+
+
+def network_names(word: str | None = None) -> dict[str, list[str]]:
+    """What names are made of: whole ones, architectures, encoders; with a ``word`` those that have it in
+    them, encoders of timm too.
+
+    Examples:
+        >>> from saccade.networks.build import network_names
+        >>> network_names("resnet18")["encoders"][0]
+        'resnet18'
+    """
+    from segmentation_models_pytorch.encoders import encoders
+
+    whole = ["small", "small:WIDTH", "unet:original", *(f"hrnetv2:{width}" for width in HRNET_WIDTHS)]
+    whole += [f"{library}:NAME" for library in ADAPTED]
+    architectures = [f"{name}:ENCODER" for name in sorted({*_architectures(), *PUBLISHED})]
+    of_timm = [] if word is None else [PREFIX + model for model in timm_models()]
+    # What segmentation-models-pytorch lists of timm is the same as ours with a prefix.
+    own = [name for name in encoders if not name.startswith(("timm-", PREFIX))]
+    names = {"networks": whole, "architectures": architectures, "encoders": [*own, *of_timm]}
+    return {kind: [name for name in some if word is None or word in name] for kind, some in names.items()}
 
 
 def _architectures() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import types
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -353,11 +354,17 @@ def from_dict(cls: type, options: Any, where: str = "") -> Any:
     names = [f.name for f in dataclasses.fields(cls)]
     for key, value in options.items():
         if key not in names:
-            prefix = f"{where}." if where else ""
-            fix = nearest_name(f"{prefix}{key}", [f"{prefix}{name}" for name in names])
-            raise InvalidInput("option", "one that exists", repr(f"{prefix}{key}"), fix)
+            got = f"{where}.{key}" if where else str(key)
+            raise InvalidInput("option", "one that exists", repr(got), _nearest_key(str(key), names, where))
         values[key] = _convert(value, hints[key], f"{where}.{key}" if where else key)
     return cls(**values)
+
+
+def _nearest_key(name: str, names: list[str], where: str) -> str:
+    """The nearest option with its section, as it is typed."""
+    close = difflib.get_close_matches(name, names, n=1)
+    before = f"{where}." if where else ""
+    return f"did you mean {before + close[0]!r}?" if close else "choose one of " + ", ".join(sorted(names))
 
 
 SECTIONS = "sections"
