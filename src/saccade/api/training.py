@@ -26,6 +26,7 @@ from saccade.training.run_folder import (
     require_new,
     without_pretrained,
 )
+from saccade.training.weights import file_of, read_state
 
 
 def load(
@@ -84,6 +85,8 @@ def _training(
     lightning_device(device)
     for name in filter(None, (config.network.name, config.sampler.net)):
         require_network(name)
+    if config.network.weights is not None and not goes_on:
+        read_state(file_of(config.network.weights))
     limit = config.training.cache_gigabytes
     cache = SampleCache(None if limit is None else round(limit * 1e9))
     opened = opened_data(data, config.data, ("train", "val"), cache if keep else None, voice)
@@ -109,7 +112,7 @@ def train(
     Args:
         data: a folder, or opened data with the splits train and val.
         run: the run folder to make, or to go on with.
-        resume: go on from the last checkpoint of ``run``, with its own options.
+        resume: go on from the last checkpoint of ``run``, with its own options; ``epochs`` may be more.
         overwrite: replace the run at ``run``.
         device: auto, cpu, cuda, cuda:1, ...; cpu:2 for two processes, cuda:0,1 for two GPUs.
         progress: whether to say what goes on; default on a terminal or in a notebook.
@@ -151,7 +154,7 @@ def train(
 
             return train_run(
                 ready.data, root, ready.config, cache=ready.cache, resume=resume, overwrite=overwrite,
-                device=device, on_epoch=tell,
+                device=device, on_epoch=tell, say=voice.say,
             )  # fmt: skip
 
 

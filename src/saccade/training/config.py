@@ -35,12 +35,23 @@ class NetworkConfig:
     Attributes:
         name: "small", or "architecture:encoder" as in :func:`saccade.networks.build_network`.
         pretrained: ImageNet weights for the encoder, by name.
+        weights: to start from: a run folder, or a file with a state dict of this network or of its encoder
+            (timm, torchvision, segmentation-models-pytorch); what does not fit is drawn as without.
+        freeze_epochs: epochs of the network in which its encoder stays as it is, batch norm too.
         antialias: samples are means over their footprints; false takes single pixels, as published.
     """
 
     name: str = "unet:resnet18"
     pretrained: bool = False
+    weights: str | None = None
+    freeze_epochs: int = 0
     antialias: bool = True
+
+    def __post_init__(self) -> None:
+        at_least("network.freeze_epochs", self.freeze_epochs, 0)
+        if self.weights is not None and self.pretrained:
+            fix = "leave one of the two out"
+            raise InvalidInput("network.weights", "none where network.pretrained is true", self.weights, fix)
 
 
 @dataclass(frozen=True)

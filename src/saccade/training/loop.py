@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +41,7 @@ from saccade.training.run_folder import (
 )
 from saccade.training.task import SegmentationTask, sanity_check, tolerate_single_values
 from saccade.training.trainer import OnEpoch, build_trainer, no_group_left, quiet
+from saccade.training.weights import encoders_of, load_weights
 
 
 class Interrupted(SaccadeError):
@@ -70,6 +71,7 @@ def fit(
     cache: SampleCache,
     together: AbstractContextManager[None],
     on_epoch: OnEpoch | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> None:
     """Trains in this process; the first of several alone touches the run folder.
 
@@ -81,6 +83,7 @@ def fit(
         cache: decoded images of this process.
         together: entered when everything is made, before the processes meet.
         on_epoch: called after each epoch, in the first process.
+        say: called with lines for the user, in the first process.
     """
     config, names = job.config, job.data.classes.names
     options = config.training
@@ -90,6 +93,12 @@ def fit(
     # Weights come from the checkpoint, or from the first process: nothing needs to be downloaded again.
     config_here = folder.without_pretrained(config) if job.goes_on or place.rank else config
     segmenter = build_segmenter(config_here, len(names))
+    if config.network.freeze_epochs:
+        encoders_of(segmenter.network)
+    if config_here.network.weights is not None:
+        loaded = load_weights(segmenter, config_here.network.weights)
+        if say is not None:
+            say(loaded.line())
     samples = {name: Samples(job.data, job.data.split(name), cache) for name in ("train", "val")}
     share = {"rank": place.rank, "count": place.count}
     batches = training_batches(
@@ -353,6 +362,7 @@ def train(
     overwrite: bool = False,
     device: str = "auto",
     on_epoch: OnEpoch | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> folder.Run:
     """Trains sampler and network, keeping the best and the last weights by full-resolution validation mIoU.
 
@@ -362,11 +372,13 @@ def train(
         config: every option.
         cache: decoded images; hand in the one that filled while the data was checked.
         resume: go on from the last checkpoint at ``root``; the options and the images must be those that the
-            run was started with. What comes out is, bit for bit, what an unbroken run gives.
+            run was started with, but for more epochs. What comes out is, bit for bit, what an unbroken run
+            gives.
         overwrite: replace the run at ``root``.
         device: auto, cpu, cuda, cuda:1, ...; cpu:2 for two processes, cuda:0,1 for two GPUs: each takes an
             equal share of every batch, and validates an equal share of the images.
         on_epoch: called after each epoch with epochs done, epochs in all, and the scores.
+        say: called with lines for the user.
 
     Returns:
         The run with its best weights.
@@ -399,7 +411,7 @@ def train(
         assemble(data, root, config)
         return folder.load_run(root)
     with disk_told(root):
-        _fit(Job(data, root, config, goes_on), _cache_for(config, cache), device, on_epoch)
+        _fit(Job(data, root, config, goes_on), _cache_for(config, cache), device, on_epoch, say)
     return folder.load_run(root)
 
 
@@ -419,9 +431,11 @@ def _fullest(root: Path) -> Path:
     return min(folders, key=lambda place: shutil.disk_usage(place).free, default=root)
 
 
-def _fit(job: Job, cache: SampleCache, device: str, on_epoch: OnEpoch | None) -> None:
+def _fit(
+    job: Job, cache: SampleCache, device: str, on_epoch: OnEpoch | None, say: Callable[[str], None] | None
+) -> None:
     place = rendezvous(lightning_device(device))
-    fit(job, place, cache, others(job, place, cache.limit_bytes // place.count), on_epoch)
+    fit(job, place, cache, others(job, place, cache.limit_bytes // place.count), on_epoch, say)
 
 
 def resolve(config: Config, data: DataFolder) -> Config:

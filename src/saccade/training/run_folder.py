@@ -183,8 +183,8 @@ def _named(classes: ClassTable) -> str:
 
 
 def without_pretrained(config: Config) -> Config:
-    """The same network, its weights coming from a checkpoint and so never fetched."""
-    return replace(config, network=replace(config.network, pretrained=False))
+    """The same network, its weights coming from a checkpoint and so neither fetched nor looked for."""
+    return replace(config, network=replace(config.network, pretrained=False, weights=None))
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
@@ -269,7 +269,7 @@ def prepare(root: Path, config: Config, goes_on: bool, device: str) -> None:
         (root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         for place in (root, root / CHECKPOINTS):
             remove_unfinished(place)
-    if not goes_on:
+    if not goes_on or open_config(root)[0].training.epochs != config.training.epochs:
         with finished_file(root / CONFIG, overwrite=True) as temporary:
             save_config(config, temporary)
     save_environment(root / ENVIRONMENT, device)
@@ -326,9 +326,8 @@ def metrics_rows(path: Path) -> list[dict[str, str]]:
 
 
 def require_same_options(root: Path, asked: Config) -> None:
-    """Refuses options that are not those of the run; the data folder may have moved.
-
-    More epochs are refused too: the learning rate's schedule depends on their number from the first step.
+    """Refuses options that are not those of the run; the data folder may have moved, and there may be more
+    epochs: the learning rate goes on where the longer schedule is at that step.
 
     Raises:
         UsageError: with every option that differs.
@@ -337,8 +336,10 @@ def require_same_options(root: Path, asked: Config) -> None:
     differing = [
         f"{key}={_text(value)} (the run has {_text(of_run[key])})"
         for key, value in flat(to_dict(asked)).items()
-        if value != of_run[key] and key not in ("data.path", "classes")
+        if value != of_run[key] and key not in ("data.path", "classes", "training.epochs")
     ]
+    if asked.training.epochs < of_run["training.epochs"]:
+        differing.append(f"training.epochs={asked.training.epochs} (the run has {of_run['training.epochs']})")
     if differing:
         way_out = "leave them out to go on, or train a new run"
         raise UsageError(f"{root} was started with other options than {', '.join(differing)}; {way_out}")

@@ -26,6 +26,7 @@ from saccade.segmenter import Segmenter
 from saccade.training.config import Config
 from saccade.training.loading import PARTS, Augmentation, random_crops
 from saccade.training.trainer import build_optimizer, rate_factor
+from saccade.training.weights import encoders_of
 from saccade.warp import sample as sample_at
 
 
@@ -146,6 +147,20 @@ class SegmentationTask(L.LightningModule):
         self.segmenter.network.requires_grad_(network_learns)
         self.segmenter.sampler.train(sampler_learns)
         self.segmenter.network.train(network_learns)
+        for encoder in self._frozen():
+            encoder.eval()
+
+    def _frozen(self) -> list[nn.Module]:
+        """The encoders, in the epochs in which they stay as they are."""
+        of_network = self.current_epoch - self.config.first_epochs
+        frozen = 0 <= of_network < self.config.network.freeze_epochs
+        return encoders_of(self.segmenter.network) if frozen else []
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Without a gradient a parameter stays as it is, in one process and in several alike."""
+        for encoder in self._frozen():
+            for parameter in encoder.parameters():
+                parameter.grad = None
 
     def stage(self) -> tuple[bool, bool]:
         """Whether the sampler and the network learn in this epoch."""
