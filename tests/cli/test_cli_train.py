@@ -56,7 +56,11 @@ def test_training_makes_a_run_and_says_so(saccade: Saccade, tiny_data: Path, tmp
     before = contents(tiny_data)
     code, out, err = saccade("train", tiny_data, tmp_path / "run", *TINY)
     assert (code, out) == (0, "")
-    assert err.splitlines()[-1].startswith(f"{tmp_path / 'run'}: best weights after epoch ")
+    first, *_, best, last = [line for line in err.splitlines() if not line.startswith("note")]
+    assert "on cpu: 8 x 12 samples (rows x columns) of 4 images, 2 epochs of 2 steps of 2 images" in first
+    assert best.startswith(f"{tmp_path / 'run'}: best weights after epoch ") and "IoU on val 0." in best
+    assert last.startswith(f"next: saccade evaluate {tmp_path / 'run'} {tiny_data}, saccade predict ")
+    assert "note: 4 steps in all are few" in err
     assert [line for line in err.splitlines() if "arning" in line or "Tip" in line or "GPU" in line] == []
     assert contents(tiny_data) == before
     assert load_run(tmp_path / "run").config.sampler.size == (8, 12)

@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from training_runs import assert_same_weights, rows, weights_of
 
 from saccade.data import DataFolder, SampleCache
@@ -19,7 +22,7 @@ from saccade.errors import InvalidInput, SaccadeError
 from saccade.evaluation import evaluate
 from saccade.runtime.devices import DistributedContext, lightning_device, torch_device
 from saccade.training import Run
-from saccade.training.loading import Samples, Shuffle, training_batches, validation_batches
+from saccade.training.loading import Samples, Shuffle, batches_of, training_batches, validation_batches
 
 Train = Callable[..., Run]
 
@@ -151,6 +154,28 @@ class Ten(Samples):
 
     def __getitem__(self, index: int) -> int:  # type: ignore[override]
         return index
+
+
+@given(st.integers(1, 40), st.integers(1, 12), st.booleans(), st.integers(0, 3))
+def test_an_epoch_comes_to_every_image_in_batches_of_one_size(
+    samples: int, batch_size: int, every_image: bool, epoch: int
+) -> None:
+    size = min(batch_size, samples)
+    shuffle = Shuffle(samples, size, seed=5, every_image=every_image)
+    shuffle.set_epoch(epoch)
+    batches = list(shuffle)
+    assert len(batches) == len(shuffle) == batches_of(samples, batch_size, every_image)
+    assert {len(batch) for batch in batches} == {size}
+    assert all(len(set(batch)) == size for batch in batches[:-1])
+    seen = Counter(index for batch in batches for index in batch)
+    if every_image:
+        assert sorted(seen) == list(range(samples)) and max(seen.values()) <= 2
+    else:
+        assert sum(seen.values()) == samples // size * size and max(seen.values()) == 1
+    if samples % size == 0:  # nothing is left: what 0.1 did
+        other = Shuffle(samples, size, seed=5, every_image=not every_image)
+        other.set_epoch(epoch)
+        assert list(other) == batches
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

@@ -14,7 +14,8 @@ import torch
 import yaml
 from training_runs import assert_same_weights, rows, weights_of
 
-from saccade.data import DataFolder, open_data
+import saccade
+from saccade.data import DataFolder, SampleCache, open_data
 from saccade.data.scenes import make_scenes
 from saccade.errors import FileProblem, InvalidInput, SaccadeError, UsageError
 from saccade.samplers import DensityNet
@@ -257,3 +258,24 @@ def test_the_run_folder_holds_what_it_should(tiny_train: Train, opened: DataFold
     checkpoints = {"checkpoints/best.ckpt", "checkpoints/last.ckpt"}
     assert names == {"config.yaml", "environment.json", "metrics.csv", *checkpoints}
     assert run.config.classes == opened.classes.as_dict()
+
+
+def test_a_run_of_before_goes_on_without_what_was_left_out_of_its_epochs(
+    opened: DataFolder, cache: SampleCache, tmp_path: Path, tiny_train: Train
+) -> None:
+    """A configuration that does not name ``training.every_image`` is of then: three images of four a step."""
+    options = ("training.batch_size=3", "training.every_image=false", "training.epochs=3")
+    whole = tiny_train("whole", *options)
+    with pytest.raises(Interrupted):
+        tiny_train("old", *options, on_epoch=press_ctrl_c_after(1))
+    file = tmp_path / "old" / "config.yaml"
+    table = yaml.safe_load(file.read_text())
+    for section, name in (("training", "every_image"), ("network", "weights"), ("network", "freeze_epochs")):
+        del table[section][name]
+    file.write_text(yaml.safe_dump(table))
+    saccade.train(opened, tmp_path / "old", resume=True, device="cpu")
+    resumed = load_run(tmp_path / "old", "last")
+    assert not resumed.config.training.every_image
+    assert_same_weights(weights_of(resumed), weights_of(whole))
+    assert [row["step"] for row in rows(resumed.path)] == ["1", "2", "3"]
+    assert [row["step"] for row in rows(tiny_train("new", "training.batch_size=3").path)] == ["2", "4"]

@@ -15,6 +15,7 @@ from saccade.runtime.progress import Voice
 from saccade.runtime.trust import name_code, trusting
 from saccade.segmenter import Segmenter
 from saccade.training.config import Config, read_config
+from saccade.training.loading import batches_of
 from saccade.training.loop import resolve
 from saccade.training.loop import train as train_run
 from saccade.training.options import TrainingOptions, config_file, overrides_of
@@ -180,7 +181,8 @@ def describe_training(
     parameters = sum(p.numel() for p in segmenter.parameters())
     rows, columns = config.sampler.size
     images, schedule = len(ready.data.split("train")), config.training
-    steps = max(1, images // schedule.batch_size) * schedule.epochs
+    each = batches_of(images, schedule.batch_size, schedule.every_image) * config.recipe.visits
+    steps = each * schedule.epochs
     return (
         f"would train {config.recipe.name} sampling with {config.network.name} ({parameters:,} parameters) "
         f"on {rows} x {columns} samples of {images} images, {schedule.epochs} epochs, "

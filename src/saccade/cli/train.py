@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from saccade.cli import options
 from saccade.errors import UsageError
 from saccade.runtime.plugins import PREFIX
 from saccade.samplers import SAMPLERS
+
+if TYPE_CHECKING:
+    from saccade.training import Run
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -81,5 +86,26 @@ def run(args: argparse.Namespace) -> int:
     except Interrupted as stop:
         print(f"saccade: {stop}", file=sys.stderr)
         return 1
-    options.say(f"{run.path}: best weights after epoch {run.epoch} of {run.config.all_epochs}", args)
+    for line in last_lines(run, args.data):
+        options.say(line, args)
     return 0
+
+
+def last_lines(run: Run, data: Path) -> Iterator[str]:
+    """The best epoch with its scores, classes that are never found, and what to do next."""
+    from saccade.training.run_folder import METRICS, read_metrics
+
+    table = {int(row["epoch"]): row for row in read_metrics(run.path / METRICS)}
+    row = table.get(run.epoch - 1, {})
+    scores = {name: row.get(f"val_iou_{name}") for name in run.classes.names}
+    known = ", ".join(f"{name} {score:.3f}" for name, score in scores.items() if score is not None)
+    shown = "" if row.get("val_miou") is None else f": IoU on val {row['val_miou']:.3f} ({known})"
+    yield f"{run.path}: best weights after epoch {run.epoch} of {run.config.all_epochs}{shown}"
+    folder, of_data = shlex.quote(str(run.path)), shlex.quote(str(data))
+    if never := [name for name, score in scores.items() if score == 0]:
+        yield (
+            f"note: {', '.join(never)}: not one pixel is found on val; try loss.class_weights=rarity, "
+            f"more samples (--size), or more epochs (saccade train {of_data} {folder} --resume --epochs N)"
+        )
+    predict = f"saccade predict {folder} IMAGE... OUT"
+    yield f"next: saccade evaluate {folder} {of_data}, {predict}, saccade report {folder}"

@@ -25,7 +25,8 @@ from saccade.metrics.cost import Cost, measure_cost
 from saccade.runtime.devices import torch_device
 from saccade.segmenter import Segmenter
 from saccade.training import train
-from saccade.training.config import flat, to_dict
+from saccade.training.config import ScheduleConfig, flat, to_dict
+from saccade.training.loading import batches_of
 from saccade.training.run_folder import read_metrics
 
 
@@ -246,16 +247,16 @@ def seconds_of(config: ComparisonConfig, trial: Trial) -> float:
         rows = read_metrics(root / "metrics.csv")
         evaluating = _seconds_of_evaluating(config, run.segmenter)
     first, plain, last = rows[FIRST - 1]["seconds"], rows[-2]["seconds"], rows[-1]["seconds"]
-    longer = _steps(config.data, options.batch_size) / _steps(small, options.batch_size)
+    longer = _steps(config.data, options) / _steps(small, options)
     trained = longer * (trial.config.first_epochs * first + options.epochs * plain)
     validated = math.ceil(options.epochs / options.validate_every) * len(config.data.split("val"))
     validating = max(0.0, last - plain) / len(small.split("val"))
     return trained + validated * validating + len(config.data.split(config.split)) * evaluating
 
 
-def _steps(data: DataFolder, batch_size: int) -> int:
+def _steps(data: DataFolder, options: ScheduleConfig) -> int:
     """Of an epoch."""
-    return max(1, len(data.split("train")) // batch_size)
+    return batches_of(len(data.split("train")), options.batch_size, options.every_image)
 
 
 def _few(data: DataFolder, images: int) -> DataFolder:

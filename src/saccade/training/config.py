@@ -116,6 +116,8 @@ class ScheduleConfig:
     Attributes:
         epochs: passes over the training images in which the network learns.
         batch_size: images a step.
+        every_image: an epoch leaves no image out: where the batches do not come out even, the last is filled
+            with images of its beginning. False leaves the rest out, as runs of 0.1 do.
         seed: of everything that is random, 0 or more.
         variant: joint (both losses together), single (segmentation loss alone), staged (the sampler first,
             then the network with the sampler frozen), staged_joint (the sampler first, then both) (ICLR 2022,
@@ -130,6 +132,7 @@ class ScheduleConfig:
 
     epochs: int = 30
     batch_size: int = 8
+    every_image: bool = True
     seed: int = 0
     variant: str | None = None
     first_stage_epochs: int | None = None

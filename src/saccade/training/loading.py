@@ -116,7 +116,7 @@ class Samples(Dataset[Sample]):
 
 
 class Shuffle(OrderSampler[list[int]]):
-    """Batches in another order every epoch, the same for the same seed; an incomplete last one is left out.
+    """Batches in another order every epoch, the same for the same seed; all have the same size.
 
     Several processes share each batch: together they see what one process alone would.
 
@@ -126,11 +126,15 @@ class Shuffle(OrderSampler[list[int]]):
         seed: of the run.
         rank, count: which of how many processes this is.
         rounds: how often an epoch comes to each image, each time in another order.
+        every_image: what is left for the last batch is filled up with the first images of the order; without,
+            it is left out.
     """
 
     def __init__(
-        self, samples: int, batch_size: int, seed: int, rank: int = 0, count: int = 1, rounds: int = 1
-    ) -> None:
+        self, samples: int, batch_size: int, seed: int, rank: int = 0, count: int = 1, rounds: int = 1,
+        every_image: bool = True,
+    ) -> None:  # fmt: skip
+        self.every_image = every_image
         self.samples, self.batch_size, self.seed, self.rounds = samples, batch_size, seed, rounds
         self.rank, self.count, self.epoch = rank, count, 0
         self.sampler = self  # where Lightning looks for set_epoch
@@ -140,19 +144,28 @@ class Shuffle(OrderSampler[list[int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.samples // self.batch_size * self.rounds
+        return batches_of(self.samples, self.batch_size, self.every_image) * self.rounds
 
     def __iter__(self) -> Iterator[list[int]]:
         generator = torch.Generator().manual_seed(seed_of(self.seed, self.epoch))
         for _ in range(self.rounds):
             order = torch.randperm(self.samples, generator=generator).tolist()
-            for start in range(0, self.samples - self.batch_size + 1, self.batch_size):
+            if self.every_image:
+                order += order[: -len(order) % self.batch_size]
+            for start in range(0, len(order) - self.batch_size + 1, self.batch_size):
                 yield order[start + self.rank : start + self.batch_size : self.count]
 
 
+def batches_of(samples: int, batch_size: int, every_image: bool = True) -> int:
+    """How many batches there are of ``samples`` images; one where they are fewer than a batch."""
+    size = min(batch_size, samples)
+    return -(-samples // size) if every_image else samples // size
+
+
 def training_batches(
-    samples: Samples, batch_size: int, seed: int, *, rank: int = 0, count: int = 1, rounds: int = 1
-) -> DataLoader[Sample]:
+    samples: Samples, batch_size: int, seed: int, *, rank: int = 0, count: int = 1, rounds: int = 1,
+    every_image: bool = True,
+) -> DataLoader[Sample]:  # fmt: skip
     """Shuffled batches, or this process's share of them.
 
     Raises:
@@ -163,7 +176,7 @@ def training_batches(
         named = f"{size}, all training images" if size < batch_size else str(size)
         fix = "change training.batch_size, or the number of processes"
         raise InvalidInput("training.batch_size", f"a multiple of the {count} processes", named, fix)
-    order = Shuffle(len(samples), size, seed, rank, count, rounds)
+    order = Shuffle(len(samples), size, seed, rank, count, rounds, every_image)
     return DataLoader(samples, batch_sampler=order, collate_fn=list)
 
 

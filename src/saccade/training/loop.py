@@ -93,17 +93,17 @@ def fit(
     # Weights come from the checkpoint, or from the first process: nothing needs to be downloaded again.
     config_here = folder.without_pretrained(config) if job.goes_on or place.rank else config
     segmenter = build_segmenter(config_here, len(names))
+    lines: list[str] = []
     if config.network.freeze_epochs:
         encoders_of(segmenter.network)
     if config_here.network.weights is not None:
-        loaded = load_weights(segmenter, config_here.network.weights)
-        if say is not None:
-            say(loaded.line())
+        lines.append(load_weights(segmenter, config_here.network.weights).line())
     samples = {name: Samples(job.data, job.data.split(name), cache) for name in ("train", "val")}
     share = {"rank": place.rank, "count": place.count}
     batches = training_batches(
-        samples["train"], options.batch_size, options.seed, rounds=config.recipe.visits, **share
-    )
+        samples["train"], options.batch_size, options.seed, rounds=config.recipe.visits,
+        every_image=options.every_image, **share,
+    )  # fmt: skip
     task = SegmentationTask(segmenter, config, names, len(batches), training_images(job.data))
     start = job.root / folder.CHECKPOINTS / folder.LAST if job.goes_on else None
     way_out = "lower training.batch_size or sampler.size"
@@ -117,7 +117,30 @@ def fit(
         prepared(job, place), quiet(), interruptible(job), together, no_group_left(), enough_memory(way_out),
         divergence_told(task),
     ):  # fmt: skip
+        if say is not None:
+            for line in (*_first_lines(job, place, len(batches)), *lines):
+                say(line)
         trainer.fit(task, batches, validation_batches(samples["val"], **share), ckpt_path=start)
+
+
+FEW_STEPS = 200
+"""With fewer in all, more epochs or smaller batches are likely better."""
+
+
+def _first_lines(job: Job, place: DistributedContext, steps: int) -> Iterator[str]:
+    """What is about to be trained, and what is likely not meant."""
+    config, images = job.config, len(job.data.split("train"))
+    (rows, columns), options = config.sampler.size, config.training
+    processes = f" ({place.count} processes)" if place.count > 1 else ""
+    network = f"{config.recipe.name} sampling with {config.network.name} on {place.accelerator}{processes}"
+    length = f"{options.epochs} epochs of {steps} step{'s' if steps > 1 else ''}"
+    batch = min(options.batch_size, images)
+    yield (
+        f"training {network}: {rows} x {columns} samples (rows x columns) of {images} images, "
+        f"{length} of {batch} image{'s' if batch > 1 else ''}"
+    )
+    if (total := steps * options.epochs) < FEW_STEPS:
+        yield f"note: {total} steps in all are few: more epochs or smaller batches (--batch-size) make more"
 
 
 def _try_step(job: Job, task: SegmentationTask, train: Samples, place: DistributedContext) -> None:

@@ -25,7 +25,7 @@ from saccade.runtime.files import finished_file, remove_unfinished, write_file, 
 from saccade.runtime.reading import open_regular, read_text
 from saccade.samplers.recipe import Recipe, SamplerConfig
 from saccade.segmenter import Segmenter
-from saccade.training.config import Config, flat, read_config, save_config, to_dict
+from saccade.training.config import Config, ScheduleConfig, flat, read_config, save_config, to_dict
 
 
 def build_segmenter(config: Config, classes: int) -> Segmenter:
@@ -43,7 +43,7 @@ def build_segmenter(config: Config, classes: int) -> Segmenter:
     return Segmenter(sampler, network, antialias=config.network.antialias, classes=classes)
 
 
-BEFORE = Config(sampler=SamplerConfig(net=None))
+BEFORE = Config(sampler=SamplerConfig(net=None), training=ScheduleConfig(every_image=False))
 """What a run had that does not name an option, since there was none yet: it keeps all that there are."""
 
 CONFIG, ENVIRONMENT, METRICS, CHECKPOINTS = "config.yaml", "environment.json", "metrics.csv", "checkpoints"
