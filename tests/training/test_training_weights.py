@@ -74,12 +74,26 @@ def test_what_is_no_such_weights_is_refused_and_changes_nothing(tmp_path: Path) 
     (tmp_path / "text.pt").write_text("no tensors")
     (tmp_path / "folder").mkdir()
     for name, words in {
-        "other.pt": "name the network that they are of", "code.pt": "state_dict", "list.pt": "no tensors",
+        "other.pt": "0% of them", "code.pt": "state_dict", "list.pt": "no tensors",
         "text.pt": "broken file", "folder": "without checkpoints/best.ckpt", "nothing": "no such file",
     }.items():  # fmt: skip
         with pytest.raises(FileProblem, match=words):
             load_weights(made, tmp_path / name)
     assert_same_weights(dict(made.network.state_dict()), before)
+
+
+def test_one_layer_of_another_network_that_happens_to_fit_is_not_enough(tmp_path: Path) -> None:
+    given = build_network("unet:resnet18", 3).network.state_dict()
+    few = {name: tensor for name, tensor in given.items() if name.startswith("encoder.bn1.")}
+    foreign = {f"other.{name}": torch.zeros(100_000) for name in few}
+    torch.save({**few, **foreign}, tmp_path / "a.pt")
+    with pytest.raises(FileProblem, match="0% of them"):
+        load_weights(segmenter("unet:resnet18"), tmp_path / "a.pt")
+
+
+def test_a_classifier_with_a_head_larger_than_itself_is_taken(tmp_path: Path) -> None:
+    torch.save(timm.create_model("resnet18", num_classes=30000).state_dict(), tmp_path / "a.pt")
+    assert load_weights(segmenter("unet:resnet18"), tmp_path / "a.pt").left == ()
 
 
 def test_a_run_starts_from_another_run_sampler_too(tiny_train: Train, tmp_path: Path) -> None:

@@ -126,12 +126,13 @@ def load_weights(segmenter: Segmenter, source: Path | str) -> Loaded:
     wanted = {
         name: tensor for name, tensor in target.items() if name.startswith(part) and not _is_count(name)
     }
-    numbers = sum(tensor.numel() for tensor in wanted.values())
-    found = sum(target[name].numel() for name in taken if name in wanted)
-    if not taken or found < LEAST * numbers:
-        got = f"{found / max(1, numbers):.0%} of the numbers of {part.rstrip('.') or 'the network'}"
-        fix = f"name the network that they are of with --network; the file has {next(iter(own), '')!r}"
-        raise FileProblem(file, "weights whose names and shapes fit the network", got, fix)
+    found = _numbers({name: target[name] for name in taken if name in wanted})
+    of_part, of_rest = found / max(1, _numbers(wanted)), found / max(1, min(_numbers(own), _numbers(target)))
+    # Of a part alone one layer of another network that happens to fit would be all.
+    if of_part < LEAST or of_rest < LEAST:
+        got = f"{min(of_part, of_rest):.0%} of them"
+        fix = "name the network that they are of with --network"
+        raise FileProblem(file, "weights of which half or more fit the network", got, fix)
     segmenter.network.load_state_dict(taken, strict=False)
     left = tuple(name for name in wanted if name not in taken)
     return Loaded(
@@ -175,6 +176,10 @@ def _common_part(names: Mapping[str, Tensor], parts: set[str]) -> str:
     """The smallest part with all of ``names`` in it: encoder weights fill the encoder, not the network."""
     around = [part for part in parts if all(name.startswith(part) for name in names)]
     return max(around, key=len, default="")
+
+
+def _numbers(tensors: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() for name, tensor in tensors.items() if not _is_count(name))
 
 
 def _is_count(name: str) -> bool:
