@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from saccade.api.export import export as export
     from saccade.api.prediction import plan as plan
     from saccade.api.prediction import predict as predict
     from saccade.api.scoring import compare as compare
@@ -46,6 +47,7 @@ _HOME = {
     "plan": "api.prediction",
     "evaluate": "api.scoring",
     "compare": "api.scoring",
+    "export": "api.export",
     "attraction_grid": "grids",
     "boundary_grid": "grids",
     "edge_density": "grids",

@@ -32,6 +32,7 @@ COMMANDS = (
     Command("train", "saccade.cli.train", "train a sampler and a segmentation network together"),
     Command("plan", "saccade.cli.plan", "what a prediction would cost: pixels, operations, memory, time"),
     Command("predict", "saccade.cli.predict", "full-resolution labels of images"),
+    Command("export", "saccade.cli.export", "the networks of a run as ONNX or torch.export"),
     Command("evaluate", "saccade.cli.evaluate", "scores of a trained run at full resolution"),
     Command("compare", "saccade.cli.compare", "samplers beside each other: what does a pixel buy?"),
     Command(
