@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saccade.errors import InvalidInput
-from saccade.losses import edge_loss, segmentation_loss
+from saccade.losses import edge_loss, segmentation_loss, soft_cross_entropy
 
 
 def case(seed: int = 0, classes: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -174,3 +174,30 @@ def test_edge_losses_refuse_other_shapes_and_kinds() -> None:
         edge_loss(density(1), density(2), "msee")
     with pytest.raises(InvalidInput, match="expected target to be of the density's shape"):
         edge_loss(density(1), density(2)[:1])
+
+
+def test_a_certain_teacher_is_the_cross_entropy_of_its_labels() -> None:
+    scores, labels = case()
+    shares = F.one_hot(labels.where(labels != 255, 0).long(), 4).permute(0, 3, 1, 2).float()
+    found = soft_cross_entropy(scores, shares, labels)
+    assert float(found) == pytest.approx(float(segmentation_loss(scores, labels)), rel=1e-5)
+
+
+def test_soft_cross_entropy_by_its_definition_and_least_where_student_and_teacher_agree() -> None:
+    (scores, labels), (teacher, _) = case(), case(1)
+    shares, log = teacher.softmax(1).numpy(), scores.log_softmax(1).numpy()
+    wanted = -(shares * log).sum(1)[labels.numpy() != 255].mean()
+    found = soft_cross_entropy(scores, teacher.softmax(1), labels)
+    assert float(found) == pytest.approx(float(wanted), rel=1e-5)
+    assert soft_cross_entropy(teacher, teacher.softmax(1), labels) < found
+
+
+def test_a_teacher_of_ignored_samples_alone_teaches_nothing_and_another_shape_is_refused() -> None:
+    scores, labels = case()
+    shares = scores.softmax(1)
+    leaf = scores.clone().requires_grad_()
+    loss = soft_cross_entropy(leaf, shares, torch.full_like(labels, 255))
+    loss.backward()
+    assert loss.item() == 0 and leaf.grad is not None and not leaf.grad.any()
+    with pytest.raises(InvalidInput, match="shares"):
+        soft_cross_entropy(scores, shares[..., 1:], labels)

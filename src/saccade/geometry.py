@@ -6,6 +6,7 @@ import operator
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -243,6 +244,77 @@ def parse_size(text: str, what: str = "size") -> tuple[int, int]:
     if rows < 1 or columns < 1:
         raise InvalidInput(what, "ROWSxCOLUMNS, both at least 1, such as 64x128", repr(text))
     return rows, columns
+
+
+@dataclass(frozen=True)
+class SizeRange:
+    """Sizes (rows, columns) from ``smallest`` to ``largest``, both sides growing together.
+
+    Attributes:
+        smallest, largest: (rows, columns), at least 2 each; no side of ``largest`` is shorter.
+
+    Raises:
+        InvalidInput: for sides that are out of order, too short, or two sizes that are one.
+
+    Examples:
+        >>> from saccade.geometry import SizeRange
+        >>> sizes = SizeRange((32, 64), (128, 256))
+        >>> str(sizes), sizes.middle, sizes.ladder()
+        ('32x64..128x256', (64, 128), [(32, 64), (45, 91), (64, 128), (91, 181), (128, 256)])
+        >>> (45, 90) in sizes, (16, 32) in sizes, sizes.nearest((16, 32))
+        (True, False, (32, 64))
+    """
+
+    smallest: tuple[int, int]
+    largest: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        sides = list(zip(require_size(self.smallest), require_size(self.largest), strict=True))
+        if min(self.smallest) < LEAST or any(a > b for a, b in sides) or self.smallest == self.largest:
+            expected = "SMALLEST..LARGEST, sides of 2 or more, none of them falling, such as 32x64..128x256"
+            raise InvalidInput("a range of sizes", expected, repr(str(self)))
+
+    def __str__(self) -> str:
+        return "..".join(f"{rows}x{columns}" for rows, columns in (self.smallest, self.largest))
+
+    def __contains__(self, size: tuple[int, int]) -> bool:
+        """Whether ``size`` has as many samples as some size of the range, whatever its proportions."""
+        return _area(self.smallest) <= _area(size) <= _area(self.largest)
+
+    def at(self, share: float) -> tuple[int, int]:
+        """The size at ``share`` of the way, 0 the smallest and 1 the largest: sides grow geometrically."""
+        rows, columns = (
+            round(a * (b / a) ** share) for a, b in zip(self.smallest, self.largest, strict=True)
+        )
+        return rows, columns
+
+    @property
+    def middle(self) -> tuple[int, int]:
+        """Half the way."""
+        return self.at(0.5)
+
+    def ladder(self, rungs: int = 5) -> list[tuple[int, int]]:
+        """Evenly spread sizes, each once, the smallest first."""
+        return list(dict.fromkeys(self.at(number / (rungs - 1)) for number in range(rungs)))
+
+    def nearest(self, size: tuple[int, int]) -> tuple[int, int]:
+        """``size`` where it is in the range, else one in the range of about its proportions and as few or
+        many samples as the smallest or the largest, but for rounding."""
+        least, most = _area(self.smallest), _area(self.largest)
+        scale = sqrt(min(max(_area(size), least), most) / _area(size))
+        short, long = sorted((max(1, round(size[0] * scale)), max(1, round(size[1] * scale))))
+        long = min(max(long, -(-least // short)), most // short)
+        return (short, long) if size[0] <= size[1] else (long, short)
+
+    @classmethod
+    def parse(cls, text: str, what: str = "size") -> SizeRange:
+        """``32x64..128x256``; raises InvalidInput for anything else."""
+        smallest, _, largest = text.partition("..")
+        return cls(parse_size(smallest, what), parse_size(largest, what))
+
+
+def _area(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
 
 
 def looks_like_size(text: str) -> bool:

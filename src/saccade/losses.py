@@ -80,6 +80,35 @@ def _table(class_weights: Sequence[float] | Tensor, scores: Tensor) -> Tensor:
     return table
 
 
+def soft_cross_entropy(scores: Tensor, shares: Tensor, labels: Tensor, *, ignore_index: int = 255) -> Tensor:
+    """Mean of -sum_k q_k log p_k over the samples that are not ignored; 0 (gradient too) where all are.
+
+    What a student learns from a teacher's soft scores (Hinton, Vinyals and Dean 2015, at temperature 1).
+
+    Args:
+        scores: (V, K, h, w) floating of the student, before any softmax.
+        shares: (V, K, h, w) floating, q: what the teacher gives each class; sums to 1 over the classes.
+        labels: (V, h, w) integer; only where they are ``ignore_index`` is looked at.
+        ignore_index: samples of this label count nowhere.
+
+    Raises:
+        InvalidInput: for shapes that do not fit together.
+
+    Examples:
+        >>> import torch
+        >>> from saccade.losses import soft_cross_entropy
+        >>> scores, shares = torch.zeros(1, 4, 2, 2), torch.full((1, 4, 2, 2), 0.25)
+        >>> round(soft_cross_entropy(scores, shares, torch.zeros(1, 2, 2, dtype=torch.int64)).item(), 4)
+        1.3863
+    """
+    if shares.shape != scores.shape or labels.shape != (scores.shape[0], *scores.shape[2:]):
+        got = f"{tuple(shares.shape)} and labels {tuple(labels.shape)}"
+        raise InvalidInput("shares", f"of the scores' shape {tuple(scores.shape)}, labels alike", got)
+    counted = (labels != ignore_index).float()
+    loss = F.cross_entropy(scores.float(), shares.float(), reduction="none")
+    return (counted * loss).sum() / counted.sum().clamp_min(1)
+
+
 def edge_loss(density: Tensor, target: Tensor, kind: str = "kl") -> Tensor:
     """How far a predicted density is from the target density, mean over the images.
 
@@ -131,6 +160,8 @@ class LossConfig:
         edge: kl, or mse of maps brought to [0, 1] (as published).
         edge_weight: weight of the edge loss; 100 with mse as published.
         through_grid: whether the segmentation loss also moves the samples (joint, as published).
+        distillation: of a run for a range of sizes: share of the loss of its smaller glimpses that the soft
+            scores of the largest teach, 0 to 1; the labels teach the rest.
     """
 
     segmentation: str = "cross_entropy"
@@ -139,12 +170,15 @@ class LossConfig:
     edge: str = "kl"
     edge_weight: float = 0.3
     through_grid: bool = False
+    distillation: float = 0.5
 
     def __post_init__(self) -> None:
         one_of("loss.segmentation", self.segmentation, SEGMENTATION_LOSSES)
         one_of("loss.edge", self.edge, EDGE_LOSSES)
         at_least("loss.edge_weight", self.edge_weight, 0)
         at_least("loss.focal_gamma", self.focal_gamma, 0)
+        if not 0 <= self.distillation <= 1:
+            raise InvalidInput("loss.distillation", "a share from 0 to 1", self.distillation)
         if isinstance(self.class_weights, str):
             one_of("loss.class_weights", self.class_weights, ("rarity", "a list as [1,2.5,1]"))
         else:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from saccade import figures
-from saccade.errors import InvalidInput
-from saccade.geometry import fitted_size
+from saccade.errors import InvalidInput, UsageError
+from saccade.geometry import fitted_size, require_size
 from saccade.grids import uniform_grid
 from saccade.networks.adapters import scores_in
 from saccade.samplers import Glimpses, Sampler
@@ -227,6 +227,29 @@ class Segmenter(nn.Module):
             return self
         sized = copy.copy(self)
         sized._modules = {**self._modules, "sampler": self.sampler.for_image(size)}
+        return sized
+
+    def with_size(self, size: Sequence[int]) -> Segmenter:
+        """The same segmenter, weights included, with (h, w) samples a glimpse where a call names no other.
+
+        Raises:
+            UsageError: where the sampler chooses its own patches, or its sizes follow the images.
+
+        Examples:
+            >>> import saccade
+            >>> from saccade.networks import build_network
+            >>> segmenter = saccade.Segmenter(saccade.UniformSampler((8, 12)), build_network("small:4", 3))
+            >>> segmenter.with_size((4, 6)).sampler.size, segmenter.sampler.size
+            ((4, 6), (8, 12))
+        """
+        name = type(self.sampler).__name__
+        if self.sampler.chooses_patches:
+            raise UsageError(f"{name} chooses its own patches of the image; leave --size out")
+        if self.sampler.fits:
+            raise UsageError(f"{name} has sizes that follow each image (sampler.fit); leave --size out")
+        sampler, sized = copy.copy(self.sampler), copy.copy(self)
+        sampler.size = require_size(size)
+        sized._modules = {**self._modules, "sampler": sampler}
         return sized
 
     def thumbnail(self, pyramids: Sequence[Pyramid]) -> Tensor | None:

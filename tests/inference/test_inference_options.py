@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saccade.errors import InvalidInput
+from saccade.geometry import SizeRange
 from saccade.inference.options import (
     Layout,
     SamplingOptions,
@@ -133,3 +134,39 @@ def test_amounts_are_read_as_people_write_them() -> None:
             parse_memory(text)
     with pytest.raises(InvalidInput, match="--pixels"):
         parse_pixels("many")
+
+
+RANGE = SizeRange((24, 48), (192, 384))
+
+
+def ranged(image: tuple[int, int], **sampling) -> Layout:
+    """For a run whose middle, 68 x 136, had 16 pixels a sample in training."""
+    return lay_out(info(image), SamplingOptions(**sampling), RANGE.middle, 16.0, RANGE)
+
+
+@pytest.mark.parametrize("view", RANGE.ladder())
+def test_every_size_of_a_range_is_one_view_of_an_image_as_in_training(view: tuple[int, int]) -> None:
+    found = ranged((1088, 2176), size=view)
+    assert (found.mode, found.view, found.notices) == ("whole", view, ())
+
+
+def test_one_view_goes_as_far_as_the_largest_size_of_a_range() -> None:
+    assert ranged((4000, 8000), pixels=192 * 384).mode == "whole"
+    beyond = ranged((4000, 8000), pixels=192 * 384 + 1000)
+    assert beyond.mode == "tiles" and "73,728 of the largest view" in beyond.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("view", "near"), [((12, 24), "24x48"), ((384, 768), "192x384"), ((10, 10), "34x34")]
+)
+def test_a_view_outside_of_a_range_is_told_with_the_nearest_inside(view: tuple[int, int], near: str) -> None:
+    told = ranged((1000, 2000), size=view, mode="whole").notices
+    assert len(told) == 1 and told[0].endswith(f"the nearest is {near}")
+
+
+@settings(max_examples=200)
+@given(st.integers(1, 2000), st.integers(1, 2000))
+def test_the_nearest_size_is_inside_and_a_size_inside_is_its_own(rows: int, columns: int) -> None:
+    near = RANGE.nearest((rows, columns))
+    assert near in RANGE
+    assert near == (rows, columns) or (rows, columns) not in RANGE

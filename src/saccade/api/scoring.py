@@ -15,6 +15,7 @@ from saccade.data.options import DataOptions
 from saccade.errors import FileProblem, InvalidInput, UsageError, nearest_name
 from saccade.evaluation.evaluate import evaluate as evaluate_samples
 from saccade.evaluation.results import Evaluation, Subject, keep_evaluation, own_file
+from saccade.inference.options import outside, sampling_of
 from saccade.lab.compare import (
     ComparisonRequest,
     StudyResult,
@@ -49,6 +50,7 @@ def evaluate(
     data: DataSource,
     *,
     split: str = "test",
+    size: str | Sequence[int] | None = None,
     checkpoint: str | None = None,
     data_format: str | None = None,
     crop: str | None = None,
@@ -64,6 +66,8 @@ def evaluate(
         run: a run folder, or a loaded model.
         data: a folder, read as the run's own data was; or opened data, taken as it was opened.
         split: "train", "val" or "test".
+        size: (h, w) samples of a view, or ``"64x128"``; default as trained, of a run for a range of sizes its
+            middle. A note says where it is outside of that range.
         checkpoint: "best" or "last"; default best, or that of the model.
         data_format, crop, options: how a folder is read, where not as the run's own data;
             ``options={"data.scale": ...}``.
@@ -80,7 +84,8 @@ def evaluate(
             evaluation, when it cannot be kept.
         DataFaults: for data with faults.
         InvalidInput: for a split that there is not, or a model whose weights are no longer those of its
-            checkpoint, whose scores are not to be kept as its own.
+            checkpoint, whose scores are not to be kept as its own; or a size that is none.
+        UsageError: for a size of a sampler that chooses its own.
 
     Examples:
         >>> import saccade
@@ -96,19 +101,21 @@ def evaluate(
     voice, cache = Voice(progress), SampleCache()
     with trusting(code=allow_code):
         opened_run = run_of(run, checkpoint)
+    view = None if size is None else sampling_of({"size": size}).size
     place = on_device(run, opened_run, device)
+    segmenter = opened_run.segmenter if view is None else opened_run.segmenter.with_size(view)
+    if beyond := outside(segmenter.sampler.size, segmenter.sampler.sizes):
+        voice.say(f"note: {beyond}")
     how = _data_options(opened_run, data_format, crop, options)
     folder = opened_data(data, how, (split,), cache, voice)
     require_classes(opened_run, folder.classes, folder.path)
-    subject = Subject.of(opened_run.path, folder, split, opened_run.checkpoint) if store else None
+    subject = Subject.of(opened_run.path, folder, split, opened_run.checkpoint, view) if store else None
     if store and not isinstance(run, str | Path):
         _require_own_weights(opened_run)
     items = folder.split(split)
     with voice.progress("evaluating", len(items), "images") as shown:
         samples = cache.iterate(folder, items)
-        scores = evaluate_samples(
-            opened_run.segmenter, samples, folder.classes, device=place, progress=shown.update
-        )
+        scores = evaluate_samples(segmenter, samples, folder.classes, device=place, progress=shown.update)
     return scores if subject is None else _stored(scores, opened_run, subject, voice)
 
 

@@ -179,12 +179,12 @@ def describe_training(
     config = without_pretrained(resolve(ready.config, ready.data))
     segmenter = build_segmenter(config, len(ready.data.classes))
     parameters = sum(p.numel() for p in segmenter.parameters())
-    rows, columns = config.sampler.size
+    samples = config.sampler.budget.replace("x", " x ").replace("..", " to ")
     images, schedule = len(ready.data.split("train")), config.training
     each = batches_of(images, schedule.batch_size, schedule.every_image) * config.recipe.visits
     steps = each * schedule.epochs
     return (
         f"would train {config.recipe.name} sampling with {config.network.name} ({parameters:,} parameters) "
-        f"on {rows} x {columns} samples of {images} images, {schedule.epochs} epochs, "
+        f"on {samples} samples of {images} images, {schedule.epochs} epochs, "
         f"{steps} steps, into {root}"
     )

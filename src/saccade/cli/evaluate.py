@@ -21,6 +21,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="a trained run")
     parser.add_argument("data", metavar="DATA", type=Path, help="the folder of a data set")
     parser.add_argument("--split", default="test", metavar="NAME", help=options.SPLIT)
+    parser.add_argument("--size", metavar="ROWSxCOLUMNS", help="samples of a view; default as trained")
     options.data(parser)
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which weights")
     return parser
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     problem = None
     try:
         evaluation = evaluate(
-            args.run_folder, args.data, split=args.split, checkpoint=args.checkpoint,
+            args.run_folder, args.data, split=args.split, size=args.size, checkpoint=args.checkpoint,
             options=options.data_words(args), device=args.device, progress=not args.quiet,
         )  # fmt: skip
     except Unstored as unstored:

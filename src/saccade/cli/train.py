@@ -44,7 +44,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "code of your own that is run",
     )
     parser.add_argument(
-        "--size", metavar="ROWSxCOLUMNS", help="what the network sees of an image (default: 64x128)"
+        "--size",
+        metavar="ROWSxCOLUMNS",
+        help="what the network sees of an image (default: 64x128); "
+        "32x64..128x256 for one run that serves every size between",
     )
     parser.add_argument(
         "--network", metavar="NAME", help="small, or ARCHITECTURE:ENCODER (default: unet:resnet18); "

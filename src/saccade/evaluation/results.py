@@ -100,8 +100,15 @@ class Subject:
     path: str = field(default="", compare=False)
 
     @classmethod
-    def of(cls, root: Path, data: DataFolder, split: str, checkpoint: str = "best") -> Subject:
-        """Of the run at ``root`` and a split of opened data.
+    def of(
+        cls,
+        root: Path,
+        data: DataFolder,
+        split: str,
+        checkpoint: str = "best",
+        size: tuple[int, int] | None = None,
+    ) -> Subject:
+        """Of the run at ``root`` and a split of opened data; samples as the run's own where ``size`` is None.
 
         Raises:
             FileProblem: when ``root`` is no run folder, or its checkpoint is missing.
@@ -118,7 +125,7 @@ class Subject:
             checkpoint=checkpoint,
             weights=digest_of_file(root / CHECKPOINTS / f"{checkpoint}.ckpt"),
             sampler=config.sampler.name,
-            size=config.sampler.size,
+            size=size or config.sampler.size,
             version=version_of("saccade") or "",
             path=str(data.path.resolve()),
         )
@@ -145,6 +152,8 @@ class Subject:
 
     def is_own(self, config: Config) -> bool:
         """Whether this is the run's own question: its best weights on its own data, as it was trained."""
+        if self.size != config.sampler.size:
+            return False
         own = asdict(config.data.evaluated())
         same_options = all(own[name] == value for name, value in self.options.items() if name in own)
         return self.checkpoint == "best" and same_options and own["path"] == self.path

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, sqrt
 from typing import Any, Literal, TypedDict
 
 from saccade.errors import InvalidInput, UsageError, nearest_name
-from saccade.geometry import MOST_OVERLAP, Tiling, parse_size
+from saccade.geometry import MOST_OVERLAP, SizeRange, Tiling, parse_size
 from saccade.rasters import RasterInfo
 
 Mode = Literal["auto", "whole", "tiles"]
@@ -223,7 +223,11 @@ class Layout:
 
 
 def lay_out(
-    info: RasterInfo, sampling: SamplingOptions, trained: tuple[int, int], training_downsampling: float | None
+    info: RasterInfo,
+    sampling: SamplingOptions,
+    trained: tuple[int, int],
+    training_downsampling: float | None,
+    sizes: SizeRange | None = None,
 ) -> Layout:
     """The layout for an image.
 
@@ -231,15 +235,39 @@ def lay_out(
         info: of the image.
         sampling: by the user.
         trained: (h, w) of the views in training.
-        training_downsampling: pixels that a sample stood for along an axis in training; None where not known.
+        training_downsampling: pixels that a sample of such a view stood for along an axis in training; None
+            where not known.
+        sizes: of the views in training, where they are a range: as far as it goes one view may go, and a
+            notice tells of views beyond it.
 
     Raises:
         InvalidInput: for a physical spacing of an image that does not know its scale.
     """
+    layout = _lay_out(info, sampling, trained, training_downsampling, sizes)
+    beyond = outside(layout.view, sizes)
+    return replace(layout, notices=(*layout.notices, beyond)) if beyond else layout
+
+
+def outside(view: tuple[int, int], sizes: SizeRange | None) -> str:
+    """A line about a view that the run was not trained for, with the nearest that it was; "" where it was."""
+    if sizes is None or view in sizes:
+        return ""
+    near = "x".join(map(str, sizes.nearest(view)))
+    what = f"a view of {view[0]} x {view[1]} is outside of the {sizes} that the run was trained for"
+    return f"{what}; the nearest is {near}"
+
+
+def _lay_out(
+    info: RasterInfo,
+    sampling: SamplingOptions,
+    trained: tuple[int, int],
+    training_downsampling: float | None,
+    sizes: SizeRange | None,
+) -> Layout:
     size = info.levels[0].size
     shrink = _shrink_of(info, sampling)
     view = sampling.size or trained
-    whole, why = _is_whole(size, sampling, view, shrink, training_downsampling)
+    whole, why = _is_whole(size, sampling, view, shrink, training_downsampling, _reach(trained, sizes))
     if whole:
         asked = view if shrink is None else _view_of(size, shrink, sampling.pixels, 1)
         if shrink is not None:
@@ -255,6 +283,26 @@ def lay_out(
         view = (max(cut[0], few[0]), max(cut[1], few[1]))
         return _layout(tiling, view, (cut[0], cut[1]), why)
     return _layout(tiling, view, view, why)
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """How far one view of a whole image may go.
+
+    Attributes:
+        samples: at most; None for :data:`MOST_SAMPLES` times those of the view.
+        shrink: by how much more the smallest view of training shrank than its usual one.
+    """
+
+    samples: int | None = None
+    shrink: float = 1.0
+
+
+def _reach(trained: tuple[int, int], sizes: SizeRange | None) -> _Reach:
+    if sizes is None:
+        return _Reach()
+    least, most = (rows * columns for rows, columns in (sizes.smallest, sizes.largest))
+    return _Reach(most, sqrt(trained[0] * trained[1] / least))
 
 
 def _layout(tiling: Tiling, view: tuple[int, int], asked: tuple[int, int], why: tuple[str, ...]) -> Layout:
@@ -295,6 +343,7 @@ def _is_whole(
     view: tuple[int, int],
     shrink: float | None,
     training_downsampling: float | None,
+    reach: _Reach,
 ) -> tuple[bool, tuple[str, ...]]:
     if sampling.mode != "auto":
         return sampling.mode == "whole", (f"--mode {sampling.mode}",)
@@ -303,12 +352,15 @@ def _is_whole(
     if shrink is not None:
         samples, limit = size[0] * size[1] / shrink**2, MOST_SAMPLES * view[0] * view[1]
         most = f"{MOST_SAMPLES:g} times the {view[0]} x {view[1]} of a view"
+        if reach.samples is not None:
+            limit, most = reach.samples + 0.5, f"the {reach.samples:,} of the largest view in training"
         if samples <= limit:
             return True, (f"one view: {samples:,.0f} samples are at most {most}",)
         return False, (f"tiles: {samples:,.0f} samples are more than {most}",)
     one_view = sqrt(size[0] * size[1] / (view[0] * view[1]))
-    usual = training_downsampling or USUAL_SHRINK
-    in_training = f"{usual:.3g} in training" if training_downsampling else f"{usual:g}, as is usual"
+    usual = (training_downsampling or USUAL_SHRINK) * reach.shrink
+    up_to = "up to " if reach.shrink > 1 else ""
+    in_training = f"{up_to}{usual:.3g} in training" if training_downsampling else f"{usual:g}, as is usual"
     if one_view <= TOO_FAR * usual:
         return True, (f"one view: a sample stands for {one_view:.3g} pixels along an axis ({in_training})",)
     return False, (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,26 @@ class ExecutionPlan:
 
 
 @dataclass(frozen=True)
+class Rung:
+    """A budget that the run was trained for, and what a view of it takes on this machine.
+
+    Attributes:
+        size: (h, w) samples.
+        gflops: 10^9 operations of sampler, reading and network.
+        seconds: of these.
+    """
+
+    size: tuple[int, int]
+    gflops: float
+    seconds: float
+
+    def __str__(self) -> str:
+        rows, columns = self.size
+        cost = f"{self.gflops:,.2f} GFLOPs, {self.seconds * 1000:,.0f} ms"
+        return f"--size {rows}x{columns}: {rows * columns:,} samples, {cost} a view"
+
+
+@dataclass(frozen=True)
 class Plan:
     """What is foreseen for one image.
 
@@ -70,7 +90,8 @@ class Plan:
         format: extension of the labels.
         reasons: why, one line each.
         path: of the image.
-        notices: what was done to the image on the way, one line each.
+        notices: what was done to the image on the way, and a view that was not trained for, one line each.
+        ladder: budgets to choose from, the smallest first; none where the run was trained for one.
     """
 
     execution: ExecutionPlan
@@ -85,6 +106,7 @@ class Plan:
     reasons: tuple[str, ...]
     path: Path = Path()
     notices: tuple[str, ...] = ()
+    ladder: tuple[Rung, ...] = ()
 
     def lines(self) -> list[str]:
         """The same for people."""
@@ -98,6 +120,7 @@ class Plan:
             f"  memory   {self.memory_bytes / 1e6:,.0f} MB at the peak{gpu}",
             f"  time     about {clock(max(1, self.seconds))}",
             f"  labels   {self.format}",
+            *(f"  budget   {rung}" for rung in self.ladder),
             *(f"  why      {reason}" for reason in self.reasons),
             *(f"  notice   {notice}" for notice in self.notices),
         ]
@@ -125,6 +148,7 @@ class Plan:
             "format": self.format,
             "reasons": list(self.reasons),
             "notices": list(self.notices),
+            "ladder": [{**asdict(rung), "size": list(rung.size)} for rung in self.ladder],
         }
 
 
@@ -195,7 +219,8 @@ def layout_for(
             way_out = "leave --mode, --size, --pixels, --mpp, --gsd and --tile out"
             raise UsageError(f"{name} chooses its own patches of the image; {way_out}")
         sampling = replace(sampling, mode="whole")
-    return lay_out(raster.info, sampling, segmenter.sampler.size, training_downsampling)
+    sampler = segmenter.sampler
+    return lay_out(raster.info, sampling, sampler.size, training_downsampling, sampler.sizes)
 
 
 def _too_little(memory: int, needed: int, raster: Raster) -> InvalidInput:
@@ -249,8 +274,15 @@ def make_plan(
         labels_suffix(raster),
         (*_why(layout, own, views), *_reading_reasons(about), *_writing_reasons(execution, raster)),
         raster.path,
-        raster.notices,
+        (*raster.notices, *layout.notices),
+        _ladder(segmenter),
     )
+
+
+def _ladder(segmenter: Segmenter) -> tuple[Rung, ...]:
+    sizes = segmenter.sampler.sizes
+    costs = [(size, measure_view(segmenter, size)) for size in (sizes.ladder() if sizes else ())]
+    return tuple(Rung(size, cost.flops / 1e9, cost.seconds) for size, cost in costs)
 
 
 def _tile_seconds(about: Workload) -> float:

@@ -80,6 +80,9 @@ def _head(run: RunReport) -> str:
     what = [
         str(part.get("name")) for part in (sampler, network) if isinstance(part, Mapping) and part.get("name")
     ]
+    ends = [sampler.get(name) for name in ("smallest", "largest")] if isinstance(sampler, Mapping) else []
+    if ends and all(ends):
+        size = " to ".join(" x ".join(map(str, end or ())) for end in ends)
     line = " · ".join([*what, *([f"{size} samples an image"] if size else [])])
     options = run.config.get("data")
     data = options.get("path") if isinstance(options, Mapping) else options

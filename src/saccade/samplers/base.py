@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from saccade.errors import InvalidInput, UsageError
-from saccade.geometry import Fit, Tiling, Window, require_size
+from saccade.geometry import Fit, SizeRange, Tiling, Window, require_size
 from saccade.grids import uniform_grid
 from saccade.samplers.images import (
     SAMPLES_AT_ONCE,
@@ -191,6 +191,7 @@ class Sampler(nn.Module, ABC):
             glimpse of the whole image, or of each tile as if that were the image.
         relaxes_springs: True where grids are elastic: operations that torch's counter does not see.
         fits: which of the sizes follow the proportions of each image, by their attribute ("size").
+        sizes: those that it was trained for together with its network; None where that is ``size`` alone.
 
     Examples:
         >>> import saccade
@@ -208,6 +209,7 @@ class Sampler(nn.Module, ABC):
     has_density: bool = False
     chooses_patches: bool = False
     relaxes_springs: bool = False
+    sizes: SizeRange | None = None
 
     def __init__(self, size: Sequence[int]) -> None:
         super().__init__()

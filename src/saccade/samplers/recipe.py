@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from saccade.errors import InvalidInput, all_at_least, at_least, nearest_name, one_of
-from saccade.geometry import Fit
+from saccade.geometry import Fit, SizeRange
 from saccade.losses import LossConfig
 from saccade.runtime.plugins import PREFIX, imported
 from saccade.samplers import SAMPLERS
@@ -37,7 +37,10 @@ class SamplerConfig:
     Attributes:
         name: of a sampler: one of :data:`saccade.samplers.SAMPLERS`, one that was registered, or
             ``python:PACKAGE.MODULE.CLASS`` of a :class:`Recipe`, whose module is imported.
-        size: (rows, columns) that the segmentation network sees: the budget.
+        size: (rows, columns) that the segmentation network sees: the budget; or a range of budgets that one
+            run serves, 32x64..128x256, which gives ``smallest``, ``largest`` and, half the way, ``size``:
+            what a prediction takes where it names no other.
+        smallest, largest: (rows, columns), the ends of the range; none where one size is trained.
         fit: sizes are (short side, long side) and follow the proportions of each image: whichever of the two
             gives fewer pixels (ICLR 2022, A.8); size, thumbnail and density alike.
         thumbnail: (rows, columns) of the thumbnail; default ``size``, for boundary 64 on the shorter side in
@@ -58,6 +61,8 @@ class SamplerConfig:
 
     name: str = "deformation"
     size: tuple[int, int] = (64, 128)
+    smallest: tuple[int, int] | None = None
+    largest: tuple[int, int] | None = None
     fit: bool = False
     thumbnail: tuple[int, int] | None = None
     density: tuple[int, int] | None = None
@@ -79,6 +84,7 @@ class SamplerConfig:
         for size in (self.size, self.thumbnail, self.density) if self.fit else ():
             if size is not None:
                 Fit(*size)
+        self._check_range()
         at_least("sampler.radius", self.radius, 1)
         at_least("sampler.blur", self.blur, 0)
         if not 0 <= self.floor <= 1 or (self.floor == 0 and self.grid == "elastic"):
@@ -91,6 +97,28 @@ class SamplerConfig:
         if len(self.channels) != len(self.dilations):
             got = f"{len(self.channels)} channels and {len(self.dilations)} dilations"
             raise InvalidInput("sampler.dilations", "as many as sampler.channels", got)
+
+    def _check_range(self) -> None:
+        if (self.smallest is None) != (self.largest is None):
+            got = f"{self.smallest} and {self.largest}"
+            raise InvalidInput("sampler.smallest and sampler.largest", "given together, or neither", got)
+        if self.sizes is not None and self.size not in self.sizes:
+            raise InvalidInput("sampler.size", f"within {self.sizes}", "x".join(map(str, self.size)))
+        if self.sizes is not None and self.fit:
+            fix = "give one size, or sampler.fit=false"
+            raise InvalidInput("sampler.fit", f"false for a range of sizes ({self.sizes})", "true", fix)
+
+    @property
+    def sizes(self) -> SizeRange | None:
+        """The budgets that one run serves; None where it is one."""
+        if self.smallest is None or self.largest is None:
+            return None
+        return SizeRange(self.smallest, self.largest)
+
+    @property
+    def budget(self) -> str:
+        """``64x128``, or ``32x64..128x256``."""
+        return "x".join(map(str, self.size)) if self.sizes is None else str(self.sizes)
 
 
 class ClassNames(Protocol):

@@ -14,7 +14,7 @@ import yaml
 
 from saccade.data.options import DataOptions, parse_value_range
 from saccade.errors import FileProblem, InvalidInput, UsageError, at_least, nearest_name, one_of
-from saccade.geometry import looks_like_size, parse_size
+from saccade.geometry import SizeRange, looks_like_size, parse_size
 from saccade.losses import LossConfig
 from saccade.runtime.reading import MOST_OPTIONS, read_text
 from saccade.runtime.trust import name_code, require_allowed_code
@@ -202,6 +202,10 @@ class Config:
     def __post_init__(self) -> None:
         recipe = self.recipe
         recipe.check()
+        own_step = type(recipe).training_step is not Recipe.training_step
+        if self.sampler.sizes is not None and own_step:
+            expected = f"one size, such as 64x128, for the sampler {recipe.name}, whose training has its own"
+            raise InvalidInput("sampler.size", expected, str(self.sampler.sizes))
         if self.staged and not recipe.first_stage_epochs:
             got = f"{self.variant!r} with sampler {recipe.name}"
             raise InvalidInput("training.variant", "joint where the sampler has nothing to learn", got)
@@ -277,7 +281,8 @@ def read_config(
 
     Args:
         path: a YAML file with any of the sections and keys of :class:`Config`; None for the defaults.
-        overrides: ``section.key=value`` each, the value in YAML: ``sampler.size=[32,64]`` or ``32x64``.
+        overrides: ``section.key=value`` each, the value in YAML: ``sampler.size=[32,64]`` or ``32x64``, or a
+            range, ``32x64..128x256``.
         base: what stands in the place of the defaults, such as the options of a run that goes on.
 
     Raises:
@@ -297,14 +302,14 @@ def read_config(
     if path is not None:
         read = read_yaml(Path(path))
         require_allowed_code(path, {key: value for key, value in read.items() if key != "classes"})
-        _merge(options, with_new_names(read))
         try:
+            _merge(options, with_size_range(with_new_names(read)))
             from_dict(Config, options)
         except InvalidInput as error:
             raise FileProblem(path, YAML_ERROR, f"a fault in it: {error}") from error
-    for override in overrides:
-        _override(options, override)
     try:
+        for override in overrides:
+            _override(options, override)
         return from_dict(Config, options)
     except InvalidInput as error:
         raise UsageError(str(error)) from error
@@ -488,7 +493,7 @@ def _override(options: dict[str, Any], override: str) -> None:
     nested: Any = value
     for name in reversed(key.split(".")):
         nested = {name: nested}
-    _merge(options, with_new_names(nested))
+    _merge(options, with_size_range(with_new_names(nested)))
 
 
 def with_new_names(options: dict[str, Any]) -> dict[str, Any]:
@@ -497,6 +502,26 @@ def with_new_names(options: dict[str, Any]) -> dict[str, Any]:
         found = options.get(section)
         if isinstance(found, dict) and old in found:
             found.setdefault(new, found.pop(old))
+    return options
+
+
+def with_size_range(options: dict[str, Any]) -> dict[str, Any]:
+    """The same with ``sampler.size=32x64..128x256`` as its ends and its middle; one size ends a range that an
+    earlier source asked for.
+
+    Raises:
+        InvalidInput: for a text with ``..`` that is no range of sizes.
+    """
+    section = options.get("sampler")
+    if not isinstance(section, dict) or section.get("size") is None:
+        return options
+    size = section["size"]
+    if isinstance(size, str) and ".." in size:
+        sizes = SizeRange.parse(size, "sampler.size")
+        section.update(size=list(sizes.middle), smallest=list(sizes.smallest), largest=list(sizes.largest))
+    else:
+        section.setdefault("smallest", None)
+        section.setdefault("largest", None)
     return options
 
 

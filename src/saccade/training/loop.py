@@ -149,6 +149,8 @@ def _try_step(job: Job, task: SegmentationTask, train: Samples, place: Distribut
     crop = job.config.data.cropping
     seen = {crop.extent(size) for name in ("train", "val") for size in job.data.sizes(name)}
     sizes = {sampler.for_image(size).size for size in seen}
+    if job.config.sampler.sizes is not None:
+        sizes |= {job.config.sampler.sizes.smallest, job.config.sampler.sizes.largest}
     area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     largest = min(job.config.training.batch_size, len(train)) // place.count
     # Of a batch, views of one size go through the network together: where sizes differ, one may be alone.

@@ -30,7 +30,8 @@ class TrainingOptions(TypedDict, total=False):
 
     Attributes:
         sampler: its name, or ``python:MODULE.CLASS``.
-        size: (h, w) that the network sees of an image, or ``"64x128"``.
+        size: (h, w) that the network sees of an image, or ``"64x128"``; a range, ``"32x64..128x256"``, for
+            one run that serves every size in it.
         network: "small", or ``"architecture:encoder"``.
         epochs: passes over the training images.
         batch_size: images a step.

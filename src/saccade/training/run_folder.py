@@ -40,6 +40,7 @@ def build_segmenter(config: Config, classes: int) -> Segmenter:
     sampler = recipe.build()
     if config.sampler.fit:
         sampler.follow_images()
+    sampler.sizes = config.sampler.sizes
     return Segmenter(sampler, network, antialias=config.network.antialias, classes=classes)
 
 
@@ -94,9 +95,9 @@ class Run:
         """Curves and the last scores, for a notebook."""
         rows = read_metrics(self.path / METRICS)
         config = self.config
-        size = "x".join(map(str, config.sampler.size))
+        budget = config.sampler.budget
         about = (
-            f"{config.recipe.name} {size}, {config.network.name}, epoch {self.epoch} of {config.all_epochs}"
+            f"{config.recipe.name} {budget}, {config.network.name}, epoch {self.epoch} of {config.all_epochs}"
         )
         curves = {name: [row.get(name) for row in rows] for name in ("train_loss", "val_miou")}
         validated = [row for row in rows if row.get("val_miou") is not None]

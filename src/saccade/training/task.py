@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod, sqrt
 from statistics import median
 from typing import Any
@@ -17,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from saccade.data.cache import Sample
 from saccade.errors import InvalidInput, SaccadeError
+from saccade.losses import soft_cross_entropy
 from saccade.metrics import iou, miou
 from saccade.metrics.confusion import confusion_matrix
 from saccade.runtime.seeds import seed_of
@@ -27,7 +29,11 @@ from saccade.training.config import Config
 from saccade.training.loading import PARTS, Augmentation, random_crops
 from saccade.training.trainer import build_optimizer, rate_factor
 from saccade.training.weights import encoders_of
+from saccade.warp import Pyramid, unwarp
 from saccade.warp import sample as sample_at
+
+SIZES = 2
+"""What the seed of a draw of sizes has behind those of the other draws of a step."""
 
 
 def bucket_by_shape(
@@ -47,6 +53,33 @@ def bucket_by_shape(
         else:
             share = len(members) / len(batch)
             yield [batch[index] for index in members], augmentation.of(members), share
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the network said of some glimpses, and the truth.
+
+    Attributes:
+        scores: (V, K, h, w).
+        labels: (V, h, w) class ids.
+        grids: (V, h, w, 2), where both lie in the images as they are; no gradient flows to them.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    grids: Tensor
+
+    @torch.no_grad()
+    def shares_at(self, grids: Tensor) -> Tensor:
+        """(V, K, h', w') float32 shares of the classes at other grids (V, h', w', 2) of the same images, each
+        the mean over its footprint, by way of an image twice as fine as the glimpses.
+
+        Not by resizing: grids of one density but of two sizes lie apart by half a sample and more where
+        springs are far from even.
+        """
+        size = 2 * self.grids.shape[1], 2 * self.grids.shape[2]
+        shares = unwarp(self.scores.softmax(1), self.grids, size)
+        return sample_at(Pyramid.of(shares), grids, antialias=True)
 
 
 class Thumbnails:
@@ -216,7 +249,7 @@ class SegmentationTask(L.LightningModule):
         parts = [
             (share * segmentation, share * auxiliary)
             for part, varied, share in bucket_by_shape(self.segmenter.sampler, batch, augmentation)
-            for segmentation, auxiliary in [self._glimpse_losses(part, varied)]
+            for segmentation, auxiliary in [self._glimpse_losses(part, varied, self._sizes(batch_index))]
         ]
         segmentations, auxiliary_losses = zip(*parts, strict=True)
         return torch.stack(segmentations).sum(), torch.stack(auxiliary_losses).sum()
@@ -225,12 +258,38 @@ class SegmentationTask(L.LightningModule):
         epochs = self.config.training.epochs
         return StepInfo(self.current_epoch, batch_index, self.steps_an_epoch, epochs, self.global_rank)
 
-    def _glimpse_losses(self, batch: list[Sample], augmentation: Augmentation) -> tuple[Tensor, Tensor]:
-        """Losses of the network and of the sampler, of one glimpse an image."""
-        glimpses = self._propose(batch, augmentation)
+    def _sizes(self, batch_index: int) -> tuple[tuple[int, int], ...]:
+        """Of the glimpses of a step where a run serves a range: its largest, one between and its smallest,
+        the same in every process; none where the sampler's own alone is trained.
+
+        The sandwich rule of Yu and Huang, "Universally slimmable networks and improved training techniques"
+        (ICCV 2019), for sizes of images in the place of widths of networks. Where the network waits there is
+        nothing that a size would change.
+        """
+        sizes = self.config.sampler.sizes
+        if sizes is None or not self.stage()[1]:
+            return ()
+        seed = seed_of(self.config.training.seed, self.current_epoch, batch_index, 0, SIZES)
+        share = torch.rand((), generator=torch.Generator().manual_seed(seed)).item()
+        return sizes.largest, sizes.at(share), sizes.smallest
+
+    def _glimpse_losses(
+        self, batch: list[Sample], augmentation: Augmentation, sizes: Sequence[tuple[int, int]] = ()
+    ) -> tuple[Tensor, Tensor]:
+        """Losses of the network and of the sampler, of one glimpse an image of each size (default: the
+        sampler's own): the network's is their mean; the sampler's is that of the first, for what it predicts
+        is the same at every size."""
+        glimpses = self._propose(batch, augmentation, sizes[0] if sizes else None)
         sampler_learns, network_learns = self.stage()
         zero = glimpses.grids.new_zeros(())
-        segmentation = self._segmentation(batch, glimpses, augmentation) if network_learns else zero
+        segmentation = zero
+        if network_learns:
+            seen = self._see(batch, glimpses, augmentation)
+            losses = [self._segmentation(seen)]
+            for size in sizes[1:]:
+                smaller = self._see(batch, self._propose(batch, augmentation, size), augmentation)
+                losses.append(self._segmentation(smaller, seen))
+            segmentation = torch.stack(losses).mean()
         auxiliary = (
             self.auxiliary_loss(batch, glimpses, augmentation)
             if sampler_learns and self.auxiliary_loss is not None
@@ -246,7 +305,9 @@ class SegmentationTask(L.LightningModule):
         options = self.config.training
         return seed_of(options.seed, self.current_epoch, batch_index, self.global_rank, *purpose)
 
-    def _propose(self, batch: list[Sample], augmentation: Augmentation) -> Glimpses:
+    def _propose(
+        self, batch: list[Sample], augmentation: Augmentation, size: tuple[int, int] | None = None
+    ) -> Glimpses:
         """Glimpses of the flipped images under another light."""
         sampler = self.segmenter.sampler.for_image(batch[0].size)
         thumbnail = self.thumbnails.of(self.segmenter, batch)
@@ -255,16 +316,24 @@ class SegmentationTask(L.LightningModule):
         labels = None
         if sampler.sees_labels:
             labels = [augmentation.of([n]).flip(sample.labels) for n, sample in enumerate(batch)]
-        return sampler(thumbnail, labels, batch=len(batch))
+        return sampler(thumbnail, labels, size=size, batch=len(batch))
 
-    def _segmentation(self, batch: list[Sample], glimpses: Glimpses, augmentation: Augmentation) -> Tensor:
+    def _see(self, batch: list[Sample], glimpses: Glimpses, augmentation: Augmentation) -> Seen:
         through = self.config.loss.through_grid or self.config.variant == "single"
         grids = augmentation.flip_grid(glimpses.grids if through else glimpses.grids.detach())
         pixels = self.segmenter.read([sample.pyramid for sample in batch], grids, glimpses.image_index)
         pairs = zip(glimpses.image_index.tolist(), grids.detach().split(1), strict=True)
         labels = torch.cat([sample_at(batch[i].labels, grid, mode="nearest") for i, grid in pairs])
         scores = self.segmenter.score(augmentation.colour_jitter(pixels))
-        return self.config.loss(scores, labels.to(scores.device))
+        return Seen(scores, labels.to(scores.device), grids.detach())
+
+    def _segmentation(self, seen: Seen, teacher: Seen | None = None) -> Tensor:
+        """The loss of the network; a teacher shares in what is asked for."""
+        loss, taught = self.config.loss(seen.scores, seen.labels), self.config.loss.distillation
+        if teacher is None or not taught:
+            return loss
+        shares = teacher.shares_at(seen.grids).to(seen.scores.device)
+        return (1 - taught) * loss + taught * soft_cross_entropy(seen.scores, shares, seen.labels)
 
     def validation_step(self, batch: list[Sample], batch_index: int) -> None:
         for sample in batch:
