@@ -344,7 +344,8 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
     ),
     "COCO runs of another size": (
         lambda r: _coco(r, lambda v: v["annotations"][0].update(
-            segmentation={"size": [10**6, 10**6], "counts": [10**12]})), TOLD, r"run lengths of the size of a\.tif",
+            segmentation={"size": [10**6, 10**6], "counts": [10**12]})),
+        TOLD, r"run lengths of the size of a\.tif",
     ),
     "COCO of other classes": (
         lambda r: _coco(r, lambda v: v["categories"][0].update(name="trees")), TOLD, "found 'trees'",
