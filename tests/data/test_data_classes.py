@@ -112,3 +112,13 @@ def test_a_background_without_a_colour_is_grey_and_the_others_are_not() -> None:
     assert len(set(classes_from_dict({"classes": unnamed}).colours[0])) == 1
     unnamed[1]["colour"] = [1, 2, 3]
     assert classes_from_dict({"classes": unnamed}).colours == (default_colours(2)[0], (1, 2, 3))
+
+
+def test_an_ignored_value_below_zero_is_kept_and_read_as_another(tmp_path: Path) -> None:
+    value = {"ignore_index": -1, "classes": [{"index": 0, "name": "land"}, {"index": 255, "name": "water"}]}
+    table = classes_from_dict(value)
+    assert (table.negative_ignore, table.file_ignore_index) == (-1, 65535)
+    again = classes_from_dict(table.as_dict())
+    assert again == table and table.as_dict()["ignore_index"] == -1
+    assert table.encode(np.array([[0, 255, 65535]], np.uint16)).tolist() == [[0, 1, 255]]
+    assert table.against_the_rest("water").negative_ignore == -1

@@ -48,7 +48,7 @@ FILE_FAULTS: dict[str, tuple[Callable[[FolderMaker], object], str, str]] = {
     ),
     "mask as JPEG": (lambda f: save_as(f.mask("a"), ".jpg"), "masks/a.jpg", ".jpg"),
     "mask of floats": (
-        lambda f: (f.mask("a").unlink(), Image.new("F", (12, 8)).save(f.mask("a").with_suffix(".tif"))),
+        lambda f: (f.mask("a").unlink(), Image.new("F", (12, 8), 0.5).save(f.mask("a").with_suffix(".tif"))),
         "masks/a.tif",
         "float32",
     ),

@@ -71,7 +71,11 @@ def test_tiff_of_any_integer_type_is_taken(dtype, tmp_path):
         (lambda p: Image.fromarray(LABELS).convert("LA").save(p), "save the first channel"),
         (lambda p: Image.fromarray(LABELS).save(p, format="JPEG"), r"a JPEG image; .*save masks as PNG"),
         (lambda p: Image.fromarray(scene()).save(p, format="WEBP"), r"a WEBP image; .*save masks as PNG"),
-        (lambda p: tifffile.imwrite(p, LABELS.astype(np.float32)), "float32 values"),
+        (lambda p: tifffile.imwrite(p, LABELS.astype(np.float32) / 2), "float32 values that are no whole"),
+        (
+            lambda p: tifffile.imwrite(p, np.full((4, 4), np.nan, np.float32)),
+            "float32 values that are no whole",
+        ),
         (lambda p: tifffile.imwrite(p, LABELS.astype(np.int32) - 3), "values from -3"),
         (lambda p: tifffile.imwrite(p, LABELS.astype(np.uint32) * 99999), "0 to 65535"),
     ],
@@ -81,6 +85,27 @@ def test_what_is_no_label_map_is_refused_with_the_way_out(write, problem, tmp_pa
     write(path)
     with pytest.raises(FileProblem, match=problem):
         read_label_map(path)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "float32", "float64"])
+def test_a_value_below_zero_is_read_as_another(dtype, tmp_path):
+    labels = (LABELS % 5).astype(dtype)
+    labels[1, 2:] = -1
+    tifffile.imwrite(tmp_path / "l.tif", labels, photometric="minisblack")
+    found = read_label_map(tmp_path / "l.tif", ignored=-1, instead=65535)
+    np.testing.assert_array_equal(found, np.where(labels < 0, 65535, labels.astype(int)))
+    with pytest.raises(FileProblem, match="values from -1"):
+        read_label_map(tmp_path / "l.tif")
+    with pytest.raises(FileProblem, match="no 3, as which -1 is read"):
+        read_label_map(tmp_path / "l.tif", ignored=-1, instead=3)
+
+
+def test_what_is_no_number_is_ignored_where_something_is(tmp_path):
+    labels = (LABELS % 5).astype(np.float32)
+    labels[0] = np.nan
+    tifffile.imwrite(tmp_path / "l.tif", labels, photometric="minisblack")
+    found = read_label_map(tmp_path / "l.tif", ignored=255, instead=255)
+    assert (found[0] == 255).all() and (found[1:] == labels[1:]).all()
 
 
 def test_an_existing_file_is_kept_unless_told(tmp_path):

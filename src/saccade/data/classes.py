@@ -41,6 +41,8 @@ class ClassTable:
             that is listed under this value is not scored and stands in no table.
         void: further values in mask files that are ignored, as official label sets have several.
         aliases: further values in mask files that mean a class: (value, index) each.
+        negative_ignore: the value of ignored pixels in mask files where it is below 0; it is read as
+            ``file_ignore_index``.
         ignore_index: the id of ignored pixels after :meth:`encode`: 255, whatever the files use.
 
     Raises:
@@ -62,6 +64,7 @@ class ClassTable:
     file_ignore_index: int | None = None
     void: tuple[int, ...] = ()
     aliases: tuple[tuple[int, int], ...] = ()
+    negative_ignore: int | None = None
 
     ignore_index: ClassVar[int] = 255
 
@@ -145,15 +148,17 @@ class ClassTable:
         aliases += [(index, others[0]) for index in others[1:]]
         colours = ((0, 0, 0), self.colours[self.names.index(name)])
         return ClassTable(
-            ("rest", name), (others[0], wanted), colours, self.file_ignore_index, self.void, tuple(aliases)
-        )
+            ("rest", name), (others[0], wanted), colours, self.file_ignore_index, self.void, tuple(aliases),
+            self.negative_ignore,
+        )  # fmt: skip
 
     def as_dict(self) -> dict[str, Any]:
         """What a ``classes.json`` of label files that we write holds: ``void`` and ``aliases`` are of
         the originals only."""
         rows = zip(self.indices, self.names, self.colours, strict=True)
+        ignored = self.file_ignore_index if self.negative_ignore is None else self.negative_ignore
         classes = [{"index": index, "name": name, "colour": list(colour)} for index, name, colour in rows]
-        return {"ignore_index": self.file_ignore_index, "classes": classes}
+        return {"ignore_index": ignored, "classes": classes}
 
     @property
     def _is_identity(self) -> bool:
@@ -210,8 +215,9 @@ def parse_classes(value: dict[str, Any], path: Path) -> tuple[ClassTable | None,
     """As :func:`read_classes`, from the parsed JSON; ``path`` is only named in the faults."""
     faults = _unknown_fields(value, _TOP_FIELDS, path, "")
     ignored = value.get("ignore_index")
-    if ignored is not None and not _is_index(ignored):
-        faults.append(Fault(path, f"ignore_index to be an integer in 0..{MAX_INDEX} or null", repr(ignored)))
+    if ignored is not None and not _is_index(ignored) and not _is_index(_opposite(ignored)):
+        expected = f"ignore_index to be an integer in {-MAX_INDEX}..{MAX_INDEX} or null"
+        faults.append(Fault(path, expected, repr(ignored)))
     rows = value.get("classes")
     if not isinstance(rows, list) or not rows:
         found = "no classes" if rows in (None, []) else repr(rows)[:60]
@@ -234,7 +240,11 @@ def _table(rows: list[dict[str, Any]], ignored: int | None) -> ClassTable:
         fallback[quiet] = QUIET
     colours: list[Colour] = [tuple(row.get("colour") or fallback[k]) for k, row in enumerate(rows)]
     names = tuple(row["name"] for row in rows)
-    return ClassTable(names, tuple(row["index"] for row in rows), tuple(colours), ignored)
+    indices = tuple(row["index"] for row in rows)
+    if ignored is not None and ignored < 0:
+        instead = next(value for value in (255, *range(MAX_INDEX, 0, -1)) if value not in indices)
+        return ClassTable(names, indices, tuple(colours), instead, negative_ignore=ignored)
+    return ClassTable(names, indices, tuple(colours), ignored)
 
 
 def _background_of(rows: list[dict[str, Any]]) -> int | None:
@@ -283,6 +293,10 @@ def _is_index(value: Any) -> bool:
 
 def _is_values(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(v, str | int | float) for v in value)
+
+
+def _opposite(value: Any) -> Any:
+    return -value if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _is_colour(value: Any) -> bool:

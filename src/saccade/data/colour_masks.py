@@ -82,17 +82,18 @@ def read_colours(path: Path) -> NDArray[np.uint8] | None:
     return pixels[..., :3]
 
 
-def read_mask(path: Path, colours: ColourTable | None) -> NDArray[np.integer]:
+def read_mask(path: Path, colours: ColourTable | None, **ignored: int | None) -> NDArray[np.integer]:
     """Class indices (H, W), uint8 or uint16, of a mask of indices or of the colours of ``colours``.
 
-    Three equal channels of values that are no such colours are taken for indices.
+    Three equal channels of values that are no such colours are taken for indices. ``ignored`` and ``instead``
+    are those of :func:`saccade.rasters.read_label_map`.
 
     Raises:
         FileProblem: as :func:`saccade.rasters.read_label_map`, or for colours that no class has.
     """
     pixels = read_colours(path)
     if pixels is None:
-        return read_label_map(path)
+        return read_label_map(path, **ignored)
     known = None if colours is None else colours.indices_of(pixels)
     if known is not None and known[1].all():
         return known[0]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -147,7 +148,10 @@ class Format(ABC):
 
     def values(self, item: Item) -> NDArray[np.integer]:
         """(H, W) uint8 or uint16, as the class table means them; raises FileProblem."""
-        return read_label_map(item.mask)
+        return read_label_map(item.mask, **self.ignored)
+
+    ignored: Mapping[str, int | None] = MappingProxyType({})
+    """Which value of mask files is read as which, as :func:`saccade.rasters.read_label_map` takes it."""
 
     def instances(self, item: Item) -> NDArray[np.integer] | None:
         """(H, W) ids of single objects, 0 where there is none; None where there is no such map."""

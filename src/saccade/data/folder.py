@@ -226,6 +226,10 @@ class FolderFormat(Format):
 
     def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
         classes, faults = read_classes(root / "classes.json")
+        if classes is not None:
+            instead = classes.file_ignore_index
+            ignored = instead if classes.negative_ignore is None else classes.negative_ignore
+            self.ignored = {"ignored": ignored, "instead": instead}
         self._colours = ColourTable.read(root / "classes.json")
         others = tuple(name for name in splits or () if name not in SPLITS)
         stems, split_faults = read_splits(root / "splits.json", (*SPLITS, *others))
@@ -242,4 +246,4 @@ class FolderFormat(Format):
         return Found(classes, found, [*faults, *pair_faults], notices)
 
     def values(self, item: Item) -> NDArray[np.integer]:
-        return read_mask(item.mask, self._colours)
+        return read_mask(item.mask, self._colours, **self.ignored)

@@ -17,6 +17,7 @@ from saccade.data.classes import ClassTable
 from saccade.data.dataset import Decoded, Format, Item, ItemFacts, decoded
 from saccade.errors import Fault, FileProblem
 from saccade.rasters import open_raster
+from saccade.rasters.georeference import pixels_apart, system_name
 from saccade.runtime.threads import in_order
 
 OnDecoded = Callable[[Item, Decoded], None]
@@ -74,6 +75,7 @@ def _inspect(
         faults.append(_size_fault(item, image.array.shape, values.shape))
     elif image is not None and values is not None:
         faults += orientation_faults(item, values.shape[0] == values.shape[1])
+        faults += place_faults(item)
     if values is None or classes is None:
         return Inspection(item, None, tuple(faults), notices)
     counts = value_counts(values)
@@ -163,6 +165,30 @@ def orientation_faults(item: Item, square: bool) -> list[Fault]:
     expected = f"the EXIF orientation of its image, {image} ({_TURNS.get(image, 'unknown')})"
     found = f"{mask} ({_TURNS.get(mask, 'unknown')}); save both upright, or with the same orientation"
     return [Fault(item.mask, expected, found)]
+
+
+def place_faults(item: Item) -> list[Fault]:
+    """A fault where image and mask are both on a map, and lie more than half a pixel apart."""
+    if any(file.suffix.lower() not in (".tif", ".tiff") for file in (item.image, item.mask)):
+        return []
+    try:
+        with open_raster(item.image) as image, open_raster(item.mask) as mask:
+            if image.transform is None or mask.transform is None or image.crs is None or mask.crs is None:
+                return []
+            apart = pixels_apart(mask, image)
+            systems = system_name(image.crs), system_name(mask.crs)
+    except FileProblem as problem:
+        return [_as_fault(problem)]
+    if apart <= MOST_APART:
+        return []
+    much = f"{apart:.3g} pixels away" if apart < 1e6 else "elsewhere"
+    found = much if systems[0] == systems[1] else f"{much}, in {systems[1]}"
+    way = f"gdalwarp it to {item.image.name}, with -r near"
+    return [Fault(item.mask, f"the place of its image, in {systems[0]}", f"a mask {found}; {way}")]
+
+
+MOST_APART = 0.5
+"""Pixels between the corners of an image and of its mask."""
 
 
 def _orientation(file: Path) -> int:

@@ -197,6 +197,24 @@ def reprojection(
     return reproject
 
 
+def pixels_apart(one: Raster, other: Raster) -> float:
+    """How far the corners of two rasters on a map lie from each other at most, in pixels of ``other``; raises
+    FileProblem for a system that is not known."""
+    assert one.crs is not None and other.crs is not None
+    assert one.transform is not None and other.transform is not None
+    a, b, c, d, e, f = one.transform
+    height, width = one.size
+    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64)
+    places = corners @ np.array([[a, b], [d, e]]).T + (c, f)
+    bring = reprojection(one.crs, other.crs, one.path)
+    places = places if bring is None else bring(places)
+    a, b, c, d, e, f = other.transform
+    found = (places - (c, f)) @ np.linalg.inv(np.array([[a, b], [d, e]])).T
+    share = np.array(other.size[::-1]) / (width, height)
+    apart = np.abs(found - corners * share)
+    return float(np.where(np.isfinite(apart), apart, np.inf).max())
+
+
 def world_file(path: Path) -> Path | None:
     """The world file beside an image: image.tfw, .tifw, .wld (of .jpg .jgw, of .png .pgw), in any case."""
     extension = path.suffix[1:]

@@ -17,14 +17,19 @@ from saccade.runtime.files import finished_file
 _EXPECTED = "a single-channel PNG or TIFF of class indices"
 
 
-def read_label_map(path: Path | str) -> np.ndarray:
+def read_label_map(path: Path | str, *, ignored: int | None = None, instead: int | None = None) -> np.ndarray:
     """Class indices (H, W), uint8 or uint16, as the image is shown (EXIF orientation applied).
 
-    A palette PNG gives its indices, not its colours.
+    A palette PNG gives its indices, not its colours. Whole numbers kept as floats are taken.
+
+    Args:
+        path: of a PNG or TIFF.
+        ignored: a value of the file, which may be below 0, that is read as ``instead``; NaN is too.
+        instead: 0 to 65535.
 
     Raises:
-        FileProblem: not a label map: colours, opacity, JPEG or WebP, fractions, indices outside 0 to 65535;
-            or any fault of ``open_raster``.
+        FileProblem: not a label map: colours, opacity, JPEG or WebP, fractions, indices outside 0 to 65535
+            but for ``ignored``; or any fault of ``open_raster``.
 
     Examples:
         >>> import numpy as np
@@ -43,11 +48,21 @@ def read_label_map(path: Path | str) -> np.ndarray:
             "JPEG and WebP change class indices; save masks as PNG",
         )
     with open_raster(path, place=False) as raster:
-        if raster.channels != 1 or raster.dtype.kind not in "ui":
+        if raster.channels != 1 or raster.dtype.kind not in "uif":
             raise _not_indices(raster)
         labels = raster.read()[..., 0]
+        if labels.dtype.kind == "f":
+            if instead is not None:
+                labels = np.where(np.isnan(labels), instead, labels)
+            if not (labels == np.floor(labels)).all() or not np.isfinite(labels).all():
+                raise _not_indices(raster)
     if labels.dtype.itemsize == 1 and labels.dtype.kind == "u":
         return labels
+    if ignored is not None and instead is not None and ignored != instead:
+        if (labels == instead).any():
+            fix = f"give what {instead} means in the file another value"
+            raise FileProblem(path, f"no {instead}, as which {ignored} is read", f"{instead}", fix)
+        labels = np.where(labels == ignored, instead, labels.astype(np.int64))
     low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
     if low < 0 or high > 65535:
         raise FileProblem(path, "class indices from 0 to 65535", f"values from {low} to {high}")
@@ -56,9 +71,8 @@ def read_label_map(path: Path | str) -> np.ndarray:
 
 def _not_indices(raster: Raster) -> FileProblem:
     if raster.dtype.kind not in "ui":
-        return FileProblem(
-            raster.path, _EXPECTED, f"{raster.dtype} values", "save the indices as uint8 or uint16"
-        )
+        found = f"{raster.dtype} values that are no whole numbers"
+        return FileProblem(raster.path, _EXPECTED, found, "save the indices as uint8 or uint16")
     kind = {3: "colours (RGB)", 4: "colours with alpha (RGBA)", 2: "grey with alpha"}.get(raster.channels)
     fix = "replace each colour by its class index and save one channel: see docs/data.md"
     if raster.channels - raster.info.alpha == 1:
