@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from saccade.api.export import export as export
     from saccade.api.prediction import plan as plan
     from saccade.api.prediction import predict as predict
+    from saccade.api.reporting import report_run as report_run
     from saccade.api.scoring import compare as compare
     from saccade.api.scoring import evaluate as evaluate
     from saccade.api.training import load as load
@@ -48,6 +49,7 @@ _HOME = {
     "evaluate": "api.scoring",
     "compare": "api.scoring",
     "export": "api.export",
+    "report_run": "api.reporting",
     "attraction_grid": "grids",
     "boundary_grid": "grids",
     "edge_density": "grids",

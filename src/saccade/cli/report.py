@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from saccade.cli import options
-from saccade.cli.options import say
-from saccade.runtime.progress import Progress
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -26,48 +24,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    from saccade.report import write_report
-    from saccade.training.run_folder import load_run
+    from saccade.api.reporting import report_run
 
-    run = load_run(args.run_folder)
-    source = args.data or Path(run.config.data.path or "")
-    evaluation = None
-    if source.is_dir():
-        evaluation = _fill(args, run, source)
-    else:
-        say(f"note: no data folder at {source}, so no new scores and examples; give it with --data", args)
-    print(write_report(run.path, evaluation))
+    page = report_run(
+        args.run_folder, args.data, split=args.split, device=args.device, progress=not args.quiet
+    )
+    print(page)
     return 0
-
-
-def _fill(args: argparse.Namespace, run: Any, source: Path) -> Any:
-    """Evaluates where there is nothing of these weights and these images, draws the examples, and returns the
-    evaluation."""
-    import numpy as np
-
-    from saccade.data import SampleCache, open_data
-    from saccade.evaluation import evaluate
-    from saccade.evaluation.results import Subject, keep_evaluation, load_evaluation, stored_evaluation
-    from saccade.report import draw_examples, save_examples
-    from saccade.report.run import FIGURES
-    from saccade.training.loop import torch_device
-    from saccade.training.run_folder import require_classes
-
-    cache, device = SampleCache(), torch_device(args.device)
-    data = open_data(source, run.config.data.evaluated(), splits=(args.split,), on_decoded=cache.keep)
-    require_classes(run, data.classes, source)
-    items = {item.stem: item for item in data.split(args.split)}
-    subject = Subject.of(run.path, data, args.split)
-    evaluation = stored_evaluation(run.path, subject)
-    if evaluation is None:
-        with Progress("evaluating", len(items), "images", quiet=args.quiet) as progress:
-            samples = cache.iterate(data, items.values())
-            found = evaluate(run.segmenter, samples, data.classes, device=device, progress=progress.update)
-        evaluation = load_evaluation(keep_evaluation(run.path, found, subject))
-    with Progress("drawing", None, "examples", quiet=args.quiet):
-        examples = draw_examples(
-            run.segmenter, evaluation, lambda stem: cache.get(data, items[stem]),
-            own_colours=np.asarray(data.classes.colours, np.uint8), device=device,
-        )  # fmt: skip
-    save_examples(examples, run.path / FIGURES)
-    return evaluation

@@ -109,11 +109,11 @@ def fingerprint(trial: Trial) -> str:
 
 def _first_finished(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The first finished run of every method and size."""
-    found: dict[Key, Outcome] = {}
+    first: dict[Key, Outcome] = {}
     for one in outcomes:
         if one.evaluation is not None:
-            found.setdefault(_key(one.trial), one)
-    return list(found.values())
+            first.setdefault(_key(one.trial), one)
+    return list(first.values())
 
 
 def _key(trial: Trial) -> Key:
@@ -193,24 +193,24 @@ def _forecasts(
     groups: dict[tuple[str, Size], list[Trial]] = {}
     for trial in missing:
         groups.setdefault((trial.method.name, trial.size), []).append(trial)
-    found = []
+    forecasts = []
     for (method, size), trials in groups.items():
         earlier = [
             one.seconds for one in there
             if one.seconds and (one.trial.method.name, one.trial.size) == (method, size)
         ]  # fmt: skip
         if earlier:
-            found.append(Forecast(method, size, len(trials), statistics.mean(earlier), "earlier runs"))
+            forecasts.append(Forecast(method, size, len(trials), statistics.mean(earlier), "earlier runs"))
         else:
-            found.append(_measured(config, trials))
+            forecasts.append(_measured(config, trials))
         on_progress()
-    return found
+    return forecasts
 
 
-def seconds_of_all(found: Sequence[Forecast], jobs: int) -> float:
+def seconds_of_all(forecasts: Sequence[Forecast], jobs: int) -> float:
     """Seconds until all is done with ``jobs`` side by side, none of them slowing another."""
-    longest = max((one.seconds for one in found), default=0.0)
-    return max(longest, sum(one.runs * one.seconds for one in found) / max(1, jobs))
+    longest = max((one.seconds for one in forecasts), default=0.0)
+    return max(longest, sum(one.runs * one.seconds for one in forecasts) / max(1, jobs))
 
 
 def seconds_of_measuring(config: ComparisonConfig, measure: Callable[[ComparisonConfig], object]) -> float:

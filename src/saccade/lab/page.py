@@ -74,7 +74,7 @@ def over_value(compared: Comparison, study: Study) -> str:
     if len(methods) < 2:
         return ""
     rare = compared.by_frequency[0]
-    found = {}
+    drawn = {}
     for which, name in ((-1, "mIoU"), (rare, f"IoU of {compared.classes[rare]}")):
         lines = []
         for size in compared.config.sizes:
@@ -88,11 +88,11 @@ def over_value(compared: Comparison, study: Study) -> str:
                 sized(size), [float(x or 0) for x, _ in own], [one.value for one in ranges],
                 [one.low for one in ranges], [one.high for one in ranges],
             ))  # fmt: skip
-        found[f"{name} over {study.value_name}"] = line_chart(
+        drawn[f"{name} over {study.value_name}"] = line_chart(
             lines, title=f"{name} over {study.value_name}", x_label=study.value_name, y_label=name,
             log_x=study.log_value, y_range=round_range(lines),
         )  # fmt: skip
-    return charts(found)
+    return charts(drawn)
 
 
 def _chart(chart: Chart) -> str:
@@ -138,10 +138,10 @@ def best_method(compared: Comparison) -> str | None:
     gains: dict[str, float] = {}
     larger: set[str] = set()
     for point in compared.points.values():
-        found, other = compared.gain(point), compared.at(compared.reference, point.size)
-        if found is None or other is None or point.method.name in compared.sees_labels:
+        gain, other = compared.gain(point), compared.at(compared.reference, point.size)
+        if gain is None or other is None or point.method.name in compared.sees_labels:
             continue
-        gains[point.method.name] = gains.get(point.method.name, 0.0) + found.value
+        gains[point.method.name] = gains.get(point.method.name, 0.0) + gain.value
         if point.pixels > OTHER_BUDGET * other.pixels:
             larger.add(point.method.name)
     return max(gains, key=lambda name: (name not in larger, gains[name]), default=None)
@@ -177,7 +177,7 @@ def _at_size(compared: Comparison, point: Point, other: Point) -> str:
     parts = []
     for one in shown:
         head = f"{one.rank} of {100 * abs(one.gain):.1f} points: {one.stem}, {sized(point.size)}"
-        pictures = _pictures(compared, [(name, found[one.stem]) for name, found in segmented.items()])
+        pictures = _pictures(compared, [(name, sample[one.stem]) for name, sample in segmented.items()])
         inner = "".join(figure_html(picture) for picture in pictures)
         parts.append(
             f'<section class="example"><h3>{text(head)}</h3><div class="pictures">{inner}</div></section>'
@@ -206,15 +206,15 @@ def _pictures(compared: Comparison, segmented: list[tuple[str, SegmentedSample]]
         figure("image", "image", f"{first.stem}: the photograph", image),
         figure("truth", "truth", f"{first.stem}: true classes", figures.overlay(image, truth, palette)),
     ]
-    for name, found in segmented:
-        said = fitted(found.prediction, rarity, size)
-        wrong = ((found.truth != found.prediction) & (found.truth != 255)).mean()
+    for name, sample in segmented:
+        said = fitted(sample.prediction, rarity, size)
+        wrong = ((sample.truth != sample.prediction) & (sample.truth != 255)).mean()
         starred = method_name(compared, name)
         shown += [
             figure("prediction", f"{starred}: prediction ({wrong:.2%} of pixels wrong)",
-                   f"{found.stem}: classes that {name} predicts", figures.overlay(image, said, palette)),
-            figure("samples", f"{starred}: where its samples lie", f"{found.stem}: samples of {name}",
-                   figures.samples_on(image, found.grids.reshape(-1, *found.grids.shape[2:]))),
+                   f"{sample.stem}: classes that {name} predicts", figures.overlay(image, said, palette)),
+            figure("samples", f"{starred}: where its samples lie", f"{sample.stem}: samples of {name}",
+                   figures.samples_on(image, sample.grids.reshape(-1, *sample.grids.shape[2:]))),
         ]  # fmt: skip
     return shown
 
@@ -302,10 +302,10 @@ def verdicts(compared: Comparison) -> list[str]:
 
 
 def _gain(compared: Comparison, point: Point) -> str:
-    found, other = compared.gain(point), compared.at(compared.reference, point.size)
-    assert found is not None and other is not None  # only points with a reference come here
-    kind = {"win": "wins", "loss": "loses", "unclear": "no difference that is sure"}[found.verdict]
-    return f"{kind} ({words.in_points(found)[2:]} points{words.pixels_more(point, other)})"
+    gain, other = compared.gain(point), compared.at(compared.reference, point.size)
+    assert gain is not None and other is not None  # only points with a reference come here
+    kind = {"win": "wins", "loss": "loses", "unclear": "no difference that is sure"}[gain.verdict]
+    return f"{kind} ({words.in_points(gain)[2:]} points{words.pixels_more(point, other)})"
 
 
 def _head(config: ComparisonConfig, study: Study | None) -> str:

@@ -38,15 +38,15 @@ def pixels_for(scores: Array, pixels: Array, curve: Array) -> Array:
     Returns:
         (T,) pixels; infinite above all that the curve reaches, 0 at or below its first score.
     """
-    found = np.full(scores.shape, np.inf)
+    needed = np.full(scores.shape, np.inf)
     steps = np.log2(pixels)
     for here in range(len(pixels) - 2, -1, -1):
         low, high = curve[:, here], curve[:, here + 1]
         crosses = (low < scores) & (scores <= high)
         rise = np.where(crosses, high - low, 1)
         share = np.where(crosses, (scores - low) / rise, 0)
-        found = np.where(crosses, 2 ** (steps[here] + share * (steps[here + 1] - steps[here])), found)
-    return np.where(scores <= curve[:, 0], 0.0, found)
+        needed = np.where(crosses, 2 ** (steps[here] + share * (steps[here + 1] - steps[here])), needed)
+    return np.where(scores <= curve[:, 0], 0.0, needed)
 
 
 def equal_quality(compared: Comparison, point: Point, which: int = -1) -> Interval | None:
@@ -101,8 +101,8 @@ class Point:
 
     def by_seed(self, score: Callable[[Evaluation], float | None]) -> list[float]:
         """A score of every seed; those without value left out."""
-        found = [score(one) for one in self.evaluations]
-        return [value for value in found if value is not None and np.isfinite(value)]
+        scores = [score(one) for one in self.evaluations]
+        return [value for value in scores if value is not None and np.isfinite(value)]
 
 
 @dataclass(frozen=True)
@@ -165,14 +165,14 @@ class Comparison:
     @cached_property
     def points(self) -> dict[Key, Point]:
         """Every method at every size of which a seed succeeded."""
-        found: dict[Key, Point] = {}
+        points: dict[Key, Point] = {}
         for number, method in enumerate(self.methods):
             for size in self.config.sizes:
                 own = [one for one in self.outcomes if one.trial.method == method and one.trial.size == size]
                 there = [one for one in own if one.evaluation is not None]
                 if there:
-                    found[method.name, size] = self._point(method, size, there, number)
-        return found
+                    points[method.name, size] = self._point(method, size, there, number)
+        return points
 
     @cached_property
     def shares(self) -> Array:
@@ -207,11 +207,11 @@ class Comparison:
         return resample(stacked(point.evaluations, parts), self.images, seed)
 
     def _point(self, method: Method, size: Size, there: Sequence[Outcome], number: int) -> Point:
-        found = tuple(one.evaluation for one in there if one.evaluation is not None)
-        parts = stacked(found, lambda record: iou_parts(record.confusion))
+        evaluations = tuple(one.evaluation for one in there if one.evaluation is not None)
+        parts = stacked(evaluations, lambda record: iou_parts(record.confusion))
         drawn = resample(parts, self.images, seed=1 + number * 1000 + self.config.sizes.index(size))
-        cost = self.cost(there[0], found[0])
-        return Point(method, size, found, tuple(one.trial.seed for one in there), cost, drawn)
+        cost = self.cost(there[0], evaluations[0])
+        return Point(method, size, evaluations, tuple(one.trial.seed for one in there), cost, drawn)
 
 
 def _mean(scores: Sequence[float]) -> float | None:
@@ -254,15 +254,15 @@ def run_row(outcome: Outcome, compared: Comparison) -> dict[str, Any]:
     }  # fmt: skip
     if outcome.evaluation is None:
         return row
-    found = outcome.evaluation
-    scores = found.to_json()
-    cost = compared.cost(outcome, found)
+    evaluation = outcome.evaluation
+    scores = evaluation.to_json()
+    cost = compared.cost(outcome, evaluation)
     row |= {"miou": scores["miou"], "recovery_miou": scores["label_recovery"]["miou"]}
     row |= {"boundary_iou": scores["boundary_iou"], **cost.to_json()}
     for part, name in (("iou", "iou"), ("label_recovery", "recovery"), ("sampling_ratio", "sampling")):
         values = scores[part]["iou"] if part == "label_recovery" else scores[part]
         row |= {f"{name}_{label}": value for label, value in values.items()}
-    trimap = zip(found.widths, found.trimap_accuracy.tolist(), strict=True)
+    trimap = zip(evaluation.widths, evaluation.trimap_accuracy.tolist(), strict=True)
     return row | {f"trimap_{width}": finite(value) for width, value in trimap}
 
 
@@ -325,10 +325,10 @@ def to_csv(compared: Comparison) -> str:
     return buffer.getvalue()
 
 
-def interval_json(found: Interval | None, *, verdict: bool = False) -> dict[str, Any] | None:
+def interval_json(interval: Interval | None, *, verdict: bool = False) -> dict[str, Any] | None:
     """Value and range; infinity is written as a text, since JSON has none."""
-    if found is None or math.isnan(found.value):
+    if interval is None or math.isnan(interval.value):
         return None
-    plain = {"value": found.value, "low": found.low, "high": found.high}
+    plain = {"value": interval.value, "low": interval.low, "high": interval.high}
     named = {key: "inf" if math.isinf(x) else finite(x) for key, x in plain.items()}
-    return {**named, "verdict": found.verdict} if verdict else named
+    return {**named, "verdict": interval.verdict} if verdict else named

@@ -80,9 +80,9 @@ def do_trial(config: ComparisonConfig, trial: Trial, root: Path, tell: Tell, *, 
 def outcome_of(config: ComparisonConfig, trial: Trial, root: Path) -> Outcome:
     """What is there of a trial, without doing anything."""
     state = state_of(trial, root, config.data, config.runs.facts)
-    found = trial_evaluation(config, root) if state.kind == FINISHED else None
-    if found is not None:
-        return Outcome(trial, root, found, seconds=training_seconds(root))
+    evaluation = trial_evaluation(config, root) if state.kind == FINISHED else None
+    if evaluation is not None:
+        return Outcome(trial, root, evaluation, seconds=training_seconds(root))
     reason = {FINISHED: "not evaluated yet"}.get(state.kind, f"{state.kind}: {state.reason}".rstrip(": "))
     return Outcome(trial, root, failure=state.reason if state.kind == "failed" else reason)
 
@@ -116,12 +116,12 @@ def _train(config: ComparisonConfig, trial: Trial, root: Path, tell: Tell) -> No
 def _evaluate(config: ComparisonConfig, root: Path, tell: Tell) -> None:
     images = len(config.data.split(config.split))
     tell(TRAINING, "evaluating")
-    found = evaluate(
+    evaluation = evaluate(
         config.runs.get(root).segmenter, config.samples(), config.data.classes,
         device=torch_device(config.device),
         progress=lambda done: tell(TRAINING + (1 - TRAINING) * done / images, f"image {done} of {images}"),
     )  # fmt: skip
-    keep_evaluation(root, found, Subject.of(root, config.data, config.split))
+    keep_evaluation(root, evaluation, Subject.of(root, config.data, config.split))
 
 
 OnProgress = Callable[[Trial, float, str], None]

@@ -29,26 +29,26 @@ NOTE = (
 ONE_SEED = "With one seed the brackets tell of the images alone, not of what another training would give."
 
 
-def in_points(found: Interval | None) -> str:
+def in_points(gain: Interval | None) -> str:
     """A gain in points: ``▲ +3.1 [2.5, 3.7]``."""
-    if found is None or math.isnan(found.value):
+    if gain is None or math.isnan(gain.value):
         return "–"
-    sure = found.verdict != "unclear"
-    digits = 2 if sure and min(abs(found.low), abs(found.high)) < 0.0005 else 1  # no win of [0.0, 0.1]
-    value, low, high = (round(100 * x, digits) + 0.0 for x in (found.value, found.low, found.high))
-    return f"{MARKS[found.verdict]} {value:+.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    sure = gain.verdict != "unclear"
+    digits = 2 if sure and min(abs(gain.low), abs(gain.high)) < 0.0005 else 1  # no win of [0.0, 0.1]
+    value, low, high = (round(100 * x, digits) + 0.0 for x in (gain.value, gain.low, gain.high))
+    return f"{MARKS[gain.verdict]} {value:+.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def factor(found: Interval | None, point: Point, reference: Sequence[Point]) -> str:
+def factor(ratio: Interval | None, point: Point, reference: Sequence[Point]) -> str:
     """Times the pixels for equal quality, where it was measured: ``4.1 [3.3, > 4.0]``.
 
     A dash where the reference is below at all its sizes and saw fewer pixels at each: nothing is known then.
     """
-    if found is None or math.isnan(found.value):
+    if ratio is None or math.isnan(ratio.value):
         return "–"
     least = min(one.pixels for one in reference) / point.pixels
     most = max(one.pixels for one in reference) / point.pixels
-    if math.isinf(found.value) and most < 1:
+    if math.isinf(ratio.value) and most < 1:
         return "–"
 
     def said(value: float) -> str:
@@ -56,7 +56,7 @@ def factor(found: Interval | None, point: Point, reference: Sequence[Point]) -> 
             return f"> {most:.2g}"
         return f"≤ {least:.2g}" if value == 0 else f"{value:.2f}"
 
-    return f"{said(found.value)} [{said(found.low)}, {said(found.high)}]"
+    return f"{said(ratio.value)} [{said(ratio.low)}, {said(ratio.high)}]"
 
 
 def seeds_spread(values: Sequence[float]) -> str:
@@ -105,21 +105,21 @@ AXES: dict[str, Axis] = {
 
 def quality_charts(compared: Comparison, which: int, name: str) -> str:
     """A score over every cost; upright strokes span the seeds, level ones are the sampler's share."""
-    found = {}
+    drawn = {}
     for label, axis in AXES.items():
         lines = [
             _quality_line(compared, method, axis, which, "GFLOPs" in label) for method in _shown(compared)
         ]
         title = f"{name} over {label}"
-        found[title] = line_chart(
+        drawn[title] = line_chart(
             lines, title=title, x_label=label, y_label=name, log_x=True, y_range=round_range(lines)
         )
-    return charts(found)
+    return charts(drawn)
 
 
 def trimap_charts(compared: Comparison) -> str:
     """Accuracy in bands around true boundaries, a chart a size."""
-    found = {}
+    drawn = {}
     for size in compared.config.sizes:
         lines = []
         for method in _shown(compared):
@@ -128,16 +128,16 @@ def trimap_charts(compared: Comparison) -> str:
             values = compared.resampled(point, trimap_parts).values[:-1].tolist() if point else []
             lines.append(Line(method_name(compared, method.name), widths, values))
         title = f"Accuracy near true boundaries, {sized(size)}"
-        found[title] = line_chart(
+        drawn[title] = line_chart(
             lines, title=title, x_label="width of the band, pixels", y_label="accuracy", log_x=True,
             y_range=round_range(lines),
         )  # fmt: skip
-    return charts(found)
+    return charts(drawn)
 
 
 def recall_charts(compared: Comparison, class_id: int) -> str:
     """Recall of the objects of a class in quarters of their size, a chart a size."""
-    found = {}
+    drawn = {}
     for size in compared.config.sizes:
         lines = []
         for method in _shown(compared):
@@ -145,16 +145,16 @@ def recall_charts(compared: Comparison, class_id: int) -> str:
             values = _recalls(point, class_id) if point else [None] * 4
             lines.append(Line(method_name(compared, method.name), [1.0, 2.0, 3.0, 4.0], values))
         title = f"Recall of {compared.classes[class_id]} by size of the object, {sized(size)}"
-        found[title] = line_chart(
+        drawn[title] = line_chart(
             lines, title=title, x_label="quarter of the objects, small to large", y_label="mean recall",
             y_range=(0, 1),
         )  # fmt: skip
-    return charts(found)
+    return charts(drawn)
 
 
-def charts(found: Mapping[str, str]) -> str:
+def charts(drawn: Mapping[str, str]) -> str:
     """Charts beside each other, each under its title."""
-    inner = "".join(f"<div><h3>{text(title)}</h3>{svg}</div>" for title, svg in found.items())
+    inner = "".join(f"<div><h3>{text(title)}</h3>{svg}</div>" for title, svg in drawn.items())
     return f'<div class="charts">{inner}</div>'
 
 

@@ -119,8 +119,8 @@ def _log_steps(low: float, high: float, values: list[float]) -> list[float]:
         return own
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for factors in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
-        found = [round(factor * 10.0**k, 10) for k in powers for factor in factors]
-        inside = [step for step in found if low <= step <= high]
+        steps = [round(factor * 10.0**k, 10) for k in powers for factor in factors]
+        inside = [step for step in steps if low <= step <= high]
         if len(inside) >= 3:
             return inside
     return inside if len(inside) >= 2 else _round_steps(low, high)
@@ -213,16 +213,16 @@ def _line(line: Line, number: int, to_x: Scale, to_y: Scale, name_height: float)
 
 def _strokes(line: Line, to_x: Scale, to_y: Scale) -> str:
     """Spreads as upright strokes with ends, and level strokes to the left."""
-    found = []
+    strokes = []
     for low, high, x, y in zip(line.low, line.high, line.x, line.y, strict=False):
         if low is not None and high is not None and y is not None:
             at, top, bottom = to_x(x), to_y(high), to_y(low)
             ends = "".join(f"M{at - 4:.1f},{end:.1f} h8 " for end in (top, bottom))
-            found.append(f"{ends}M{at:.1f},{top:.1f} V{bottom:.1f}")
+            strokes.append(f"{ends}M{at:.1f},{top:.1f} V{bottom:.1f}")
     for left, x, y in zip(line.left, line.x, line.y, strict=False):
         if left is not None and y is not None:
-            found.append(f"M{to_x(left):.1f},{to_y(y):.1f} H{to_x(x):.1f}")
-    return f'<path class="stroke" d="{" ".join(found)}"/>' if found else ""
+            strokes.append(f"M{to_x(left):.1f},{to_y(y):.1f} H{to_x(x):.1f}")
+    return f'<path class="stroke" d="{" ".join(strokes)}"/>' if strokes else ""
 
 
 def _short(name: str, most: int = 17) -> str:

@@ -91,15 +91,15 @@ def _head(run: RunReport) -> str:
     return f'<h1>{text(run.name)}</h1><p class="soft">{text(line)}{f"<br>{text(data)}" if data else ""}</p>'
 
 
-def _tiles(found: Evaluation) -> str:
-    scores = found.to_json()
+def _tiles(evaluation: Evaluation) -> str:
+    scores = evaluation.to_json()
     tiles = {
         "mIoU at full resolution": number(scores["miou"]),
         "label recovery (mIoU)": number(scores["label_recovery"]["miou"]),
         "Boundary IoU": number(scores["boundary_iou"]),
-        "pixels seen an image": f"{found.cost.pixels:,}",
-        "GFLOPs an image": number(found.cost.gflops, 2),
-        "seconds an image": number(found.cost.seconds_per_image),
+        "pixels seen an image": f"{evaluation.cost.pixels:,}",
+        "GFLOPs an image": number(evaluation.cost.gflops, 2),
+        "seconds an image": number(evaluation.cost.seconds_per_image),
     }
     inner = "".join(
         f'<div class="tile"><b>{value}</b><span>{text(name)}</span></div>' for name, value in tiles.items()
@@ -107,11 +107,11 @@ def _tiles(found: Evaluation) -> str:
     return f'<div class="tiles">{inner}</div>'
 
 
-def _where_lost(found: Evaluation, split: str) -> str:
+def _where_lost(evaluation: Evaluation, split: str) -> str:
     """The score beside label recovery, which hard labels bound and soft scores can pass."""
-    scores = found.to_json()
+    scores = evaluation.to_json()
     reached, possible = scores["miou"], scores["label_recovery"]["miou"]
-    count = f"{len(found.records)} image" + "s" * (len(found.records) != 1)
+    count = f"{len(evaluation.records)} image" + "s" * (len(evaluation.records) != 1)
     said = f"Scores are pooled over {count} of the {split} split at full resolution. "
     if reached is not None and possible is not None:
         said += f"The samples' true labels, put back onto all pixels, score {possible:.3f} (label recovery)"
@@ -155,18 +155,18 @@ def _charts(charts: Mapping[str, str]) -> str:
     return f'<div class="charts">{inner}</div>'
 
 
-def palette_of(found: Evaluation, own: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+def palette_of(evaluation: Evaluation, own: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
     """(K, 3) colours of these classes: the data's own, else the rarer, the lighter."""
-    return class_palette(found.confusion.sum(1).numpy(), own)
+    return class_palette(evaluation.confusion.sum(1).numpy(), own)
 
 
-def _classes(found: Evaluation, own: NDArray[np.uint8] | None) -> str:
-    scores, palette = found.to_json(), palette_of(found, own)
-    pixels = found.confusion.sum(1)
-    boundary = found.boundary_iou.tolist()
+def _classes(evaluation: Evaluation, own: NDArray[np.uint8] | None) -> str:
+    scores, palette = evaluation.to_json(), palette_of(evaluation, own)
+    pixels = evaluation.confusion.sum(1)
+    boundary = evaluation.boundary_iou.tolist()
     rows = []
-    for k, name in enumerate(found.classes):
-        sizes = found.recall_by_size(k)
+    for k, name in enumerate(evaluation.classes):
+        sizes = evaluation.recall_by_size(k)
         swatch = f'<span class="swatch" style="background:{hex_colour(palette[k])}"></span>'
         rows.append([
             swatch + text(name), _percent(int(pixels[k]), int(pixels.sum())), number(scores["iou"][name]),
@@ -192,9 +192,9 @@ MOST_CONFUSED = 30
 """Classes whose confusion is a table that can still be read."""
 
 
-def _confusion(found: Evaluation) -> str:
+def _confusion(evaluation: Evaluation) -> str:
     """Where the pixels of each class went, in hundredths of the class."""
-    counts, names = found.confusion.numpy(), found.classes
+    counts, names = evaluation.confusion.numpy(), evaluation.classes
     if not 2 <= len(names) <= MOST_CONFUSED:
         return ""
     rows = []
@@ -220,9 +220,9 @@ def _share_cell(count: int, whole: int, is_right: bool) -> str:
     return f'<span class="share {kind}" style="--share:{100 * share:.0f}%">{100 * share:.1f}</span>'
 
 
-def _images(found: Evaluation) -> str:
+def _images(evaluation: Evaluation) -> str:
     """All images, the worst first; those without a score last."""
-    by_score = sorted(found.records, key=lambda one: (math.isnan(one.miou), one.miou, one.stem))
+    by_score = sorted(evaluation.records, key=lambda one: (math.isnan(one.miou), one.miou, one.stem))
     rows = []
     for record in by_score:
         pixels = int(record.confusion.sum())
@@ -231,11 +231,11 @@ def _images(found: Evaluation) -> str:
     return f"<h2>Images</h2>{details(f'All {len(rows)} images by score', inner)}"
 
 
-def _detail_charts(found: Evaluation, run: RunReport) -> str:
-    trimap = Line("accuracy", found.widths, [_value(x) for x in found.trimap_accuracy.tolist()])
+def _detail_charts(evaluation: Evaluation, run: RunReport) -> str:
+    trimap = Line("accuracy", evaluation.widths, [_value(x) for x in evaluation.trimap_accuracy.tolist()])
     quarters = [
-        Line(name, range(1, 5), [_value(size.recall) for size in found.recall_by_size(k)])
-        for k, name in enumerate(found.classes[:COLOURS])
+        Line(name, range(1, 5), [_value(size.recall) for size in evaluation.recall_by_size(k)])
+        for k, name in enumerate(evaluation.classes[:COLOURS])
     ]
     return _charts({
         "Accuracy near true boundaries": line_chart(
@@ -252,8 +252,8 @@ def _value(x: float) -> float | None:
     return None if math.isnan(x) else x
 
 
-def _cost(found: Evaluation) -> str:
-    cost = found.cost
+def _cost(evaluation: Evaluation) -> str:
+    cost = evaluation.cost
     share = cost.sampler_gflops / cost.gflops if cost.gflops else math.nan
     memory = (
         "not told by this system"
@@ -292,10 +292,10 @@ def _examples(run: RunReport) -> str:
     return f"<h2>Examples</h2><p>{note}</p><p>{legend}</p>{''.join(map(_example, run.examples))}"
 
 
-def _colours_before(found: Evaluation, own: NDArray[np.uint8] | None) -> tuple[str, ...]:
+def _colours_before(evaluation: Evaluation, own: NDArray[np.uint8] | None) -> tuple[str, ...]:
     """Of pictures that do not say it: before 0.2 up to eight classes had colours by rarity."""
-    few = len(found.classes) <= 8
-    return tuple(map(hex_colour, palette_of(found, None if few else own)))
+    few = len(evaluation.classes) <= 8
+    return tuple(map(hex_colour, palette_of(evaluation, None if few else own)))
 
 
 def _example(example: Example) -> str:

@@ -54,7 +54,7 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Found:
+class Recovered:
     """What a way of placing samples gives, pooled over the images.
 
     Attributes:
@@ -101,7 +101,7 @@ def smoothness_study(
     *,
     ways: Sequence[Way] | None = None,
     classes: tuple[int, ...] | None = None,
-) -> list[Found]:
+) -> list[Recovered]:
     """Label recovery of exact boundary grids, and where their samples lie (ICCV 2019, Eq. 2 and Fig. 3).
 
     No network is involved: the grids are those that an auxiliary net without error would predict.
@@ -122,7 +122,7 @@ def smoothness_study(
         near = _near(sample.labels[0].numpy(), classes)
         for one in sums:
             one.add(sample.labels, size, classes, near)
-    return [one.found() for one in sums]
+    return [one.scores() for one in sums]
 
 
 class _Sum:
@@ -148,9 +148,9 @@ class _Sum:
             self.near += int(_at(near, grid).sum())
             self.all += size[0] * size[1]
 
-    def found(self) -> Found:
+    def scores(self) -> Recovered:
         near = self.near / self.all if self.all else float("nan")
-        return Found(self.way, self.recovery, self.sampling, near, self.folded / max(1, self.images))
+        return Recovered(self.way, self.recovery, self.sampling, near, self.folded / max(1, self.images))
 
 
 def _near(labels: np.ndarray, classes: tuple[int, ...] | None, ignore: int = 255) -> np.ndarray | None:
@@ -190,16 +190,16 @@ def measure(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[B
     targets, ways = target_classes(options, names), ways_of(tensor=options.tensor)
     blocks: list[Block] = []
     for size in config.sizes:
-        found = smoothness_study(config.samples(), len(names), size, ways=ways, classes=targets)
-        blocks += _blocks(names, size, found)
+        scores = smoothness_study(config.samples(), len(names), size, ways=ways, classes=targets)
+        blocks += _blocks(names, size, scores)
     targeted = "all classes" if targets is None else ", ".join(names[k] for k in targets)
     return [*blocks, Text(NOTE.format(targets=targeted))]
 
 
-def _blocks(names: Sequence[str], size: Size, found: Sequence[Found]) -> list[Block]:
-    rows = [_row(one, size) for one in found]
+def _blocks(names: Sequence[str], size: Size, scores: Sequence[Recovered]) -> list[Block]:
+    rows = [_row(one, size) for one in scores]
     head = ("grid", "lambda", *names, "mean", "samples near", "folded")
-    halves = found[1 : 1 + len(STEPS)], found[1 + len(STEPS) :]
+    halves = scores[1 : 1 + len(STEPS)], scores[1 + len(STEPS) :]
     curves = [
         Curve(
             f"{name}, {_grid(part[0].way, size)}", STEPS, [_cell(float(iou(one.recovery)[k])) for one in part]
@@ -214,7 +214,7 @@ def _blocks(names: Sequence[str], size: Size, found: Sequence[Found]) -> list[Bl
     ]
 
 
-def _row(one: Found, size: Size) -> list[Cell]:
+def _row(one: Recovered, size: Size) -> list[Cell]:
     way = one.way
     scores = [_cell(x) for x in iou(one.recovery).tolist()]
     smoothness = None if way.smoothness is None else f"{way.smoothness:g}"

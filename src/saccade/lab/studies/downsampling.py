@@ -50,10 +50,10 @@ def measure_of_oracle_blur(config: ComparisonConfig, outcomes: Sequence[Outcome]
     charts: list[Block] = []
     tables: list[Block] = []
     for size in config.sizes:
-        found = {name: scored(config, counts) for name, counts in _tasks(config, size).items()}
+        tasks = {name: scored(config, counts) for name, counts in _tasks(config, size).items()}
         blurs = blurs_of(config, size)
-        charts.append(_chart(size, blurs, found))
-        tables.append(_table(size, blurs, found))
+        charts.append(_chart(size, blurs, tasks))
+        tables.append(_table(size, blurs, tasks))
     return [*charts, *tables, Text(BLUR_NOTE)]
 
 
@@ -78,14 +78,14 @@ def _tasks(config: ComparisonConfig, size: Size) -> dict[str, Counts]:
 def _samplers(config: ComparisonConfig, size: Size, *own: str) -> list[Sampler]:
     """Uniform, then an oracle for each blur, with the other options of the comparison."""
     blurs = [["sampler.name=oracle", f"sampler.blur={blur}"] for blur in blurs_of(config, size)]
-    found = []
+    samplers = []
     for options in (["sampler.name=uniform"], *blurs):
         given = [*options, f"sampler.size={named_size(size)}", *own]
         sampler = resolve(read_config(overrides=given, base=config.base), config.data).recipe.build()
         if config.base.sampler.fit:
             sampler.follow_images()
-        found.append(sampler)
-    return found
+        samplers.append(sampler)
+    return samplers
 
 
 def _one_class(class_id: int, samplers: Sequence[Sampler]) -> Counts:
@@ -112,9 +112,9 @@ def _score_of(task: str) -> int:
     return -1 if task == ALL else 1
 
 
-def _chart(size: Size, blurs: Sequence[float], found: dict[str, list[Resampled]]) -> Chart:
+def _chart(size: Size, blurs: Sequence[float], tasks: dict[str, list[Resampled]]) -> Chart:
     curves = []
-    for task, (_, *oracles) in found.items():
+    for task, (_, *oracles) in tasks.items():
         ranges = [one.interval(_score_of(task)) for one in oracles]
         values, low, high = zip(*((one.value, one.low, one.high) for one in ranges), strict=True)
         curves.append(Curve(task, blurs, values, low, high))
@@ -122,9 +122,9 @@ def _chart(size: Size, blurs: Sequence[float], found: dict[str, list[Resampled]]
     return Chart(title, "blur, pixels of the density", "IoU of label recovery", curves[-8:])
 
 
-def _table(size: Size, blurs: Sequence[float], found: dict[str, list[Resampled]]) -> Table:
+def _table(size: Size, blurs: Sequence[float], tasks: dict[str, list[Resampled]]) -> Table:
     rows: list[list[Cell]] = []
-    for task, (uniform, *oracles) in found.items():
+    for task, (uniform, *oracles) in tasks.items():
         which = _score_of(task)
         values = [float(one.values[which]) for one in oracles]
         best = values.index(max(values))
@@ -156,19 +156,19 @@ def methods_of_antialias(config: ComparisonConfig) -> Sequence[Method]:
 
 
 def measure_of_antialias(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
-    found = compared(config, outcomes)
-    rare = found.by_frequency[0]
+    comparison = compared(config, outcomes)
+    rare = comparison.by_frequency[0]
     rows: list[list[Cell]] = []
     for size in config.sizes:
         for name in DOWNSAMPLERS:
-            pair = [found.points.get((one, size)) for one in (name, name + ALIASED)]
+            pair = [comparison.points.get((one, size)) for one in (name, name + ALIASED)]
             if pair[0] is None or pair[1] is None:
                 continue
             smooth, rough = pair[0].iou, pair[1].iou
             gains = (gain_text(smooth.gain(rough)), gain_text(smooth.gain(rough, rare)))
             rows.append([f"{name}, {named_size(size)}", float(rough.values[-1]), *gains])
     head = ("sampler, size", "mIoU of single pixels", "gain of mIoU, points",
-            f"gain of {found.classes[rare]}, points")  # fmt: skip
+            f"gain of {comparison.classes[rare]}, points")  # fmt: skip
     return [Table("What averaging over footprints brings, all else alike", head, rows)]
 
 
@@ -221,8 +221,8 @@ def methods_of_extreme(config: ComparisonConfig) -> Sequence[Method]:
 def sizes(config: ComparisonConfig) -> Sequence[Size]:
     """Of the most frequent image size; no side below eight samples."""
     (height, width), _ = config.data.sizes().most_common(1)[0]
-    found = {(max(LEAST, round(height / side)), max(LEAST, round(width / side))) for side in SIDES}
-    return sorted(found, key=lambda size: size[0] * size[1])
+    sizes = {(max(LEAST, round(height / side)), max(LEAST, round(width / side))) for side in SIDES}
+    return sorted(sizes, key=lambda size: size[0] * size[1])
 
 
 def measure_of_extreme(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
@@ -314,8 +314,10 @@ def measure_of_other_sizes(config: ComparisonConfig, outcomes: Sequence[Outcome]
     rows: list[list[Cell]] = []
     for (method, size), one in first.items():
         segmenter = config.runs.get(one.folder).segmenter.to(torch_device(config.device)).eval()
-        found = scored(config, _counts(config, segmenter, shown))
-        rows.append([f"{method}, trained at {named_size(size)}", *(float(each.values[-1]) for each in found)])
+        scores = scored(config, _counts(config, segmenter, shown))
+        rows.append(
+            [f"{method}, trained at {named_size(size)}", *(float(each.values[-1]) for each in scores)]
+        )
     head = ("model", *(f"at {named_size(size)}" for size in shown))
     return [Table("mIoU of a model at sizes that it was not trained at", head, rows), Text(NOTE)]
 
@@ -328,10 +330,10 @@ NOTE = (
 
 def wanted_sizes(config: ComparisonConfig) -> list[Size]:
     """The sizes of training, and half and twice of each side."""
-    found = set(config.sizes)
+    sizes = set(config.sizes)
     for rows, columns in config.sizes:
-        found |= {(max(1, rows // 2), max(1, columns // 2)), (2 * rows, 2 * columns)}
-    return sorted(found, key=lambda size: (size[0] * size[1], size))
+        sizes |= {(max(1, rows // 2), max(1, columns // 2)), (2 * rows, 2 * columns)}
+    return sorted(sizes, key=lambda size: (size[0] * size[1], size))
 
 
 def _counts(config: ComparisonConfig, segmenter: Segmenter, sizes: Sequence[Size]) -> Counts:

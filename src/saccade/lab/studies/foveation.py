@@ -61,10 +61,12 @@ def methods_of_fields(config: ComparisonConfig) -> Sequence[Method]:
 
 def measure_of_fields(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
     """What choosing or blending gains over the best field of view alone, which differs from the first."""
-    found = compared(config, outcomes)
+    comparison = compared(config, outcomes)
     rows: list[list[Cell]] = []
     for size in config.sizes:
-        points = [point for method in found.methods if (point := found.at(method, size)) is not None]
+        points = [
+            point for method in comparison.methods if (point := comparison.at(method, size)) is not None
+        ]
         alone = [point for point in points if point.method.name.startswith("fixed")]
         if not alone:
             continue
@@ -97,9 +99,9 @@ def _bound_of_the_choice(config: ComparisonConfig, outcomes: Sequence[Outcome]) 
             if len(folders) != (1 if folders is shared else len(bank_of(config))):
                 continue
             segmenters = [config.runs.get(folder).segmenter for folder in folders]
-            found = field_oracle(segmenters, config.samples(), config.data.classes)
-            picks = ", ".join(f"{share:.0%}" for share in found.picks)
-            rows.append([f"{name}, {named_size(size)}, seed {seed}", found.miou, max(found.alone), picks])
+            oracle = field_oracle(segmenters, config.samples(), config.data.classes)
+            picks = ", ".join(f"{share:.0%}" for share in oracle.picks)
+            rows.append([f"{name}, {named_size(size)}, seed {seed}", oracle.miou, max(oracle.alone), picks])
     head = ("network", "mIoU, best field at each location", "best field everywhere", "picked, by field")
     note = "The field of the least true loss at each location, which no net can choose better."
     return [Table("What would a perfect choice reach?", head, rows, note)] if rows else []
@@ -193,9 +195,9 @@ def compare_maps(
         gold, nearest = gold_standard(fixed, sample, classes)
         stems.append(sample.stem)
         for name, segmenter in learned.items():
-            found = foveation_map(segmenter, sample)
-            mse[name].append(float(np.square(found - gold).mean()))
-            best[name].append(float(np.square(found - nearest).mean()))
+            mapped = foveation_map(segmenter, sample)
+            mse[name].append(float(np.square(mapped - gold).mean()))
+            best[name].append(float(np.square(mapped - nearest).mean()))
     if not stems:
         raise InvalidInput("images", "at least one", "none")
     return MapComparison(mse, best, stems)
@@ -206,12 +208,12 @@ def foveation_map(segmenter: Segmenter, sample: Sample) -> Map:
     """The expected field of view at every pixel of the thumbnail, 0 the smallest, 1 the widest."""
     with evaluating(segmenter) as twin:
         sampler = _sampler_of(twin)
-        found = sampler.foveate(twin.view(sample.pyramid)).foveation
-    if found.probabilities is None:
-        expected = (found.weights @ _normal(sampler.bank)).view(found.lattice.shape)
-        size = found.lattice.thumbnail
+        foveation = sampler.foveate(twin.view(sample.pyramid)).foveation
+    if foveation.probabilities is None:
+        expected = (foveation.weights @ _normal(sampler.bank)).view(foveation.lattice.shape)
+        size = foveation.lattice.thumbnail
         return F.interpolate(expected[None, None], size, mode="nearest")[0, 0].numpy()
-    return torch.einsum("dhw,d->hw", found.probabilities[0], _normal(sampler.bank)).numpy()
+    return torch.einsum("dhw,d->hw", foveation.probabilities[0], _normal(sampler.bank)).numpy()
 
 
 def gold_standard(fixed: Sequence[Segmenter], sample: Sample, classes: int) -> tuple[Map, Map]:
@@ -332,8 +334,8 @@ def stride_study(
     if not images:
         raise InvalidInput("images", "at least one", "none")
     return StrideScores([
-        StrideScore(stride, miou(found), locations[stride] / images, seconds[stride] / images)
-        for stride, found in counts.items()
+        StrideScore(stride, miou(counted), locations[stride] / images, seconds[stride] / images)
+        for stride, counted in counts.items()
     ])  # fmt: skip
 
 
@@ -360,9 +362,9 @@ def measure_of_stride(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> 
             continue
         segmenter = config.runs.get(outcome.folder).segmenter
         strides = sorted({*STRIDES, _sampler_of(segmenter).stride})
-        found = stride_study(segmenter, config.samples(), config.data.classes, strides).scores
-        rows += [[outcome.trial.name, one.stride, one.miou, one.locations, one.seconds] for one in found]
-        curves.append(Curve(outcome.trial.name, [one.stride for one in found], [one.miou for one in found]))
+        scores = stride_study(segmenter, config.samples(), config.data.classes, strides).scores
+        rows += [[outcome.trial.name, one.stride, one.miou, one.locations, one.seconds] for one in scores]
+        curves.append(Curve(outcome.trial.name, [one.stride for one in scores], [one.miou for one in scores]))
     head = ("run", "stride", "mIoU", "locations an image", "seconds an image")
     return [
         Chart("mIoU over the stride", "stride, pixels of the thumbnail", "mIoU", curves[:8], log_x=True),

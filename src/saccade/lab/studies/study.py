@@ -149,9 +149,9 @@ def study_json(
     config: ComparisonConfig, study: Study, blocks: Sequence[Block], compared: Comparison | None
 ) -> dict[str, Any]:
     """What a study found, numbers or None: the comparison of its methods, if any, and its blocks."""
-    found = config_json(config) if compared is None else to_json(compared)
+    facts = config_json(config) if compared is None else to_json(compared)
     asked = {"kind": KIND, "study": study.name, "question": study.question, "source": study.source}
-    return {**found, **asked, "blocks": [to_plain(block) for block in blocks]}
+    return {**facts, **asked, "blocks": [to_plain(block) for block in blocks]}
 
 
 Counts = Callable[[Sample], Sequence[Tensor]]
@@ -182,7 +182,7 @@ def scored(config: ComparisonConfig, confusion: Counts) -> list[Resampled]:
     return [resample(parts, images) for parts in ways]
 
 
-def gain_text(found: Interval) -> str:
+def gain_text(gain: Interval) -> str:
     """``+3.1 [2.5, 3.7], win``."""
-    low, high = 100 * found.low, 100 * found.high
-    return f"{100 * found.value:+.1f} [{low:.1f}, {high:.1f}], {found.verdict}"
+    low, high = 100 * gain.low, 100 * gain.high
+    return f"{100 * gain.value:+.1f} [{low:.1f}, {high:.1f}], {gain.verdict}"
