@@ -168,7 +168,7 @@ def test_labels_are_those_of_the_picture(name: str, predict) -> None:
 def test_info_takes_every_file(capsys) -> None:
     for name in PICTURES:
         assert main(["info", str(case(name))]) == 0
-        assert "150 x 100 pixels" in capsys.readouterr().out
+        assert "100 x 150 pixels (rows x columns)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["mask_nodata.tif", "alpha_nodata.tif"])

@@ -77,7 +77,7 @@ def test_a_mirrored_step_is_the_step_on_the_mirrored_image(
         task = SegmentationTask(build_segmenter(config, 4), config, opened.classes.names, 1)
         one = Sample("a", Pyramid.of(flipped(image, x, y).contiguous()), flipped(labels, x, y).contiguous())
         views = task._propose([one], draw)
-        parts = [task._segmentation([one], views, draw)]
+        parts = [task._segmentation(task._see([one], views, draw))]
         if task.auxiliary_loss is not None:
             parts.append(task.auxiliary_loss([one], views, draw))
         losses.append(torch.stack(parts))
