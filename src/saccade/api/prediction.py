@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from saccade.api.options import RunSource, ValueRange, limits_of, on_device, run_of
+from saccade.data.region import Region
 from saccade.errors import InvalidInput, UsageError
 from saccade.inference.files import (
     ListedJob,
@@ -28,6 +29,7 @@ from saccade.inference.objects import LeastArea, ObjectChoice
 from saccade.inference.options import SamplingKeywords, sampling_of
 from saccade.inference.plan import Plan, make_plan
 from saccade.inference.predict import PredictionConfig, predict_array
+from saccade.inference.region import region_part
 from saccade.runtime.devices import enough_memory, torch_device
 from saccade.runtime.progress import Progress, Voice
 from saccade.runtime.trust import trusting
@@ -53,6 +55,8 @@ class PredictOptions(SamplingKeywords, total=False):
         resume: leave out what is done, and go on with what was begun.
         overwrite: replace what is there.
         device: where networks run; default auto, or where the model is.
+        region: where alone there are labels: "XMIN,YMIN,XMAX,YMAX" in map coordinates (in pixels of an image
+            without any), or a file of polygons.
         allow_code: run the code that the run's options name (``python:...``): only of people you trust.
     """
 
@@ -65,6 +69,7 @@ class PredictOptions(SamplingKeywords, total=False):
     resume: bool
     overwrite: bool
     device: str | None
+    region: str | Path | None
     allow_code: bool
 
 
@@ -82,7 +87,7 @@ class _Prediction:
 
 _OWN = (
     "save", "classes", "min_area", "checkpoint", "value_range", "jobs", "resume", "overwrite", "device",
-    "allow_code",
+    "region", "allow_code",
 )  # fmt: skip
 
 
@@ -103,11 +108,16 @@ def _choice_of(run: Run, options: Mapping[str, Any]) -> ObjectChoice:
     return choice
 
 
+def _region_of(options: Mapping[str, Any]) -> Region | None:
+    told = options.get("region")
+    return None if told is None else Region.parse(str(told))
+
+
 def _settings(run: Run, sampling: Any, options: Mapping[str, Any]) -> PredictionConfig:
     return PredictionConfig(
         run.classes, sampling, training_downsampling(run), limits_of(options.get("value_range"), run),
         resume=options.get("resume", False), overwrite=options.get("overwrite", False),
-        choice=_choice_of(run, options),
+        choice=_choice_of(run, options), region=_region_of(options),
     )  # fmt: skip
 
 
@@ -315,6 +325,7 @@ class PlanOptions(SamplingKeywords, total=False):
     checkpoint: str | None
     value_range: ValueRange
     device: str | None
+    region: str | Path | None
     allow_code: bool
 
 
@@ -345,13 +356,15 @@ def plan(image: AnyImage, run: RunSource, **options: Unpack[PlanOptions]) -> Pla
         ((32, 48), 96, '.png')
     """
     extras, sampling = _extras_of(options.get("save", "labels")), _sampling_of(options)
+    region = _region_of(options)
     torch_device(options.get("device") or "auto")
     with trusting(code=options.get("allow_code", False)):
         opened_run = run_of(run, options.get("checkpoint"))
     with opened_raster(image, value_range=limits_of(options.get("value_range"), opened_run)) as raster:
         require_predictor(opened_run.segmenter, extras)
         on_device(run, opened_run, options.get("device"))
+        part, _ = region_part(raster, region)
         return make_plan(
-            raster, opened_run.segmenter, sampling, len(opened_run.classes),
+            part, opened_run.segmenter, sampling, len(opened_run.classes),
             training_downsampling=training_downsampling(opened_run), extras=extras,
         )  # fmt: skip

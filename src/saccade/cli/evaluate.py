@@ -23,6 +23,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--split", default="test", metavar="NAME", help=options.SPLIT)
     parser.add_argument("--size", metavar="ROWSxCOLUMNS", help="samples of a view; default as trained")
     options.data(parser)
+    options.region(parser)
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which weights")
     return parser
 
@@ -35,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         evaluation = evaluate(
             args.run_folder, args.data, split=args.split, size=args.size, checkpoint=args.checkpoint,
-            options=options.data_words(args), device=args.device, progress=not args.quiet,
+            options=[*options.data_words(args), *options.region_words(args)],
+            device=args.device, progress=not args.quiet,
         )  # fmt: skip
     except Unstored as unstored:
         problem, evaluation = unstored, unstored.evaluation

@@ -157,6 +157,21 @@ def sampling() -> argparse.ArgumentParser:
     return parser
 
 
+def region(parser: argparse.ArgumentParser) -> None:
+    """``--region``."""
+    parser.add_argument(
+        "--region",
+        metavar="WHERE",
+        help="only there: XMIN,YMIN,XMAX,YMAX in map coordinates (in pixels of an image without any; "
+        "--region=-1,... below 0), or polygons (GeoPackage, Shapefile, GeoJSON)",
+    )
+
+
+def region_words(args: argparse.Namespace) -> list[str]:
+    """``--region`` as an option of the data."""
+    return [] if args.region is None else [f"data.region={args.region}"]
+
+
 def look_options(args: argparse.Namespace) -> dict[str, Any]:
     """What a command with :func:`sampling` was told, as the functions of :mod:`saccade.api` take it."""
     names = ("mode", "size", "pixels", "mpp", "gsd", "tile", "overlap", "memory", "value_range")

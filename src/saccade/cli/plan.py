@@ -21,6 +21,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("path", metavar="PATH", type=Path, help="an image")
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="a trained run")
     parser.add_argument("--save", default="labels", metavar="WHAT", help="as for predict (default: labels)")
+    options.region(parser)
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which weights")
     return parser
 
@@ -31,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
     options.require_order(args.run_folder, [args.path], "saccade plan IMAGE RUN")
     how = options.look_options(args)
     foreseen = plan(
-        args.path, args.run_folder, save=args.save, checkpoint=args.checkpoint, device=args.device, **how
-    )
+        args.path, args.run_folder, save=args.save, checkpoint=args.checkpoint, device=args.device,
+        region=args.region, **how,
+    )  # fmt: skip
     print(json.dumps(foreseen.to_json(), indent=1) if args.json else "\n".join(foreseen.lines()))
     return 0

@@ -45,6 +45,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         metavar="AREA",
         help="leave smaller objects out: 50 (pixels), 50um2, 2.5m2",
     )
+    options.region(parser)
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which weights")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="images at a time, one process each")
     return parser
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     options.require_order(args.run_folder, [*args.images, args.out], "saccade predict RUN IMAGE... OUT")
     how = {
         **options.look_options(args), "save": args.save, "classes": args.classes,
-        "min_area": args.min_area, "checkpoint": args.checkpoint, "jobs": args.jobs,
+        "min_area": args.min_area, "region": args.region, "checkpoint": args.checkpoint, "jobs": args.jobs,
         "resume": args.resume, "overwrite": args.overwrite, "device": args.device,
     }  # fmt: skip
     if args.dry_run:

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from saccade.data.classes import ClassTable
 from saccade.data.options import DataOptions
+from saccade.data.region import Region
 from saccade.errors import Fault, FileProblem, InvalidInput
 from saccade.geometry import Window
-from saccade.rasters import RGB, read_label_map, read_rgb
-
-SPLITS = ("train", "val", "test")
+from saccade.rasters import RGB, open_raster, read_label_map, read_rgb
 
 
 @dataclass(frozen=True)
@@ -286,9 +285,14 @@ def decoded(
         notices: of the image.
         trained_on: the item is of the split train.
     """
+    cuts: list[Window] = []
+    if format.options.region is not None:
+        image, labels, cut = cut_to_region(Region.parse(format.options.region), item, image, labels)
+        cuts.append(cut)
     crop = format.options.cropping
     window = None if crop.random and trained_on else crop.window((labels.shape[0], labels.shape[1]))
-    reader = _instances_reader(format, item, window) if format.has_instances(item) else None
+    cuts += [] if window is None else [window]
+    reader = _instances_reader(format, item, cuts) if format.has_instances(item) else None
     return Decoded(_cut(image, window), _cut(labels, window), tuple(notices), reader)
 
 
@@ -297,11 +301,33 @@ def _cut(pixels: NDArray[Any], window: Window | None) -> NDArray[Any]:
     return pixels if window is None else np.ascontiguousarray(pixels[window.slices])
 
 
-def _instances_reader(format: Format, item: Item, window: Window | None) -> Callable[[], NDArray[np.integer]]:
+def cut_to_region(
+    region: Region, item: Item, image: NDArray[np.uint8], labels: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Window]:
+    """Image and ids of the part around a region, what lies outside of it ignored, and which part that is.
+
+    Args:
+        region: an area of interest.
+        item: whose pixels these are.
+        image: (H, W, 3), whole, perhaps reduced.
+        labels: (H, W) ids.
+    """
+    with open_raster(item.image) as raster:
+        area = region.on(raster).scaled(raster.size, (labels.shape[0], labels.shape[1]))
+    ids = labels[area.window.slices].copy()
+    ids[~area.inside(area.window)] = ClassTable.ignore_index
+    return _cut(image, area.window), ids, area.window
+
+
+def _instances_reader(
+    format: Format, item: Item, cuts: Sequence[Window]
+) -> Callable[[], NDArray[np.integer]]:
     def read() -> NDArray[np.integer]:
         found = format.instances(item)
         if found is None:
             raise FileProblem(item.mask, "a map of single objects beside it", "none")
-        return _cut(found, window)
+        for window in cuts:
+            found = _cut(found, window)
+        return found
 
     return read

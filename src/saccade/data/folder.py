@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from saccade.data.classes import read_classes
 from saccade.data.colour_masks import ColourTable, read_mask
-from saccade.data.dataset import SPLITS, Format, Found, Item
-from saccade.data.splits import Splits, composed, read_splits, wanted_splits
+from saccade.data.dataset import Format, Found, Item
+from saccade.data.splits import SPLITS, Splits, composed, read_splits, wanted_splits
 from saccade.errors import Fault
 
 PARTS = ("images", "masks", "classes.json", "splits.json")

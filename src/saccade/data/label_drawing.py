@@ -125,7 +125,7 @@ def draw_labels(
         return _blank(size, rule), Seen(file.path, size[0] * size[1], empty=vectors.empty)
     features = vectors.features(meaning.box)
     found = rule.attributes_of(vectors, features)
-    shapes = [_on_image(feature, meaning, vectors.path) for feature in features]
+    shapes = [on_image(feature, meaning, vectors.path) for feature in features]
     labels, seen = _draw(shapes, found, raster.size, size, rule, vectors.path)
     return labels, replace(seen, assumed=meaning.assumed, empty=vectors.empty)
 
@@ -147,7 +147,7 @@ def _listed(file: CocoFile, raster: Raster, stem: str) -> JsonVectors | None:
 
 
 @dataclass(frozen=True)
-class _Shape:
+class Shape:
     """A feature in pixels of the full image."""
 
     feature: Feature
@@ -167,7 +167,7 @@ def _area(ring: Corners) -> float:
     return abs(float((x[:-1] * y[1:] - x[1:] * y[:-1]).sum())) / 2
 
 
-def _on_image(feature: Feature, meaning: Interpretation, path: Path) -> _Shape:
+def on_image(feature: Feature, meaning: Interpretation, path: Path) -> Shape:
     """A feature in pixels. What is far from the image is cut off first where the system is another: it may
     have no place there, or a wrong one."""
     polygons: Sequence[tuple[Corners, ...]] = feature.polygons
@@ -180,7 +180,7 @@ def _on_image(feature: Feature, meaning: Interpretation, path: Path) -> _Shape:
     if not all(np.isfinite(ring).all() for polygon in mapped for ring in polygon):
         found = f"some without, in feature {feature.number}"
         raise FileProblem(path, "corners that have a place in the image's system", found)
-    return _Shape(feature, mapped)
+    return Shape(feature, mapped)
 
 
 def _as_much_again(box: Box) -> Box:
@@ -205,7 +205,7 @@ def _blank(size: tuple[int, int], rule: LabelRule) -> NDArray[np.integer]:
 
 
 def _draw(
-    shapes: Sequence[_Shape], attributes: Sequence[Any], full: tuple[int, int], size: tuple[int, int],
+    shapes: Sequence[Shape], attributes: Sequence[Any], full: tuple[int, int], size: tuple[int, int],
     rule: LabelRule, path: Path,
 ) -> tuple[NDArray[np.integer], Seen]:  # fmt: skip
     labels = _blank(size, rule)
@@ -230,7 +230,7 @@ def _draw(
 
 
 def _parts(
-    shape: _Shape, size: tuple[int, int], scale: NDArray[np.float64]
+    shape: Shape, size: tuple[int, int], scale: NDArray[np.float64]
 ) -> Iterator[tuple[Part, NDArray[np.bool_]]]:
     for rings in shape.polygons:
         yield inside_polygon(size, [ring * scale for ring in rings])
@@ -243,7 +243,7 @@ def _parts(
         yield (slice(0, size[0]), slice(0, size[1])), inside[np.ix_(rows, columns)]
 
 
-def _drawing_order(shapes: Sequence[_Shape], indices: Sequence[int], rule: LabelRule) -> list[int]:
+def _drawing_order(shapes: Sequence[Shape], indices: Sequence[int], rule: LabelRule) -> list[int]:
     """Which is drawn first, so that what counts is drawn last."""
     numbers = list(range(len(shapes)))
     if rule.overlaps == "first":
@@ -257,7 +257,7 @@ def _drawing_order(shapes: Sequence[_Shape], indices: Sequence[int], rule: Label
     return numbers
 
 
-def _crossing(shapes: Sequence[_Shape]) -> tuple[int, ...]:
+def _crossing(shapes: Sequence[Shape]) -> tuple[int, ...]:
     """Numbers of the features that are no valid polygons; () where shapely is not installed."""
     try:
         import shapely

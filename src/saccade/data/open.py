@@ -11,18 +11,21 @@ from typing import Any
 from saccade.data.apolloscape import ApolloScape
 from saccade.data.cityscapes import Cityscapes
 from saccade.data.classes import ClassTable
-from saccade.data.dataset import SPLITS, DataFolder, Format, Found, Item
+from saccade.data.dataset import DataFolder, Format, Found, Item
 from saccade.data.deepglobe import DeepGlobe
 from saccade.data.folder import FolderFormat, shared_contents
 from saccade.data.gleason import Gleason2019
 from saccade.data.inria import InriaAerial
 from saccade.data.inspection import OnDecoded, OnProgress, inspect_items
 from saccade.data.options import DataOptions
+from saccade.data.region import Region
 from saccade.data.slides import Slides
+from saccade.data.splits import SPLITS
 from saccade.data.supervisely import SuperviselyPerson
 from saccade.data.synthia import Synthia
 from saccade.data.vector_folder import VectorFolder
 from saccade.errors import DataFaults, Fault, FileProblem, InvalidInput, nearest_name
+from saccade.rasters import open_raster
 
 _KINDS: tuple[type[Format], ...] = (
     FolderFormat,
@@ -127,6 +130,8 @@ def open_data(
     found = format.find(root, wanted)
     if options.target is not None and found.classes is not None:
         found.classes = found.classes.against_the_rest(options.target)
+    if options.region is not None:
+        found = _in_region(found, Region.parse(options.region), root)
     pairs = [(item, name == "train") for item, name in _each(found)]
     inspections = inspect_items(pairs, found.classes, format, on_decoded, on_progress)
     faults = [*found.faults, *shared_contents(found.splits), *_shared_stems([item for item, _ in pairs])]
@@ -145,6 +150,29 @@ def open_data(
     lines = [f"{notice}: {_counted(names)}" for notice, names in sorted(noticed.items())]
     remarks = format.remarks()
     return replace(data, notices=(*found.notices, *lines, *remarks, *_unseen_classes(data, data.classes)))
+
+
+def _in_region(found: Found, region: Region, root: Path) -> Found:
+    """What a region leaves: the images that it meets."""
+    splits: dict[str, list[Item]] = {}
+    faults, notices = list(found.faults), list(found.notices)
+    for name, items in found.splits.items():
+        splits[name] = []
+        for item in items:
+            try:
+                with open_raster(item.image) as raster:
+                    kept = region.meets(raster)
+            except FileProblem as problem:
+                if problem.path == Path(region.text):
+                    raise
+                kept = True  # told when the image is read
+            splits[name] += [item] if kept else []
+        if items and not splits[name]:
+            found_there = f"none of {len(items)}"
+            faults.append(Fault(root, f"images of {name} that the region {region.text} meets", found_there))
+        elif left := len(items) - len(splits[name]):
+            notices.append(f"{left} image{'s' * (left > 1)} of {name} outside of the region: left out")
+    return Found(found.classes, splits, faults, notices)
 
 
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

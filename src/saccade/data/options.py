@@ -95,6 +95,8 @@ class DataOptions:
         max_pixels: whole slides are read so far reduced that none has more pixels.
         mpp: microns a pixel that whole slides are read at; default as fine as ``max_pixels`` allows.
         value_range: the sample values of black and white; default by the rule of ``saccade.rasters.as_rgb``.
+        region: an area of interest, as :class:`saccade.data.region.Region` takes it: images are cut to it,
+            and what lies outside is ignored; images that it does not meet are left out.
         grade5: of Gleason 2019: ignore (as published: counts nowhere), or class (scored as the others).
 
     Examples:
@@ -111,6 +113,7 @@ class DataOptions:
     max_pixels: int = 50_000_000
     mpp: float | None = None
     value_range: tuple[float, float] | None = None
+    region: str | None = None
     grade5: str = "ignore"
 
     def __post_init__(self) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from saccade.geometry import Window
+
 Part = tuple[slice, slice]
 """Rows and columns of a label map."""
 
@@ -48,6 +50,17 @@ def inside_polygon(
     np.add.at(turns, (rows - top, columns - left), 1)
     inside = (np.cumsum(turns[:, :-1], axis=1, dtype=np.uint8) & 1).astype(bool)
     return (slice(top, bottom), slice(left, right)), inside
+
+
+def polygon_window(size: tuple[int, int], rings: Sequence[NDArray[np.floating]]) -> Window | None:
+    """The pixels around those of :func:`inside_polygon`, without an array of them; None without any."""
+    rows, places = _crossings([closed(ring) for ring in rings], size[0])
+    if not len(rows):
+        return None
+    columns = np.clip(np.ceil(places - 0.5), 0, size[1]).astype(np.int64)
+    if columns.min() == columns.max():
+        return None
+    return Window(int(rows.min()), int(rows.max()) + 1, int(columns.min()), int(columns.max()))
 
 
 def closed(ring: NDArray[np.floating]) -> NDArray[np.float64]:

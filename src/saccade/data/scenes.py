@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from saccade.data.classes import ClassTable
-from saccade.data.dataset import SPLITS
+from saccade.data.splits import SPLITS
 from saccade.errors import FileProblem, InvalidInput
 from saccade.rasters import write_label_png
 from saccade.runtime.threads import in_order

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from saccade.data.dataset import SPLITS
 from saccade.errors import Fault
 from saccade.runtime.files import read_json
+
+SPLITS = ("train", "val", "test")
 
 Splits = dict[str, tuple[str, ...]]
 

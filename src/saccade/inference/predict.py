@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 
@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from saccade import __version__
 from saccade.data.classes import ClassTable
+from saccade.data.region import Region
 from saccade.geometry import Window
 from saccade.inference.estimate import Workload
 from saccade.inference.files import Job, ListedJob
 from saccade.inference.objects import ObjectChoice
 from saccade.inference.options import Layout, SamplingOptions
 from saccade.inference.plan import ExecutionPlan, choose_execution
+from saccade.inference.region import RegionPart, region_part
 from saccade.inference.writers import Extras, PngSink, RasterSink, Values
 from saccade.rasters import Raster, RGBRaster, as_rgb, open_raster, thumbnail
 from saccade.rasters.open import split_image_number
@@ -138,6 +140,7 @@ class PredictionConfig:
         batch: views that go through the networks together.
         resume, overwrite: what is done with what is there already.
         choice: which objects are written as polygons and in tables.
+        region: where alone there are labels; None: everywhere.
 
     Examples:
         >>> from saccade.data import open_data
@@ -157,10 +160,16 @@ class PredictionConfig:
     resume: bool = False
     overwrite: bool = False
     choice: ObjectChoice = field(default_factory=ObjectChoice)
+    region: Region | None = None
 
 
 def fingerprint(
-    segmenter: Segmenter, image: Path, raster: RGBRaster, layout: Layout, settings: PredictionConfig
+    segmenter: Segmenter,
+    image: Path,
+    raster: RGBRaster,
+    layout: Layout,
+    settings: PredictionConfig,
+    part: RegionPart | None = None,
 ) -> str:
     """A hash of all that decides an answer, so that nothing is resumed under another.
 
@@ -188,6 +197,9 @@ def fingerprint(
         "device": segmenter.mean.device.type,
         "rules": [READING_RULE, __version__, torch.__version__],
     }
+    if part is not None:
+        rings = [[ring.tolist() for ring in rings] for rings in part.area.polygons]
+        about["region"] = [str(part.window), rings]
     digest.update(json.dumps(about, sort_keys=True).encode())
     return digest.hexdigest()
 
@@ -279,17 +291,21 @@ def predict_image(
         ('whole', 96, (16, 24))
     """
     rgb = as_rgb(open_raster(job.image), value_range=settings.value_range)
-    segmenter = segmenter.for_image(rgb.size)
-    with rgb as raster, evaluating(segmenter) as twin:
-        job = job.for_raster(raster)
+    with ExitStack() as stack:
+        stack.enter_context(rgb)
+        raster, part = region_part(rgb, settings.region)
+        segmenter = segmenter.for_image(raster.size)
+        twin = stack.enter_context(evaluating(segmenter))
+        job = job.for_raster(rgb)
         settings.choice.least.pixels(raster)  # refused before the work, not after it
         execution, _ = _choose(raster, segmenter, settings, job.suffix, job.extras)
         source = source_of_raster(raster, whole=execution.in_memory)
-        skip = _skipped(raster, execution.layout) if settings.sampling.skip else []
+        skip = _skipped(raster, execution.layout, settings, part)
         scores = twin.rows_of(source, _request(segmenter, execution, job, settings, skip))
-        mark = fingerprint(segmenter, job.image, rgb, execution.layout, settings)
-        _write(raster, scores, execution, job, settings, mark, on_progress or (lambda share: None))
-        return Done((*raster.notices, *execution.layout.notices), execution.layout, job.labels, len(skip))
+        mark = fingerprint(segmenter, job.image, rgb, execution.layout, settings, part)
+        _write(raster, part, scores, execution, job, settings, mark, on_progress or (lambda share: None))
+        notices = (*raster.notices, *execution.layout.notices, *([part.notice] if part else []))
+        return Done(notices, execution.layout, job.labels, len(skip))
 
 
 @torch.no_grad()
@@ -300,7 +316,8 @@ def predict_array(
     *,
     on_progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.integer]:
-    """The labels that :func:`predict_image` would write, (H, W), the indices of the data set, in memory.
+    """The labels that :func:`predict_image` would write, (H, W), the indices of the data set, in memory; of
+    a region those of the part of the image around it.
 
     Args:
         segmenter: on the device where it is to run.
@@ -312,17 +329,18 @@ def predict_array(
         FileProblem: when the image cannot be read.
         InvalidInput: when the wishes do not fit the image, or it is of another shape, type or unit.
     """
-    with opened_raster(image, value_range=settings.value_range) as raster:
+    with opened_raster(image, value_range=settings.value_range) as whole:
+        raster, part = region_part(whole, settings.region)
         segmenter = segmenter.for_image(raster.size)
         execution, _ = _choose(raster, segmenter, settings, suffix=".png")
-        skip = _skipped(raster, execution.layout) if settings.sampling.skip else []
+        skip = _skipped(raster, execution.layout, settings, part)
         source = source_of_raster(raster, whole=execution.in_memory)
-        gaps = Measured(raster) if settings.sampling.skip and raster.info.masked else None
+        gaps = _gaps(raster, settings, part)
         labels = np.empty(raster.size, np.uint8)
         with evaluating(segmenter) as twin:
             scores = twin.rows_of(source, _request(segmenter, execution, None, settings, skip))
             for band in scores.bands(execution.rows):
-                rows = band if gaps is None else _with_gaps(band, gaps, raster)
+                rows = _with_gaps(band, gaps, raster)
                 labels[band.top : band.top + len(band.labels)] = rows.labels
                 if on_progress is not None:
                     on_progress(min(1.0, (band.top + execution.rows) / raster.size[0]))
@@ -369,12 +387,30 @@ def _batch(segmenter: Segmenter, settings: PredictionConfig) -> int:
     return settings.batch if segmenter.mean.device.type != "cpu" else 1
 
 
-def _skipped(raster: Raster, layout: Layout) -> list[Window]:
-    return empty_tiles(raster, layout.tiling.windows) if layout.mode == "tiles" else []
+def _skipped(
+    raster: Raster, layout: Layout, settings: PredictionConfig, part: RegionPart | None
+) -> list[Window]:
+    """Tiles that need not be looked at: empty ones, and those outside of a region."""
+    if layout.mode != "tiles":
+        return []
+    empty = empty_tiles(raster, layout.tiling.windows) if settings.sampling.skip else []
+    outside = part.outside(layout.tiling.windows) if part is not None and part.has_outside else []
+    return list(dict.fromkeys([*empty, *outside]))
+
+
+def _gaps(raster: Raster, settings: PredictionConfig, part: RegionPart | None) -> list[Measured | RegionPart]:
+    """What says which pixels get no label."""
+    gaps: list[Measured | RegionPart] = []
+    if settings.sampling.skip and raster.info.masked:
+        gaps.append(Measured(raster))
+    if part is not None and part.has_outside:
+        gaps.append(part)
+    return gaps
 
 
 def _write(
     raster: Raster,
+    part: RegionPart | None,
     scores: ImageScores,
     execution: ExecutionPlan,
     job: Job,
@@ -383,11 +419,12 @@ def _write(
     tell: Callable[[float], None],
 ) -> None:
     values, height = Values(settings.classes), raster.size[0]
-    with _sink(raster, execution, job, values, settings, mark) as sink:
+    gaps = _gaps(raster, settings, part)
+    has_outside = part is not None and part.has_outside
+    with _sink(raster, execution, job, values, settings, mark, has_outside) as sink:
         rows = height if execution.png and not sink.wants_scores else execution.rows
-        gaps = Measured(raster) if settings.sampling.skip and raster.info.masked else None
         for band in scores.bands(rows, start=sink.start, scores=sink.wants_scores):
-            sink.put(band if gaps is None else _with_gaps(band, gaps, raster))
+            sink.put(_with_gaps(band, gaps, raster))
             tell(0.9 * min(band.top + rows, height) / height)
         sink.finish(lambda share: tell(0.9 + 0.1 * share))
         overwrite = settings.overwrite or settings.resume
@@ -399,22 +436,32 @@ def _write(
 
 @contextmanager
 def _sink(
-    raster: Raster, execution: ExecutionPlan, job: Job, values: Values, settings: PredictionConfig, mark: str
+    raster: Raster,
+    execution: ExecutionPlan,
+    job: Job,
+    values: Values,
+    settings: PredictionConfig,
+    mark: str,
+    has_outside: bool,
 ) -> Iterator[PngSink | RasterSink]:
     """A PNG is kept in memory until it is written, whatever else is streamed."""
     if execution.png:
         overwrite = settings.overwrite or settings.resume
         yield PngSink(job, raster.size, values, overwrite=overwrite)
         return
-    gaps = settings.sampling.skip and may_be_skipped(raster)
+    gaps = has_outside or (settings.sampling.skip and may_be_skipped(raster))
     again = {"overwrite": settings.overwrite, "resume": settings.resume}
     with RasterSink(job, raster, values, gaps=gaps, mark=mark, **again) as sink:
         yield sink
 
 
-def _with_gaps(band: Band, measured: Measured, raster: Raster) -> Band:
+def _with_gaps(band: Band, gaps: Sequence[Measured | RegionPart], raster: Raster) -> Band:
+    if not gaps:
+        return band
     window = Window(band.top, band.top + len(band.labels), 0, raster.size[1])
-    holes = ~measured.rows(window, raster.size)
+    holes = ~gaps[0].rows(window, raster.size)
+    for other in gaps[1:]:
+        holes |= ~other.rows(window, raster.size)
     if not holes.any():
         return band
     labels = band.labels.copy()
