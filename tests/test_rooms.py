@@ -33,6 +33,7 @@ ROOMS = (
     "inference",
     "evaluation",
     "report",
+    "viewer",
     "lab",
     "api",
     "cli",

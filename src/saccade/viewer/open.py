@@ -1,0 +1,135 @@
+"""A gallery of what the command line names: images, folders of them, a data set, an evaluated run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from saccade.data.classes import ClassTable, read_classes
+from saccade.errors import DataFaults, FileProblem, UsageError
+from saccade.inference.files import Job, ListedJob, list_jobs
+from saccade.rasters.decoders import is_zarr
+from saccade.viewer.gallery import Files, Gallery, file_entry, open_files
+
+EXTRAS = ("density", "uncertainty", "samples", "scores")
+"""What predict writes beside labels that can lie over the image."""
+
+LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".ome.tif", ".zarr", ".bmp", ".gif")
+
+
+@dataclass(frozen=True)
+class Overlays:
+    """What the user named to lie over the images: files for one, folders of ``labels`` and ``truth`` for
+    many."""
+
+    labels: Path | None = None
+    truth: Path | None = None
+    uncertainty: Path | None = None
+    density: Path | None = None
+    samples: Path | None = None
+
+    def of(self, image: Path) -> Files:
+        """The files over an image.
+
+        Raises:
+            FileProblem: something that was named does not exist.
+        """
+        found = self._predicted(image)
+        scores = self.samples if self.samples is not None and self.samples.suffix == ".npz" else found.scores
+        return Files(
+            labels=found.labels,
+            truth=_named(self.truth, image),
+            density=_existing(self.density) or found.density,
+            uncertainty=_existing(self.uncertainty) or found.uncertainty,
+            samples=_existing(self.samples) or found.samples,
+            scores=scores,
+        )
+
+    def _predicted(self, image: Path) -> Files:
+        if self.labels is None or not _is_folder(self.labels):
+            return Files(labels=_existing(self.labels))
+        for path in ListedJob(image, self.labels).possible:
+            if path.exists():
+                beside = {name: Job(image, path).extra(name) for name in EXTRAS}
+                return Files(path, **{name: file if file.exists() else None for name, file in beside.items()})
+        return Files(labels=_named(self.labels, image))
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not is_zarr(path)
+
+
+def _existing(path: Path | None) -> Path | None:
+    if path is not None and not path.exists():
+        raise FileProblem(path, "a file that lies over the image", "no such file")
+    return path
+
+
+def _named(path: Path | None, image: Path) -> Path | None:
+    """A file, or that of a folder with the name of the image and any ending; None where the folder has
+    none."""
+    if path is None or not _is_folder(path):
+        return _existing(path)
+    stem = image.name.removesuffix(image.suffix)
+    for suffix in LABEL_SUFFIXES:
+        if (found := path / f"{stem}{suffix}").exists():
+            return found
+    return None
+
+
+def open_gallery(
+    paths: Sequence[Path],
+    over: Overlays,
+    *,
+    classes: Path | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> Gallery:
+    """What ``saccade view PATH...`` shows.
+
+    Raises:
+        FileProblem: a path is nothing that can be shown; with one image, also where it cannot be opened.
+        UsageError: files over the image, and several images.
+    """
+    table = None if classes is None else class_table(classes)
+    images = [job.image for job in list_jobs(list(paths), Path("nowhere/to/be/found"))]
+    single = [path for path in (over.labels, over.truth) if path is not None and not _is_folder(path)]
+    single += [path for path in (over.uncertainty, over.density, over.samples) if path is not None]
+    if len(images) > 1 and single:
+        raise UsageError(
+            f"{single[0]} lies over one image, and there are {len(images)}: name a folder of them"
+        )
+    names = _names(images)
+    entries = [
+        file_entry(name, image, over.of(image), table, value_range)
+        for name, image in zip(names, images, strict=True)
+    ]
+    if len(entries) == 1:
+        open_files(images[0], over.of(images[0]), table, value_range).close()  # its faults are told here
+    return Gallery.sorted(entries, names[0] if len(names) == 1 else f"{len(names)} images", "")
+
+
+def _names(images: Sequence[Path]) -> list[str]:
+    """The names of files; with their folders where two are the same."""
+    names = [image.name for image in images]
+    return names if len(set(names)) == len(names) else [str(image) for image in images]
+
+
+def class_table(path: Path) -> ClassTable:
+    """The classes of a ``classes.json``, or of the folder (a data set, a run) that it lies in.
+
+    Raises:
+        FileProblem: there are none.
+        DataFaults: what is there is damaged.
+    """
+    if (path / "config.yaml").is_file():
+        from saccade.training.run_folder import open_config
+
+        return open_config(path)[1]
+    file = path / "classes.json" if path.is_dir() else path
+    if not file.is_file():
+        raise FileProblem(path, "classes.json, or a folder that holds one", "none")
+    table, faults = read_classes(file)
+    if table is None:
+        raise DataFaults(faults)
+    return table
