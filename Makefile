@@ -36,7 +36,7 @@ lowest:  ## the suite with the lowest versions that pyproject.toml allows, in an
 	$(LOWEST)/bin/uv pip compile --quiet --resolution lowest-direct --python $(LOWEST)/bin/python \
 		--no-header --extra test pyproject.toml --output-file $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python -r $(LOWEST)/lowest.txt
-	PYTHONPATH=src nice -n 19 $(LOWEST)/bin/python -m pytest
+	PYTHONPATH=$(CURDIR)/src nice -n 19 $(LOWEST)/bin/python -m pytest
 
 dist:  ## the source archive and the wheel, in dist/
 	$(PYTHON) -m build

@@ -26,9 +26,9 @@ MOST_MEMORY = 1 << 30
 @pytest.fixture(autouse=True)
 def at_once_and_small():
     """Each of these files is of a few bytes: nothing about it may take long, or a gigabyte."""
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     yield
-    assert time.monotonic() - started < AT_ONCE
+    assert time.process_time() - started < AT_ONCE
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < MOST_MEMORY
 
 

@@ -283,7 +283,9 @@ class TableVectors(Vectors):
         can = info.get("capabilities") or {}
         indexed = bool(can.get("fast_spatial_filter")) and info["driver"] != "ESRI Shapefile"
         fields = tuple(map(str, info["fields"]))
-        return cls(path, info["crs"] or None, "own", 0, name, fields, indexed)
+        # GDAL before 3.9 names what a GeoPackage without a system has.
+        system = info["crs"] if info["crs"] and '"Undefined ' not in info["crs"] else None
+        return cls(path, system, "own", 0, name, fields, indexed)
 
     @property
     def fields(self) -> tuple[str, ...]:
