@@ -111,6 +111,14 @@ def test_each_place_that_can_name_code_is_looked_at(tmp_path):
         require_allowed_code("x", {"any": [{"where": ["python:a.b"]}]})
 
 
+@pytest.mark.parametrize(
+    "command", ["compare", "evaluate", "export", "plan", "predict", "report", "train", "view"]
+)
+def test_every_command_that_opens_a_run_can_be_told_to_trust_it(command, capsys):
+    assert main([command, "--help"]) == 0
+    assert "--allow-code" in capsys.readouterr().out
+
+
 def test_what_the_user_names_is_allowed_and_nothing_else(tmp_path):
     name_code(["network.name=python:a.b", "python:c.d", "x=python:e.f"])
     for name in ("a.b", "c.d", "e.f"):

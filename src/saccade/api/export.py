@@ -6,10 +6,16 @@ from pathlib import Path
 
 from saccade.api.options import RunSource, run_of
 from saccade.inference.export import export_run
+from saccade.runtime.trust import trusting
 
 
 def export(
-    run: RunSource, file: Path | str, *, checkpoint: str | None = None, overwrite: bool = False
+    run: RunSource,
+    file: Path | str,
+    *,
+    checkpoint: str | None = None,
+    overwrite: bool = False,
+    allow_code: bool = False,
 ) -> list[Path]:
     """Writes the networks of a run for other programs, as ``saccade export`` does.
 
@@ -22,6 +28,7 @@ def export(
         file: ends in ``.onnx``, or in ``.pt2`` for ``torch.export``.
         checkpoint: "best" or "last"; default best, or that of the model.
         overwrite: replace what is there.
+        allow_code: run the code that the run's options name (``python:...``): only of people you trust.
 
     Returns:
         The files that were written, the segmentation network first.
@@ -38,4 +45,6 @@ def export(
         >>> [path.name for path in saccade.export(run, "sea.onnx")]
         ['sea.onnx', 'sea.density.onnx']
     """
-    return export_run(run_of(run, checkpoint), Path(file), overwrite=overwrite)
+    with trusting(code=allow_code):
+        opened_run = run_of(run, checkpoint)
+    return export_run(opened_run, Path(file), overwrite=overwrite)

@@ -12,7 +12,7 @@ from saccade.cli import options
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "export",
-        parents=[options.common()],
+        parents=[options.common(), options.trust()],
         help="the networks of a run as ONNX or torch.export, for other programs",
         description="Writes the segmentation network into FILE, and the density net of a sampler that has "
         "one beside it (model.density.onnx). Sizes are free; classes and normalisation are in the metadata.",
