@@ -20,6 +20,7 @@ import iccv2019  # noqa: E402
 import iclr2022  # noqa: E402
 from experiment import Experiment  # noqa: E402
 
+FILES = ROOT.parent / "src" / "saccade" / "configs"
 PAGE = ROOT.parent / "docs" / "experiments.md"
 BEGIN, END = "<!-- table: configs/make.py -->\n", "<!-- end of table -->\n"
 PAPERS = {
@@ -34,7 +35,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     wanted = files()
     stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
-    stale += [path for path in sorted(ROOT.glob("*/*.yaml")) if path not in wanted]
+    stale += [path for path in sorted(FILES.glob("*/*.yaml")) if path not in wanted]
     if parser.parse_args().check:
         print("\n".join(f"{path}: not as configs/make.py writes it" for path in stale))
         return 1 if stale else 0
@@ -42,7 +43,7 @@ def main() -> int:
         if path not in wanted:
             path.unlink()
             continue
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(wanted[path])
     print(f"{len(wanted) - 1} configurations, {len(stale)} files changed")
     return 0
@@ -54,7 +55,7 @@ def all_experiments() -> list[Experiment]:
 
 def files() -> dict[Path, str]:
     """Every file that is written, and what stands in it."""
-    found = {ROOT / one.file: text_of(one) for one in all_experiments()}
+    found = {FILES / one.file: text_of(one) for one in all_experiments()}
     before, _, rest = PAGE.read_text().partition(BEGIN)
     return {**found, PAGE: before + BEGIN + table() + END + rest.partition(END)[2]}
 
@@ -71,7 +72,7 @@ def text_of(one: Experiment) -> str:
 
 
 def command(one: Experiment) -> str:
-    return f"saccade train DATA runs/{one.name} --config configs/{one.file}"
+    return f"saccade train DATA runs/{one.name} --config {one.paper}/{one.name}"
 
 
 def table() -> str:

@@ -123,6 +123,8 @@ def loaded_after(code: str) -> set[str]:
         "import saccade.errors",
         "from saccade.cli import main\nassert main(['--help']) == 0",
         "from saccade.cli import main\nassert main(['info', '--help']) == 0",
+        "from saccade.cli import main\nassert main(['train', '--help']) == 0",
+        "from saccade.cli import main\nassert main(['options']) == 0",
         "from saccade.cli import main\nassert main(['trian']) == 2",
         "from saccade.cli.main import COMMANDS, load\nfor command in COMMANDS: load(command)",
     ],

@@ -11,8 +11,8 @@ import pytest
 
 from saccade.cli import main
 from saccade.cli.main import COMMANDS
+from saccade.cli.option_list import list_options
 from saccade.networks import require_network
-from saccade.training.option_list import list_options
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
 from saccade.cli import main
-from saccade.training import read_config
-from saccade.training.config import to_dict
-from saccade.training.option_list import list_options, option_sections
+from saccade.cli.option_list import SECTIONS, list_options
+from saccade.training import Config, read_config
+from saccade.training.config import sampler_sections, to_dict
 
 
 def test_every_option_of_a_configuration_is_listed_with_a_meaning() -> None:
@@ -32,8 +33,7 @@ def test_every_option_of_a_configuration_is_listed_with_a_meaning() -> None:
 
 def test_what_is_listed_can_be_given() -> None:
     given = [f"{option.name}={option.default}" for option in list_options() if option.default]
-    sections = dict.fromkeys(option_sections())
-    assert len(given) > 40 and len(sections) >= 8
+    assert len(given) > 40 and len(SECTIONS) >= 8
     kept = [word for word in given if not word.startswith(("data.path", "foveation.members"))]
     assert read_config(overrides=kept) == read_config()
 
@@ -83,7 +83,10 @@ def test_swapped_arguments_are_recognised(
 
 
 def test_defaults_are_those_of_the_classes() -> None:
-    for section, kind in option_sections().items():
+    hints = get_type_hints(Config)
+    kinds = {name: hints[name] for name in SECTIONS if name in hints} | sampler_sections()
+    assert set(kinds) == set(SECTIONS)
+    for section, kind in kinds.items():
         assert [f"{section}.{field.name}" for field in dataclasses.fields(kind)] == [
             option.name for option in list_options(section)
         ]

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+import saccade
+
+MAKER = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = Path(saccade.__file__).parent / "configs"
 FAKES = {
     "Cityscapes": "cityscapes",
     "DeepGlobe": "deepglobe",

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from config_shrink import CONFIGS, FAKES
+from config_shrink import FAKES, MAKER
 
 from saccade.testing import make_fake
 
@@ -20,11 +20,11 @@ def _one_thread(one_thread: None) -> None:
 @pytest.fixture(scope="session")
 def make() -> ModuleType:
     """The program ``configs/make.py``."""
-    sys.path.insert(0, str(CONFIGS))
+    sys.path.insert(0, str(MAKER))
     try:
         import make
     finally:
-        sys.path.remove(str(CONFIGS))
+        sys.path.remove(str(MAKER))
     return make
 
 

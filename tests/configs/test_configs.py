@@ -17,6 +17,7 @@ from saccade.networks import build_network, require_network
 from saccade.samplers import FoveationSampler, OracleSampler, UniformSampler
 from saccade.training import Config, read_config
 from saccade.training.loop import resolve
+from saccade.training.options import config_file
 from saccade.training.run_folder import build_segmenter
 from saccade.training.task import SegmentationTask
 
@@ -165,16 +166,33 @@ def test_the_commands_train_evaluate_and_predict(
 ) -> None:
     experiment = next(one for one in make.all_experiments() if one.file == f"{name}.yaml")
     data, run = fake(experiment.data), str(tmp_path / "run")
-    config = str(CONFIGS / experiment.file)
-    assert main(["train", str(data), run, "--config", config, *shrunk(experiment.options), "-q"]) == 0
-    assert main(["evaluate", run, str(data), "--split", "val", "--json", "-q"]) == 0
-    assert json.loads(capsys.readouterr().out)["images"] > 0
+    assert main(["train", str(data), run, "--config", name, *shrunk(experiment.options), "-q"]) == 0
+    assert main(["evaluate", run, str(data), "--json", "-q"]) == 0  # as the page says it: no split is named
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["images"] > 0 and scores["miou"] is not None
+    assert main(["report", run, "-q"]) == 0
     images = [
         str(item.image)
         for item in open_data(data, read_config(tmp_path / "run/config.yaml").data).split("val")
     ]
     assert main(["predict", run, *images, str(tmp_path / "out"), "-q"]) == 0
     assert len(list((tmp_path / "out").glob("*.*"))) >= len(images)
+
+
+def test_a_published_configuration_is_found_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "iclr2022/fig5_cityscapes_ours"
+    assert {config_file(name), config_file(f"{name}.yaml"), config_file(f"configs/{name}.yaml")} == {
+        CONFIGS / f"{name}.yaml"
+    }
+    own = Path(f"{name}.yaml")
+    own.parent.mkdir()
+    own.write_text("training: {epochs: 3}")
+    assert config_file(own) == own  # a file of the user's goes first
+    assert main(["train", str(tmp_path), "run", "--config", "iclr2022/fig5_cityscape_ours"]) == 1
+    assert f"did you mean '{name}'?" in capsys.readouterr().err
 
 
 def test_each_data_set_of_the_papers_has_a_fake(make: ModuleType) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from saccade.api.options import DataSource, RunSource, on_device, opened_data, run_of
+from saccade.data.open import scored_split
 from saccade.data import DataFolder, SampleCache
 from saccade.evaluation.evaluate import evaluate as evaluate_samples
 from saccade.evaluation.results import (
@@ -28,7 +29,7 @@ def report_run(
     run: RunSource,
     data: DataSource | None = None,
     *,
-    split: str = "test",
+    split: str | None = None,
     device: str | None = None,
     progress: bool | None = None,
     allow_code: bool = False,
@@ -38,7 +39,8 @@ def report_run(
     Args:
         run: a run folder, or a loaded model; its folder takes the page.
         data: default the run's own. Where that is gone, the page has what the run keeps, and a note says so.
-        split: whose images are evaluated, where that has not been done with these weights, and drawn.
+        split: whose images are evaluated, where that has not been done with these weights, and drawn; default
+            as :func:`saccade.evaluate`.
         device: where the network runs; default auto, or where the model is.
         progress: whether to say what goes on; default on a terminal or in a notebook.
         allow_code: run the code that the run's options name (``python:...``): only of people you trust.
@@ -67,7 +69,9 @@ def report_run(
         voice.say(f"note: no data folder at {source}, so no new scores and examples; name it")
         return write_report(opened_run.path, None)
     place = on_device(run, opened_run, device)
-    folder = opened_data(source, opened_run.config.data.evaluated(), (split,), cache, voice)
+    how = opened_run.config.data.evaluated()
+    split = split or scored_split(source, how)
+    folder = opened_data(source, how, (split,), cache, voice)
     require_classes(opened_run, folder.classes, folder.path)
     evaluation = _evaluation(opened_run, folder, split, cache, place, voice)
     items = {item.stem: item for item in folder.split(split)}

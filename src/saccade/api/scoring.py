@@ -11,6 +11,7 @@ import torch
 
 from saccade.api.options import DataSource, RunSource, on_device, opened_data, run_of
 from saccade.data import DataFolder, SampleCache
+from saccade.data.open import scored_split
 from saccade.data.options import DataOptions
 from saccade.errors import FileProblem, InvalidInput, UsageError, nearest_name
 from saccade.evaluation.evaluate import evaluate as evaluate_samples
@@ -47,9 +48,9 @@ class Unstored(FileProblem):
 
 def evaluate(
     run: RunSource,
-    data: DataSource,
+    data: DataSource | None = None,
     *,
-    split: str = "test",
+    split: str | None = None,
     size: str | Sequence[int] | None = None,
     checkpoint: str | None = None,
     data_format: str | None = None,
@@ -64,8 +65,10 @@ def evaluate(
 
     Args:
         run: a run folder, or a loaded model.
-        data: a folder, read as the run's own data was; or opened data, taken as it was opened.
-        split: "train", "val" or "test".
+        data: a folder, read as the run's own data was; or opened data, taken as it was opened; default the
+            folder that the run was trained on.
+        split: "train", "val", "test", or another of ``splits.json``; default test, or val of data sets whose
+            test has no public labels (Cityscapes, ApolloScape, Inria).
         size: (h, w) samples of a view, or ``"64x128"``; default as trained, of a run for a range of sizes its
             middle. A note says where it is outside of that range.
         checkpoint: "best" or "last"; default best, or that of the model.
@@ -107,6 +110,8 @@ def evaluate(
     if beyond := outside(segmenter.sampler.size, segmenter.sampler.sizes):
         voice.say(f"note: {beyond}")
     how = _data_options(opened_run, data_format, crop, options)
+    data = _own_data(opened_run) if data is None else data
+    split = split or scored_split(data, how)
     folder = opened_data(data, how, (split,), cache, voice)
     require_classes(opened_run, folder.classes, folder.path)
     subject = Subject.of(opened_run.path, folder, split, opened_run.checkpoint, view) if store else None
@@ -117,6 +122,20 @@ def evaluate(
         samples = cache.iterate(folder, items)
         scores = evaluate_samples(segmenter, samples, folder.classes, device=place, progress=shown.update)
     return scores if subject is None else _stored(scores, opened_run, subject, voice)
+
+
+def _own_data(run: Run) -> Path:
+    """The folder that a run was trained on.
+
+    Raises:
+        FileProblem: where it is no longer there.
+    """
+    path = run.config.data.path
+    if path is None or not Path(path).is_dir():
+        where = "none that it names" if path is None else f"none at {path}"
+        fix = "name it: saccade evaluate RUN DATA"
+        raise FileProblem(run.path, "the data folder that it was trained on", where, fix)
+    return Path(path)
 
 
 def _data_options(
@@ -153,7 +172,7 @@ class CompareOptions(TrainingOptions, total=False):
         sizes: (h, w) or ``"64x128"`` each; default 32x64 and 64x128.
         seeds: how many, or a list; default 3.
         own_options: ``"NAME:section.key=value"`` each, of one sampler only.
-        split: what is evaluated on; default "test".
+        split: what is evaluated on; default as :func:`evaluate`.
         jobs: runs side by side, each in a process; default 1.
         resume: go on with what is unfinished, and try again what failed.
         overwrite: train every run anew.
@@ -165,7 +184,7 @@ class CompareOptions(TrainingOptions, total=False):
     sizes: Sequence[str | Sequence[int]]
     seeds: int | Sequence[int]
     own_options: Sequence[str]
-    split: str
+    split: str | None
     jobs: int
     resume: bool
     overwrite: bool

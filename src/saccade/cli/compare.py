@@ -34,7 +34,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     add("--network", metavar="NAME", help="small, or ARCHITECTURE:ENCODER")
     add("--epochs", help="passes over the training images")
     add("--batch-size", dest="batch_size", help="images a step")
-    add("--split", default="test", choices=("test", "val"), help="what is evaluated on (default: test)")
+    add("--split", choices=("test", "val"), help="what is evaluated on (default as saccade evaluate)")
     add("--jobs", metavar="N", type=int, default=1, help="runs side by side, each in a process (default 1)")
     options.data_short(parser)
     return parser

@@ -19,8 +19,14 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "pooled over the split; ignored pixels count nowhere.",
     )
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="a trained run")
-    parser.add_argument("data", metavar="DATA", type=Path, help="the folder of a data set")
-    parser.add_argument("--split", default="test", metavar="NAME", help=options.SPLIT)
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        type=Path,
+        nargs="?",
+        help="the folder of a data set (default: that of the run)",
+    )
+    parser.add_argument("--split", metavar="NAME", help=options.SPLIT)
     parser.add_argument("--size", metavar="ROWSxCOLUMNS", help="samples of a view; default as trained")
     options.data(parser)
     options.region(parser)
@@ -31,7 +37,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     from saccade.api.scoring import Unstored, evaluate
 
-    options.require_order(args.run_folder, [args.data], "saccade evaluate RUN DATA")
+    if args.data is not None:
+        options.require_order(args.run_folder, [args.data], "saccade evaluate RUN DATA")
     problem = None
     try:
         evaluation = evaluate(

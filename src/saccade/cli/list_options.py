@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from saccade.cli import options
 
 if TYPE_CHECKING:
-    from saccade.training.option_list import Option
+    from saccade.cli.option_list import Option
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -29,7 +29,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    from saccade.training.option_list import list_options
+    from saccade.cli.option_list import list_options
 
     found = list_options(args.section)
     if args.json:

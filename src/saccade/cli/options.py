@@ -76,7 +76,10 @@ def device() -> argparse.ArgumentParser:
     return parser
 
 
-SPLIT = "train, val, test, or any other list of stems in splits.json (default: test)"
+SPLIT = (
+    "train, val, test, or any other list of stems in splits.json (default: test; val of data sets whose test "
+    "has no public labels, such as Cityscapes)"
+)
 """What ``--split`` means."""
 
 

@@ -19,7 +19,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="a trained run")
     parser.add_argument("--data", metavar="DATA", type=Path, help="its data folder, where that has moved")
-    parser.add_argument("--split", default="test", metavar="NAME", help=options.SPLIT)
+    parser.add_argument("--split", metavar="NAME", help=options.SPLIT)
     return parser
 
 

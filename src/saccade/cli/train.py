@@ -37,7 +37,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         default=[],
         help="section.key=value, see below",
     )
-    parser.add_argument("--config", metavar="FILE", type=Path, help="a YAML file of options")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="a YAML file of options, or a published one by its name, such as iclr2022/fig5_cityscapes_ours",
+    )
     parser.add_argument(
         "--sampler",
         help=f"{', '.join(SAMPLERS)} (default: deformation); or {PREFIX}MODULE.CLASS, "
@@ -63,7 +68,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def _all_options() -> str:
     from saccade.cli.list_options import lines_of
-    from saccade.training.option_list import list_options
+    from saccade.cli.option_list import list_options
 
     head = "options as section.key=default, for KEY=VALUE and --config:"
     return "\n".join([head, "", *lines_of(list_options())])

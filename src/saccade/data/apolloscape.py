@@ -57,6 +57,7 @@ class ApolloScape(Format):
     """
 
     name = "apolloscape"
+    scored = "val"
     title = "ApolloScape scene parsing"
     looks_for = "ROAD/ColorImage/ and ROAD/Label/ (road01_ins, ...) with their lists *_train.lst, *_val.lst"
     source = "the ApolloScape site (scene parsing: the roads, and the image lists)"

@@ -50,6 +50,7 @@ class Cityscapes(Format):
     """
 
     name = "cityscapes"
+    scored = "val"
     title = "Cityscapes"
     looks_for = "leftImg8bit/, gtFine/"
     source = "the Cityscapes site (leftImg8bit_trainvaltest and gtFine_trainvaltest, after registration)"

@@ -121,6 +121,7 @@ class Format(ABC):
         looks_for: by what it is recognised, for the message about a folder that is none.
         source: where it is to be had, in words.
         any_split: whether ``splits.json`` may have splits of any name, which are opened when asked for.
+        scored: the split that is scored where none is named: val where the labels of test are not public.
     """
 
     name: ClassVar[str]
@@ -128,6 +129,7 @@ class Format(ABC):
     looks_for: ClassVar[str]
     source: ClassVar[str] = ""
     any_split: ClassVar[bool] = False
+    scored: ClassVar[str] = "test"
 
     def __init__(self, options: DataOptions | None = None) -> None:
         self.options = options or DataOptions()

@@ -26,6 +26,7 @@ class InriaAerial(Format):
     """
 
     name = "inria"
+    scored = "val"
     title = "Inria Aerial"
     looks_for = "train/images/ with train/gt/"
     source = "the Inria Aerial Image Labeling site"

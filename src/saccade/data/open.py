@@ -61,6 +61,16 @@ def choose_format(root: Path, options: DataOptions) -> Format:
     return kind(options) if kind is not None else _recognise(root)(options)
 
 
+def scored_split(data: DataFolder | Path | str, options: DataOptions) -> str:
+    """The split that is scored where none is named: test, or val where the labels of test are not public.
+
+    Raises:
+        FileProblem: for a folder that is no data set.
+    """
+    kind = data.format if isinstance(data, DataFolder) else choose_format(Path(data), options)
+    return kind.scored
+
+
 def recognised(root: Path) -> list[type[Format]]:
     """The layouts that ``root`` has; our own only where it has no other."""
     if not root.is_dir():

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import mean
 
 from saccade.data import DataFolder, SampleCache, open_data
+from saccade.data.open import scored_split
 from saccade.errors import InvalidInput, UsageError
 from saccade.geometry import parse_size
 from saccade.lab.costs import forecasts, seconds_of_all, seconds_of_measuring
@@ -43,7 +44,7 @@ class ComparisonRequest:
         study: its name; None for a plain comparison.
         config: a YAML file of options of all runs.
         options: ``section.key=value`` each, of all runs.
-        split: what is evaluated on.
+        split: what is evaluated on; None: test, or val of data sets whose test has no public labels.
         jobs: runs side by side, each in a process.
         resume, overwrite: what is done with what is there.
         device: where networks run.
@@ -58,7 +59,7 @@ class ComparisonRequest:
     study: str | None = None
     config: Path | None = None
     options: Sequence[str] = ()
-    split: str = "test"
+    split: str | None = None
     jobs: int = 1
     resume: bool = False
     overwrite: bool = False
@@ -156,27 +157,28 @@ def _config(
     cache = SampleCache(None if limit is None else round(limit * 1e9))
     trains = study is None or study.trains
     keeps = trains and asked.jobs == 1 and not foresee and not asked.out.exists()
-    data = _data(asked, base, cache if keeps else None, voice)
+    split = asked.split or scored_split(asked.data, base.data)
+    data = _data(asked, split, base, cache if keeps else None, voice)
     base = replace(base, data=data.options)
-    config = ComparisonConfig(
-        data, cache, sizes, seeds, base, tuple(asked.options), asked.split, asked.device
-    )
+    config = ComparisonConfig(data, cache, sizes, seeds, base, tuple(asked.options), split, asked.device)
     if study is not None and study.sizes is not None and not asked.sizes:
         config = replace(config, sizes=tuple(study.sizes(config)))
     return config
 
 
-def _data(asked: ComparisonRequest, base: Config, cache: SampleCache | None, voice: Voice) -> DataFolder:
+def _data(
+    asked: ComparisonRequest, split: str, base: Config, cache: SampleCache | None, voice: Voice
+) -> DataFolder:
     """The data; without a cache perhaps only the images of the split are needed."""
     if isinstance(asked.data, DataFolder):
-        for name in ("train", "val", asked.split):
+        for name in ("train", "val", split):
             asked.data.split(name)
         require_as_opened(asked.data, base.data)
         return asked.data
     keep = None if cache is None else cache.keep
     with voice.progress("checking", None, "images") as progress:
         data = open_data(
-            asked.data, base.data, splits={"train", "val", asked.split}, on_decoded=keep,
+            asked.data, base.data, splits={"train", "val", split}, on_decoded=keep,
             on_progress=progress.update,
         )  # fmt: skip
     for notice in data.notices:

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 import yaml
 
 from saccade.data.options import DataOptions
-from saccade.errors import InvalidInput, UsageError, nearest_name
+from saccade.errors import FileProblem, InvalidInput, UsageError, nearest_name
 from saccade.training.config import Config, read_config
 
 SHORT = {
@@ -38,7 +38,7 @@ class TrainingOptions(TypedDict, total=False):
         seed: of everything random.
         data_format: of a folder; default as its files look.
         crop: none, square, random_square or ``"ROWSxCOLUMNS"``.
-        config: a YAML file of options.
+        config: a YAML file of options, or the name of a published one (``iclr2022/fig5_cityscapes_ours``).
         options: ``{"loss.edge_weight": 0.1}``, nested mappings, or ``"section.key=value"`` each.
     """
 
@@ -88,8 +88,31 @@ def _word(value: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
+PUBLISHED = Path(__file__).parents[1] / "configs"
+"""The configurations of the papers' experiments, ``PAPER/NAME.yaml``."""
+
+
 def config_file(config: Path | str | None) -> Path | None:
-    return None if config is None else Path(config)
+    """A file of options: one of the user's, else a published one by name, ``iclr2022/fig5_cityscapes_ours``.
+
+    Raises:
+        FileProblem: for a name in the manner of those that is none, with the nearest.
+    """
+    if config is None or Path(config).exists():
+        return None if config is None else Path(config)
+    path = Path(config)
+    name = "/".join(path.parts[-2:]).removesuffix(".yaml")
+    published = PUBLISHED / f"{name}.yaml"
+    if published.is_file():
+        return published
+    if (PUBLISHED / name.partition("/")[0]).is_dir():
+        names = sorted(
+            file.relative_to(PUBLISHED).with_suffix("").as_posix() for file in PUBLISHED.glob("*/*")
+        )
+        raise FileProblem(
+            path, "a file of options, or a published one by its name", "neither", nearest_name(name, names)
+        )
+    return path
 
 
 def data_options(overrides: Sequence[str], base: DataOptions | None = None) -> DataOptions:
