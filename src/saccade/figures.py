@@ -10,7 +10,6 @@ from html import escape
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
-from scipy import ndimage
 
 RAMP = np.array(
     [
@@ -184,6 +183,8 @@ def worst_window(
         window: (rows, columns) of it, cut down to the image where that is smaller.
         weights: (K,) of a wrong pixel, by true class.
     """
+    from scipy import ndimage  # loads slowly, and predictions draw nothing
+
     table = np.zeros(256, np.float32)
     table[: len(weights)] = weights
     wrong = np.where(truth != pred, table[truth], 0)
@@ -202,6 +203,8 @@ def worst_window(
 
 def outlined(image: Picture, labels: NDArray[np.uint8], *, zoom: int = 1) -> Picture:
     """The image enlarged ``zoom`` times, with the outlines of the labels in white edged with black."""
+    from scipy import ndimage
+
     large = image.repeat(zoom, 0).repeat(zoom, 1)
     lines = outlines(labels.repeat(zoom, 0).repeat(zoom, 1))
     out = large.copy()

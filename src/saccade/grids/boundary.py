@@ -8,7 +8,6 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from scipy import fft
 from torch import Tensor
 
 from saccade.errors import InvalidInput
@@ -95,6 +94,8 @@ def _require(targets: Tensor, smoothness: float) -> tuple[Tensor, float]:
 
 def _coordinate_compiled(target: np.ndarray, smoothness: float) -> np.ndarray:
     """(n, m) one coordinate, at -1 and 1 on the first and last of n, free on both sides of m."""
+    from scipy import fft  # a third of a second, which other samplers spare
+
     even = even_positions(len(target), dtype=torch.float64).numpy()[:, None].astype(target.dtype)
     solution = np.empty_like(target, order="C")
     solution[:] = even

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from saccade.grids.elastic import SWEEPS, levels
 from saccade.runtime.memory import peak_memory
@@ -39,6 +38,8 @@ BARYCENTRIC = 6
 
 def count_flops(call: Callable[[], Any]) -> int:
     """Operations of the convolutions and matrix products that ``call`` runs, on any device."""
+    from torch.utils.flop_counter import FlopCounterMode  # loads triton
+
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         call()
     return counter.get_total_flops()
@@ -97,6 +98,8 @@ def pipeline_flops(segmenter: nn.Module, image: Any, labels: Any = None) -> tupl
 
 def _counted(segmenter: nn.Module, image: Any, labels: Any) -> tuple[int, int, Any]:
     """Operations of the whole call, those inside its network, and what it gave."""
+    from torch.utils.flop_counter import FlopCounterMode  # loads triton
+
     network: Any = segmenter.network
     entered: list[int] = []
     spent: list[int] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from saccade.errors import InvalidInput
@@ -73,6 +72,8 @@ def _filled(sampled: Tensor, ignore_index: int) -> Tensor:
     ignored = sampled == ignore_index
     if not ignored.any():
         return sampled
+    from scipy import ndimage  # loads slowly, and most samples have no ignored pixel
+
     filled = sampled.clone()
     for one, holes in zip(filled, ignored, strict=True):
         if holes.all():

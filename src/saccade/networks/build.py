@@ -25,6 +25,7 @@ from saccade.networks.published import (
     timm_models,
     weights_for,
 )
+from saccade.networks.unet_resnet import UNetOfResNet, is_known
 
 _SMALL = re.compile(r"small(?::([1-9][0-9]{0,4}))?")
 ORIGINAL = "original"
@@ -70,7 +71,9 @@ def require_network(name: str, *, pretrained: bool = False) -> None:
         require_encoder(rest)
 
 
-def build_network(name: str, classes: int, *, pretrained: bool = False) -> nn.Module:
+def build_network(
+    name: str, classes: int, *, pretrained: bool = False, weights_follow: bool = False
+) -> nn.Module:
     """A network that maps (B, 3, h, w) to scores (B, classes, h, w), for any h and w.
 
     Args:
@@ -91,6 +94,8 @@ def build_network(name: str, classes: int, *, pretrained: bool = False) -> nn.Mo
         classes: K.
         pretrained: ImageNet weights for the encoder; they are fetched by name, so this needs a connection or
             a filled cache.
+        weights_follow: all weights will be replaced, so they need not be drawn, and libraries whose layers
+            are known here need not be loaded.
 
     Raises:
         InvalidInput: for a name that is none of these, with the nearest that is.
@@ -103,6 +108,8 @@ def build_network(name: str, classes: int, *, pretrained: bool = False) -> nn.Mo
         >>> network(torch.zeros(1, 3, 20, 30)).shape
         torch.Size([1, 3, 20, 30])
     """
+    if weights_follow and is_known(name):
+        return Padded(UNetOfResNet(name.removeprefix("unet:"), classes))
     require_network(name, pretrained=pretrained)
     small = _SMALL.fullmatch(name)
     if small:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import torch
 
@@ -39,9 +39,11 @@ from saccade.training.run_folder import (
     require_same_options,
     training_images,
 )
-from saccade.training.task import SegmentationTask, sanity_check, tolerate_single_values
-from saccade.training.trainer import OnEpoch, build_trainer, no_group_left, quiet
 from saccade.training.weights import encoders_of, load_weights
+
+if TYPE_CHECKING:  # Lightning loads slowly, and whoever opens a run comes by here
+    from saccade.training.task import SegmentationTask
+    from saccade.training.trainer import OnEpoch
 
 
 class Interrupted(SaccadeError):
@@ -85,6 +87,9 @@ def fit(
         on_epoch: called after each epoch, in the first process.
         say: called with lines for the user, in the first process.
     """
+    from saccade.training.task import SegmentationTask, tolerate_single_values
+    from saccade.training.trainer import build_trainer, no_group_left, quiet
+
     config, names = job.config, job.data.classes.names
     options = config.training
     trainer = build_trainer(job.root, config, names, place, on_epoch, folder.record_of(job.data))
@@ -145,6 +150,8 @@ def _first_lines(job: Job, place: DistributedContext, steps: int) -> Iterator[st
 
 def _try_step(job: Job, task: SegmentationTask, train: Samples, place: DistributedContext) -> None:
     """One step on the side, with what the network will see: sizes of views, and how many at once."""
+    from saccade.training.task import sanity_check
+
     sampler = task.segmenter.sampler
     crop = job.config.data.cropping
     seen = {crop.extent(size) for name in ("train", "val") for size in job.data.sizes(name)}

@@ -28,15 +28,17 @@ from saccade.segmenter import Segmenter
 from saccade.training.config import Config, ScheduleConfig, flat, read_config, save_config, to_dict
 
 
-def build_segmenter(config: Config, classes: int) -> Segmenter:
-    """The segmenter that ``config`` describes, for K ``classes``, with fresh weights.
+def build_segmenter(config: Config, classes: int, *, weights_follow: bool = False) -> Segmenter:
+    """The segmenter that ``config`` describes, for K ``classes``, with fresh weights, or with any where
+    others ``weights_follow``.
 
     Raises:
         InvalidInput: for a network that cannot be made, or options that do not go together.
     """
     name, recipe = config.network.name, config.recipe
-    first = build_network(name, classes, pretrained=config.network.pretrained)
-    network = recipe.network(first, lambda: build_network(name, classes))
+    pretrained = config.network.pretrained and not weights_follow
+    first = build_network(name, classes, pretrained=pretrained, weights_follow=weights_follow)
+    network = recipe.network(first, lambda: build_network(name, classes, weights_follow=weights_follow))
     sampler = recipe.build()
     if config.sampler.fit:
         sampler.follow_images()
@@ -137,7 +139,7 @@ def load_run(path: Path | str, checkpoint: str = "best") -> Run:
         fix = "train it: saccade train DATA RUN, with --resume to go on"
         raise FileProblem(file, "a checkpoint", "no such file", fix)
     saved = read_checkpoint(file)
-    segmenter = build_segmenter(without_pretrained(config), len(classes))
+    segmenter = build_segmenter(without_pretrained(config), len(classes), weights_follow=True)
     segmenter.classes = classes
     try:
         segmenter.load_state_dict(weights_in(saved))
