@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from saccade.cli import main
-from saccade.cli.main import COMMANDS, Command
+from saccade.cli.main import COMMANDS, Command, stopped_alike
 from saccade.errors import FileProblem, InvalidInput, UsageError
 
 
@@ -162,3 +163,22 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     assert program.stderr.read() == ""
     program.stderr.close()
     assert program.wait(60) == 1
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_signals_that_ask_a_command_to_stop_do_so_alike(name: str) -> None:
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), stopped_alike():
+        os.kill(os.getpid(), number)
+        signal.sigtimedwait([], 1)
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopped_alike():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
@@ -161,7 +164,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         args = parse(words or ["--help"])
-        with trusting(code=getattr(args, "allow_code", False), outside=getattr(args, "allow_outside", False)):
+        allowed = {
+            "code": getattr(args, "allow_code", False),
+            "outside": getattr(args, "allow_outside", False),
+        }
+        with stopped_alike(), trusting(**allowed):
             code: int = args.run(args)
         sys.stdout.flush()
         return code
@@ -179,6 +186,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"error: {_system_words(error)}", FAILED, error if _is_verbose(args) else None)
     except Exception as error:
         return _fail(_defect_words(error), FAILED, error if _is_verbose(args) else None)
+
+
+@contextmanager
+def stopped_alike() -> Iterator[None]:
+    """SIGTERM (of a batch system) and SIGHUP (of a terminal that closes) end a command as Ctrl-C does.
+
+    A signal that is ignored (``nohup``) or has a handler already is left as it is.
+    """
+
+    def stop(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    changed = []
+    if threading.current_thread() is threading.main_thread():
+        for number in filter(None, (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP"))):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, stop)
+                changed.append(number)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _fail(line: str, code: int = FAILED, error: BaseException | None = None) -> int:
