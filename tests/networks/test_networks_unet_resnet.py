@@ -11,13 +11,20 @@ from saccade.networks.unet_resnet import LAYERS, UNetOfResNet, is_known
 
 
 @pytest.mark.parametrize("encoder", LAYERS)
+def test_its_tensors_are_those_of_the_library(encoder: str) -> None:
+    with torch.device("meta"):
+        ours, theirs = UNetOfResNet(encoder, 5), smp.Unet(encoder, encoder_weights=None, classes=5)
+    shapes = [{name: tensor.shape for name, tensor in one.state_dict().items()} for one in (ours, theirs)]
+    assert shapes[0] == shapes[1] and list(shapes[0]) == list(shapes[1])
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "resnet50"])
 @pytest.mark.parametrize("training", [False, True])
 def test_it_is_the_network_of_the_library(encoder: str, training: bool) -> None:
     theirs = smp.Unet(encoder, encoder_weights=None, classes=5).train(training)
     ours = UNetOfResNet(encoder, 5).train(training)
-    assert list(ours.state_dict()) == list(theirs.state_dict())
     ours.load_state_dict(theirs.state_dict())
-    image = torch.randn(2, 3, 64, 96)
+    image = torch.randn(2, 3, 32, 64)
     scores = [network(image.clone()) for network in (ours, theirs)]
     assert torch.equal(*scores)
     for one in scores:
