@@ -136,12 +136,9 @@ def test_what_answers_at_once_loads_nothing_heavy(code: str) -> None:
 COMPILER = {"numba", "scipy"}
 """What loads the kernels; numba brings scipy."""
 MAY_LOAD = {
-    "info IMAGE": {"torch"},
-    "plan IMAGE RUN": {"torch"},
     "predict RUN IMAGE OUT --save scores,density,samples,overlay": {"torch"},
     "evaluate RUN DATA": {"torch"},
     "report RUN": {"torch"},
-    "view IMAGE --out PAGE": {"torch"},
 }
 """Heavy libraries that a command on small files may load beside the compiler."""
 
@@ -153,7 +150,6 @@ def test_a_command_loads_no_library_that_it_does_not_need(
     image = tmp_path / "photo.png"
     Image.new("RGB", (48, 32), (90, 120, 60)).save(image)
     places = {"RUN": run_folder, "IMAGE": image, "OUT": tmp_path / "out", "DATA": tiny_data}
-    places["PAGE"] = tmp_path / "page.html"
     arguments = [str(places.get(word, word)) for word in words.split()]
     loaded = loaded_after(f"from saccade.cli import main\nassert main({arguments}) == 0")
     assert (loaded & HEAVY) - COMPILER <= MAY_LOAD[words]
