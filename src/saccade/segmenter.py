@@ -23,14 +23,19 @@ from saccade.errors import InvalidInput, UsageError
 from saccade.geometry import fitted_size, require_size
 from saccade.grids import uniform_grid
 from saccade.networks.adapters import scores_in
+from saccade.rasters.bands import Bands
+from saccade.rasters.picture import drawn_as, picture_of
 from saccade.samplers import Glimpses, Sampler
 from saccade.samplers.base import ImageScores, TileRequest
 from saccade.samplers.images import SampledImage, Source, floating_type, read_images, thumbnails
-from saccade.sources import AnyImage, Images, MemorySource, as_pyramids, drawn, is_batch, opened
+from saccade.sources import AnyImage, Images, MemorySource, Reading, as_pyramids, drawn, is_batch, opened
 from saccade.warp import Pyramid, sample, unwarp_labels
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+LEAST_SHARE = 1e-3
+"""Of a footprint that must have been measured for its mean to count: less is what rounding leaves."""
 
 
 M = TypeVar("M", bound=nn.Module)
@@ -72,6 +77,7 @@ class Segmentation:
         image: what is drawn: the image, or a thumbnail of one on disk.
         names: of the classes; None where they are not known.
         colours: (K, 3) uint8 of the classes; None where they are not known.
+        bands: of the image, and how they are drawn; None for colour.
     """
 
     labels: Tensor
@@ -81,6 +87,7 @@ class Segmentation:
     image: Pyramid
     names: tuple[str, ...] | None = None
     colours: NDArray[np.uint8] | None = None
+    bands: Bands | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -96,6 +103,9 @@ class Segmentation:
     def picture(self, longest: int = 512) -> NDArray[np.uint8]:
         """(h, w, 3) uint8: the image with its longer side at most ``longest`` pixels."""
         grid = uniform_grid(fitted_size(self.size, longest), device=self.image.device)
+        if self.bands is not None:
+            values = sample(self.image, grid, antialias=True)[0].permute(1, 2, 0)
+            return picture_of(values.detach().cpu().numpy(), self.bands)
         white = 1.0 if self.image.dtype == torch.uint8 else 255.0
         pixels = sample(self.image, grid, antialias=True)[0].permute(1, 2, 0) * white
         return pixels.detach().clamp(0, 255).round().to(torch.uint8).cpu().numpy()
@@ -126,16 +136,18 @@ class Segmenter(nn.Module):
             to it; one logit (V, 1, h', w') is two classes, where K is not said to be 1. Half-precision
             networks get pixels of their own type.
         antialias: each sample is the mean over its footprint; False takes single pixels, as published.
-        mean, std: of the three channels in [0, 1], what images are normalised with; default ImageNet's.
+        mean, std: of the three channels in [0, 1], what images are normalised with; default ImageNet's. Of
+            bands, or of another number of channels than three, in the images' own values.
         classes: K, or the table of classes, whose names and colours segmentations then show; None where it is
             for the network to say.
+        bands: that images are read as, in their own values; None for colour of eight bits.
 
     Attributes:
         run: the :class:`saccade.training.Run` that it was loaded from; None where it was made in code.
 
     Raises:
         InvalidInput: when sampler and network are none, mean or std are not three numbers in the unit of
-            images in [0, 1], or classes are neither K nor a table.
+            images in [0, 1] or one for each band, or classes are neither K nor a table.
 
     Examples:
         >>> import saccade, torch
@@ -159,17 +171,21 @@ class Segmenter(nn.Module):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         classes: int | Classes | None = None,
+        bands: Bands | None = None,
     ) -> None:
         super().__init__()
         _require_parts(sampler, network, classes)
-        _require_normalisation(mean, std)
+        if bands is not None and bands.mean:
+            mean, std = bands.mean, bands.std
+        _require_normalisation(mean, std, bands)
+        self._reading = Reading(bands, len(mean))
         self.sampler, self.network, self.antialias = sampler, network, antialias
         self.run: Any = None
         self.classes = None if isinstance(classes, int) else classes
         self.num_classes = classes if isinstance(classes, int) or classes is None else len(classes.names)
         self._normalisation = {"mean": tuple(mean), "std": tuple(std)}
         for name, values in self._normalisation.items():
-            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1))
         self._channels_last = not _is_dilated(self)
         self.to(memory_format=self._layout)
 
@@ -182,7 +198,7 @@ class Segmenter(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *more: Any) -> None:
         """Checkpoints of 0.1 do not say what images were normalised with: what this one was made with."""
         for name, values in self._normalisation.items():
-            state_dict.setdefault(prefix + name, torch.tensor(values).view(1, 3, 1, 1))
+            state_dict.setdefault(prefix + name, torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1))
         super()._load_from_state_dict(state_dict, prefix, *more)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Segmenter:
@@ -209,7 +225,7 @@ class Segmenter(nn.Module):
         Raises:
             InvalidInput: for images of another shape, type or unit, or a network whose answer is no scores.
         """
-        seen = [self.view(pyramid) for pyramid in as_pyramids(images)]
+        seen = [self.view(pyramid) for pyramid in as_pyramids(images, self.reading)]
         return Prediction(*self.sampler.score(seen, labels, size=size))
 
     def view(self, source: Pyramid | Source) -> SampledImage:
@@ -220,6 +236,18 @@ class Segmenter(nn.Module):
     def rows_of(self, source: Source, request: TileRequest) -> ImageScores:
         """Labels and scores of an image of any size, row by row; in evaluation mode, without gradients."""
         return self.sampler.rows_of(self.view(source), request)
+
+    @property
+    def reading(self) -> Reading:
+        """What images are read as."""
+        return self._reading
+
+    @property
+    def drawing(self) -> Bands | None:
+        """How images of bands are drawn; None for colour."""
+        if not self.reading.own:
+            return None
+        return self.reading.bands or drawn_as(self.mean.flatten().tolist(), self.std.flatten().tolist())
 
     def for_image(self, size: tuple[int, int]) -> Segmenter:
         """The same segmenter, weights included, with its sampler's sizes for an image of (H, W)."""
@@ -267,8 +295,23 @@ class Segmenter(nn.Module):
         return self._normalised(pixels, MemorySource(images[0]).white)
 
     def _normalised(self, pixels: Tensor, white: float) -> Tensor:
-        pixels = (pixels.to(self.mean.device, torch.float32) * (1 / white) - self.mean) / self.std
+        pixels = pixels.to(self.mean.device, torch.float32)
+        if self.reading.own:
+            pixels = self._own_values(pixels)
+        else:
+            pixels = (pixels * (1 / white) - self.mean) / self.std
         return pixels.contiguous(memory_format=self._layout)
+
+    def _own_values(self, pixels: Tensor) -> Tensor:
+        """(V, C, h, w) normalised, of bands (V, C, h, w), or (V, 2 C, h, w) with the share of each sample's
+        footprint that was measured: the mean is over that share; 0, the mean of training, without any."""
+        count = self.reading.channels
+        if pixels.shape[1] == count:
+            return (pixels - self.mean) / self.std
+        values, shares = pixels[:, :count], pixels[:, count:]
+        measured = shares > LEAST_SHARE
+        means = values / torch.where(measured, shares, 1.0)
+        return torch.where(measured, (means - self.mean) / self.std, 0.0)
 
     def score(self, pixels: Tensor) -> Tensor:
         """(V, 3, h, w) normalised pixels to scores (V, K, h, w) float32.
@@ -299,13 +342,14 @@ class Segmenter(nn.Module):
             FileProblem: for a file that cannot be read.
         """
         seen = None if labels is None else [_one_map(labels)]
-        with opened(source) as image, evaluating(self) as twin:
+        with opened(source, self.reading) as image, evaluating(self) as twin:
             full, scores, glimpses, count = twin.sampler.segment(twin.view(image), seen, size=size)
             table = self.classes
             return Segmentation(
                 full, scores, glimpses(), count, drawn(image),
                 None if table is None else tuple(table.names),
                 None if table is None else np.asarray(table.colours, np.uint8),
+                self.drawing,
             )  # fmt: skip
 
     @torch.no_grad()
@@ -333,7 +377,7 @@ class Segmenter(nn.Module):
         """
         if not is_batch(images):
             return self._labels(images, labels, size)  # type: ignore[arg-type]
-        pyramids = as_pyramids(images)  # type: ignore[arg-type]
+        pyramids = as_pyramids(images, self.reading)  # type: ignore[arg-type]
         if len({pyramid.size for pyramid in pyramids}) > 1:
             sizes = sorted({pyramid.size for pyramid in pyramids})
             raise InvalidInput("images", "of one size in one call", sizes, "predict them one by one")
@@ -350,7 +394,7 @@ class Segmenter(nn.Module):
     ) -> Tensor:
         """(H, W) of one image: :meth:`segment` without what a prediction does not ask for."""
         seen = None if labels is None else [_one_map(labels)]
-        with opened(source) as image, evaluating(self) as twin:
+        with opened(source, self.reading) as image, evaluating(self) as twin:
             return twin.sampler.segment(twin.view(image), seen, size=size)[0]
 
 
@@ -366,12 +410,18 @@ def _require_parts(sampler: object, network: object, classes: object) -> None:
         raise InvalidInput("classes", "the number of classes, or their table", repr(classes)[:80], fix)
 
 
-def _require_normalisation(mean: Sequence[float], std: Sequence[float]) -> None:
+def _require_normalisation(mean: Sequence[float], std: Sequence[float], bands: Bands | None) -> None:
     try:
         centres, spreads = [float(value) for value in mean], [float(value) for value in std]
     except (TypeError, ValueError):
         centres, spreads = [], []
     got, fix = f"{mean} and {std}", ""
+    if bands is not None or len(centres) != 3:
+        count = len(centres) if bands is None else len(bands.names)
+        numbers = len(centres) == len(spreads) == count > 0 and np.isfinite([*centres, *spreads]).all()
+        if not numbers or not min(spreads) > 0:
+            raise InvalidInput("mean and std", f"{count or 3} numbers each, std above 0", got)
+        return
     if max(centres, default=0) > 1:
         fix = "divide both by 255: images are brought to [0, 1] first"
     if (

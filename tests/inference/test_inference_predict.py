@@ -10,6 +10,7 @@ import torch
 from inference_files import write_pyramid
 from PIL import Image
 
+from saccade import sources as sources_module
 from saccade.data.classes import ClassTable
 from saccade.errors import FileProblem, InvalidInput, SaccadeError, UsageError
 from saccade.inference import (
@@ -25,7 +26,6 @@ from saccade.inference import (
     still_to_do,
 )
 from saccade.inference import files as files_module
-from saccade.inference import predict as predict_module
 from saccade.inference import writers as extras_module
 from saccade.inference.files import labels_suffix
 from saccade.inference.jobs import Worker, predict_in_processes
@@ -225,7 +225,7 @@ def test_an_image_is_opened_once(
         opened.append(Path(path))
         return open_raster(path, **options)
 
-    for module in (extras_module, files_module, predict_module):
+    for module in (extras_module, files_module, sources_module):
         monkeypatch.setattr(module, "open_raster", counted)
     make_folder(tmp_path / "out")
     jobs = still_to_do(list_jobs(images, tmp_path / "out", extras), resume=False, overwrite=False)

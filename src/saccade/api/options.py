@@ -10,7 +10,8 @@ import torch
 
 from saccade.data import DataFolder, SampleCache, open_data
 from saccade.data.options import DataOptions, parse_value_range
-from saccade.errors import InvalidInput, one_of
+from saccade.errors import InvalidInput, UsageError, one_of
+from saccade.rasters.bands import Bands
 from saccade.runtime.devices import torch_device
 from saccade.runtime.progress import Voice
 from saccade.segmenter import Segmenter
@@ -52,16 +53,23 @@ def on_device(source: RunSource, run: Run, device: str | None) -> torch.device:
 
 
 def opened_data(
-    data: DataSource, options: DataOptions, splits: Sequence[str], cache: SampleCache | None, voice: Voice
+    data: DataSource,
+    options: DataOptions,
+    splits: Sequence[str],
+    cache: SampleCache | None,
+    voice: Voice,
+    bands: Bands | str | None = None,
 ) -> DataFolder:
-    """The data set, checked; what was opened already is taken as it is."""
+    """The data set, checked; what was opened already is taken as it is. ``bands``: those of a run."""
     if isinstance(data, DataFolder):
         for name in splits:
             data.split(name)
         return data
     keep = None if cache is None else cache.keep
     with voice.progress("checking", None, "images") as progress:
-        found = open_data(Path(data), options, splits=splits, on_decoded=keep, on_progress=progress.update)
+        found = open_data(
+            Path(data), options, splits=splits, on_decoded=keep, on_progress=progress.update, bands=bands
+        )
     for notice in found.notices:
         voice.say(f"note: {notice}")
     return found
@@ -69,6 +77,9 @@ def opened_data(
 
 def limits_of(value_range: ValueRange, run: Run) -> tuple[float, float] | None:
     """The sample values of black and white: as told, else as the run was trained."""
+    if value_range is not None and run.segmenter.reading.own:
+        bands = ", ".join(run.segmenter.reading.bands.names) if run.segmenter.reading.bands else "bands"
+        raise UsageError(f"value_range is for runs of colour; this one reads {bands} in their own values")
     if value_range is None:
         return run.config.data.value_range
     text = value_range if isinstance(value_range, str) else ",".join(map(str, value_range))

@@ -360,7 +360,8 @@ def plan(image: AnyImage, run: RunSource, **options: Unpack[PlanOptions]) -> Pla
     torch_device(options.get("device") or "auto")
     with trusting(code=options.get("allow_code", False)):
         opened_run = run_of(run, options.get("checkpoint"))
-    with opened_raster(image, value_range=limits_of(options.get("value_range"), opened_run)) as raster:
+    limits, reading = limits_of(options.get("value_range"), opened_run), opened_run.segmenter.reading
+    with opened_raster(image, value_range=limits, reading=reading) as raster:
         require_predictor(opened_run.segmenter, extras)
         on_device(run, opened_run, options.get("device"))
         part, _ = region_part(raster, region)

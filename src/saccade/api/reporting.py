@@ -22,7 +22,7 @@ from saccade.report import draw_examples, save_examples, write_report
 from saccade.report.run import FIGURES
 from saccade.runtime.progress import Voice
 from saccade.runtime.trust import trusting
-from saccade.training.run_folder import Run, require_classes
+from saccade.training.run_folder import Run, reading_of, require_bands, require_classes
 
 
 def report_run(
@@ -71,8 +71,9 @@ def report_run(
     place = on_device(run, opened_run, device)
     how = opened_run.config.data.evaluated()
     split = split or scored_split(source, how)
-    folder = opened_data(source, how, (split,), cache, voice)
+    folder = opened_data(source, how, (split,), cache, voice, reading_of(opened_run))
     require_classes(opened_run, folder.classes, folder.path)
+    require_bands(opened_run, folder, split)
     evaluation = _evaluation(opened_run, folder, split, cache, place, voice)
     items = {item.stem: item for item in folder.split(split)}
     with voice.progress("drawing", None, "examples"):

@@ -29,7 +29,15 @@ from saccade.lab.results import Comparison
 from saccade.runtime.progress import Voice
 from saccade.runtime.trust import name_code, trusting
 from saccade.training.options import TrainingOptions, config_file, data_options, overrides_of
-from saccade.training.run_folder import CHECKPOINTS, Run, read_checkpoint, require_classes, weights_in
+from saccade.training.run_folder import (
+    CHECKPOINTS,
+    Run,
+    read_checkpoint,
+    reading_of,
+    require_bands,
+    require_classes,
+    weights_in,
+)
 
 
 class Unstored(FileProblem):
@@ -112,8 +120,9 @@ def evaluate(
     how = _data_options(opened_run, data_format, crop, options)
     data = _own_data(opened_run) if data is None else data
     split = split or scored_split(data, how)
-    folder = opened_data(data, how, (split,), cache, voice)
+    folder = opened_data(data, how, (split,), cache, voice, reading_of(opened_run))
     require_classes(opened_run, folder.classes, folder.path)
+    require_bands(opened_run, folder, split)
     subject = Subject.of(opened_run.path, folder, split, opened_run.checkpoint, view) if store else None
     if store and not isinstance(run, str | Path):
         _require_own_weights(opened_run)

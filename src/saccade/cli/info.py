@@ -16,7 +16,7 @@ from saccade.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from saccade.data import DataFolder
-    from saccade.rasters import RasterInfo
+    from saccade.rasters import Raster, RasterInfo
 
 
 def image_facts(info: RasterInfo) -> dict[str, Any]:
@@ -27,6 +27,7 @@ def image_facts(info: RasterInfo) -> dict[str, Any]:
         "path": str(info.path),
         "size": list(info.levels[0].size),
         "channels": info.channels,
+        "bands": list(info.bands),
         "meaning": info.meaning,
         "alpha": info.alpha,
         "dtype": str(info.dtype),
@@ -50,6 +51,8 @@ def image_lines(facts: dict[str, Any]) -> Iterator[str]:
     opacity = ", the last is opacity" if facts["alpha"] else ""
     channels = facts["channels"]
     yield f"  channels    {channels} ({facts['meaning'].replace('_', ' ')}{opacity}), {facts['dtype']}"
+    if any(facts["bands"]):
+        yield f"  bands       {', '.join(name or '-' for name in facts['bands'])}"
     yield f"  levels      {len(facts['levels'])}"
     if len(facts["levels"]) > 1:
         for number, level in enumerate(facts["levels"]):
@@ -65,6 +68,59 @@ def image_lines(facts: dict[str, Any]) -> Iterator[str]:
         yield f"  no data     {facts['nodata']}"
     for notice in facts["notices"]:
         yield f"  notice      {notice}"
+    yield from value_lines(facts)
+    if "training" in facts:
+        yield f"  training    {facts['training']}"
+
+
+def value_facts(raster: Raster) -> dict[str, Any]:
+    """What values an image has, by band, on a level or in windows that are cheap to read; and what training
+    would do with them."""
+    import numpy as np
+
+    from saccade.data.bands import is_photograph
+    from saccade.rasters.bands import BandRaster, Bands, look
+    from saccade.rasters.picture import percentiles, usual_picture
+
+    if raster.info.meaning == "palette":
+        return {"values": [], "training": "the colours of its palette, as 8-bit RGB"}
+    bands = Bands.of(raster.info)
+    seen = look(BandRaster(raster, [number - 1 for number in bands.numbers]))
+    low, high = percentiles(seen)
+    rows = []
+    for place, name in enumerate(bands.names):
+        values = seen[np.isfinite(seen[:, place]), place]
+        some = bool(values.size)
+        rows.append(
+            {
+                "band": name,
+                "least": float(values.min()) if some else None,
+                "most": float(values.max()) if some else None,
+                "low": low[place] if some else None,
+                "high": high[place] if some else None,
+                "measured": values.size / max(1, len(seen)),
+            }
+        )
+    if is_photograph(raster.info):
+        training = "8-bit RGB, normalised as ImageNet"
+    else:
+        training = f"{bands.told()} as they are, normalised with mean and deviation of the training pixels"
+        drawn = ", ".join(bands.names[n] for n in usual_picture(bands.names) if n >= 0)
+        training += f"; pictures of {drawn}"
+    return {"values": rows, "training": training}
+
+
+def value_lines(facts: dict[str, Any]) -> Iterator[str]:
+    """The values of each band for people."""
+    rows = facts.get("values") or []
+    if not rows:
+        return
+    width = max(4, *(len(row["band"]) for row in rows))
+    yield f"  values      {'band':<{width}} {'least':>9} {'2 %':>9} {'98 %':>9} {'most':>9}  measured"
+    for row in rows:
+        cells = [row[name] for name in ("least", "low", "high", "most")]
+        shown = " ".join(f"{'-' if value is None else format(value, '.5g'):>9}" for value in cells)
+        yield f"              {row['band']:<{width}} {shown}  {percent(row['measured'])}"
 
 
 def _pixel_size(size: dict[str, Any] | None) -> str:
@@ -90,10 +146,18 @@ def data_facts(folder: DataFolder) -> dict[str, Any]:
         ],
         "ignore_index": folder.classes.file_ignore_index,
         "ignored_values": list(folder.classes.ignored_values),
+        "bands": _band_facts(folder),
         "ignored_pixels": sum(fact.ignored for fact in folder.facts.values()),
         "notices": list(folder.notices),
         "faults": [],
     }
+
+
+def _band_facts(folder: DataFolder) -> dict[str, Any] | None:
+    """What images are read as, with the scale of the training images, or of all where none are for that."""
+    split = "train" if folder.splits.get("train") else None
+    bands = folder.scaled_bands(split)
+    return None if bands is None else bands.to_dict()
 
 
 def fault_facts(path: Path, faults: DataFaults) -> dict[str, Any]:
@@ -127,6 +191,7 @@ def data_lines(facts: dict[str, Any]) -> Iterator[str]:
     ignored = facts["ignored_values"]
     values = f"ignored value{'s' if len(ignored) > 1 else ''}: {', '.join(map(str, ignored)) or 'none'}"
     yield f"  classes  {len(facts['classes'])}; {values}"
+    yield from _band_lines(facts["bands"])
     yield ""
     yield from _table(facts)
     if facts["ignored_pixels"]:
@@ -137,6 +202,19 @@ def data_lines(facts: dict[str, Any]) -> Iterator[str]:
         yield ""
     for notice in facts["notices"]:
         yield f"  notice: {notice}"
+
+
+def _band_lines(bands: dict[str, Any] | None) -> Iterator[str]:
+    if bands is None:
+        yield "  bands    8-bit RGB, normalised as ImageNet"
+        return
+    names = bands["names"]
+    drawn = ", ".join(names[n] for n in bands["picture"] if n >= 0)
+    yield f"  bands    {len(names)} of {bands['dtype']}, as they are; pictures of {drawn}"
+    width = max(4, *map(len, names))
+    yield f"           {'band':<{width}} {'mean':>9} {'deviation':>9} {'2 %':>9} {'98 %':>9}"
+    for row in zip(names, *(bands[key] for key in ("mean", "std", "low", "high")), strict=True):
+        yield f"           {row[0]:<{width}} " + " ".join(f"{value:>9.5g}" for value in row[1:])
 
 
 def _sizes(splits: dict[str, Any]) -> str:
@@ -198,7 +276,7 @@ def _image(args: argparse.Namespace) -> int:
     from saccade.rasters import open_raster
 
     with open_raster(args.path) as raster:
-        facts = image_facts(raster.info)
+        facts = image_facts(raster.info) | value_facts(raster)
     print(json.dumps(facts, indent=1) if args.json else "\n".join(image_lines(facts)))
     return 0
 

@@ -14,12 +14,14 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from saccade.data.bands import BandFacts, scaled
 from saccade.data.classes import ClassTable
 from saccade.data.options import DataOptions
 from saccade.data.region import Region
 from saccade.errors import Fault, FileProblem, InvalidInput
 from saccade.geometry import Window
 from saccade.rasters import RGB, open_raster, read_label_map, read_rgb
+from saccade.rasters.bands import Bands, read_bands
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ class Decoded:
     """The pixels of an item.
 
     Attributes:
-        image: (H, W, 3) uint8, red, green, blue, upright (EXIF orientation applied).
+        image: (H, W, 3) uint8, red, green, blue, upright (EXIF orientation applied); of a data set of bands
+            (H, W, C) uint8 or float32 in the file's own values, or (H, W, 2 C) float32 where some were not
+            measured: 0 there, and behind the values 1 where something was.
         labels: (H, W) uint8 ids 0..K-1, ignored pixels 255, upright as the image is.
         notices: what was done to the image on the way ("alpha channel dropped"); empty where nothing was.
         read_instances: reads (H, W) integer ids of single objects, 0 where there is none; None where the data
@@ -65,7 +69,7 @@ class Decoded:
         ((16, 24, 3), dtype('uint8'))
     """
 
-    image: NDArray[np.uint8]
+    image: NDArray[Any]
     labels: NDArray[np.uint8]
     notices: tuple[str, ...] = ()
     read_instances: Callable[[], NDArray[np.integer]] | None = None
@@ -143,8 +147,23 @@ class Format(ABC):
     def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
         """Classes and items; of ``splits`` only, or of all that are there."""
 
+    bands: Bands | None = None
+    """What images are read as, in their own values; None for colour of eight bits. Set when a data set is
+    opened."""
+
+    @property
+    def like(self) -> str:
+        """Whose bands images must have, for messages."""
+        return "the run" if self.bands is not None and self.bands.mean else "the data set"
+
+    some_pixels: int = 1
+    """Of how many pixels of an image the values are kept, for percentiles."""
+
     def image(self, item: Item) -> RGB:
-        """(H, W, 3) uint8; raises FileProblem where it cannot be read."""
+        """(H, W, 3) uint8, or the bands as :func:`saccade.rasters.bands.read_bands` gives them; raises
+        FileProblem where it cannot be read."""
+        if self.bands is not None:
+            return RGB(*read_bands(item.image, self.bands, like=self.like))
         return read_rgb(item.image, value_range=self.options.value_range)
 
     def values(self, item: Item) -> NDArray[np.integer]:
@@ -181,6 +200,7 @@ class ItemFacts:
         ignored: the number of ignored pixels.
         image: digest of the pixels that :meth:`DataFolder.read` gives, "" where none was made.
         labels: digest of the class ids, likewise.
+        bands: what was seen of the bands; None for colour of eight bits.
     """
 
     size: tuple[int, int]
@@ -188,6 +208,7 @@ class ItemFacts:
     ignored: int
     image: str = ""
     labels: str = ""
+    bands: BandFacts | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -223,6 +244,21 @@ class DataFolder:
     def options(self) -> DataOptions:
         """What was chosen when it was opened, ``path`` and ``format`` filled in."""
         return self.format.options
+
+    @property
+    def bands(self) -> Bands | None:
+        """The bands that images are read as; None for colour of eight bits."""
+        return self.format.bands
+
+    def scaled_bands(self, split: str | None = "train") -> Bands | None:
+        """The bands with what a training on a split normalises them with (``data.scale``), over the pixels
+        that were measured.
+
+        Raises:
+            InvalidInput: for a scale or a picture that does not go with the bands.
+        """
+        seen = [facts for item in self._items(split) if (facts := self.facts[item.stem].bands) is not None]
+        return None if self.bands is None or not seen else scaled(self.bands, seen, self.options)
 
     def split(self, name: str) -> tuple[Item, ...]:
         """The items of a split; raises InvalidInput where there is none of that name."""
@@ -272,7 +308,7 @@ class DataFolder:
 def decoded(
     format: Format,
     item: Item,
-    image: NDArray[np.uint8],
+    image: NDArray[Any],
     labels: NDArray[np.uint8],
     notices: Iterable[str],
     trained_on: bool,
@@ -282,7 +318,7 @@ def decoded(
     Args:
         format: of the data set.
         item: whose pixels these are.
-        image: (H, W, 3), whole.
+        image: (H, W, 3), or bands, whole.
         labels: (H, W) ids, whole.
         notices: of the image.
         trained_on: the item is of the split train.
@@ -304,8 +340,8 @@ def _cut(pixels: NDArray[Any], window: Window | None) -> NDArray[Any]:
 
 
 def cut_to_region(
-    region: Region, item: Item, image: NDArray[np.uint8], labels: NDArray[np.uint8]
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Window]:
+    region: Region, item: Item, image: NDArray[Any], labels: NDArray[np.uint8]
+) -> tuple[NDArray[Any], NDArray[np.uint8], Window]:
     """Image and ids of the part around a region, what lies outside of it ignored, and which part that is.
 
     Args:

@@ -8,11 +8,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from saccade.data.bands import BandFacts
 from saccade.data.classes import ClassTable
 from saccade.data.dataset import Decoded, Format, Item, ItemFacts, decoded
 from saccade.errors import Fault, FileProblem
@@ -86,7 +88,7 @@ def _inspect(
     if on_decoded is not None:
         on_decoded(item, found)
     known = _counts_of_ids(counts, classes) if found.labels.shape == values.shape else None
-    return Inspection(item, _facts(found, known, classes), (), notices)
+    return Inspection(item, _facts(found, known, classes, format), (), notices)
 
 
 def value_counts(values: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -97,20 +99,25 @@ def value_counts(values: NDArray[np.integer]) -> NDArray[np.int64]:
     return np.bincount(values.ravel(), minlength=256)
 
 
-def _facts(pixels: Decoded, known: NDArray[np.int64] | None, classes: ClassTable) -> ItemFacts:
+def _facts(
+    pixels: Decoded, known: NDArray[np.int64] | None, classes: ClassTable, format: Format
+) -> ItemFacts:
     """``known``: how many pixels have each id, where that was counted already."""
     labels = pixels.labels
     counts = value_counts(labels) if known is None else known
+    bands = format.bands
+    seen = None if bands is None else BandFacts.of(pixels.image, len(bands.names), format.some_pixels)
     return ItemFacts(
         size=(labels.shape[0], labels.shape[1]),
         counts=tuple(counts[: len(classes)].tolist()),
         ignored=int(counts[classes.ignore_index]),
         image=pixel_digest(pixels.image),
         labels=pixel_digest(labels),
+        bands=seen,
     )
 
 
-def pixel_digest(pixels: NDArray[np.uint8]) -> str:
+def pixel_digest(pixels: NDArray[Any]) -> str:
     """16 hexadecimal digits of an array's shape and values: a tenth of the time that decoding takes."""
     digest = hashlib.blake2b(str(pixels.shape).encode(), digest_size=8)
     digest.update(np.ascontiguousarray(pixels).data)

@@ -9,14 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from saccade.data.apolloscape import ApolloScape
+from saccade.data.bands import (
+    LARGEST_SHARE,
+    LEAST_VALUES,
+    MOST_VALUES,
+    chosen_bands,
+    image_infos,
+    scale_faults,
+)
 from saccade.data.cityscapes import Cityscapes
 from saccade.data.classes import ClassTable
 from saccade.data.dataset import DataFolder, Format, Found, Item
 from saccade.data.deepglobe import DeepGlobe
-from saccade.data.folder import FolderFormat, shared_contents
+from saccade.data.folder import MOST_NAMED, FolderFormat, shared_contents
 from saccade.data.gleason import Gleason2019
 from saccade.data.inria import InriaAerial
-from saccade.data.inspection import OnDecoded, OnProgress, inspect_items
+from saccade.data.inspection import Inspection, OnDecoded, OnProgress, inspect_items
 from saccade.data.options import DataOptions
 from saccade.data.region import Region
 from saccade.data.slides import Slides
@@ -26,6 +34,7 @@ from saccade.data.synthia import Synthia
 from saccade.data.vector_folder import VectorFolder
 from saccade.errors import DataFaults, Fault, FileProblem, InvalidInput, nearest_name
 from saccade.rasters import open_raster
+from saccade.rasters.bands import Bands
 
 _KINDS: tuple[type[Format], ...] = (
     FolderFormat,
@@ -107,6 +116,7 @@ def open_data(
     splits: Iterable[str] | None = None,
     on_decoded: OnDecoded | None = None,
     on_progress: OnProgress | None = None,
+    bands: Bands | str | None = None,
     **changes: Any,
 ) -> DataFolder:
     """Opens a data set and checks everything in it, files and pixels, before any work starts.
@@ -119,6 +129,8 @@ def open_data(
         on_decoded: called, from a few threads, once with each item and its pixels, which the check decodes
             anyway: hand in :meth:`saccade.data.cache.SampleCache.keep`.
         on_progress: called with how many items of how many are checked.
+        bands: those of a run, which every image must have in the same type and unit; or "colour", for a run
+            of colour of eight bits. Default: as the options and the files say.
         changes: single options by name: ``crop="square"``.
 
     Raises:
@@ -143,12 +155,15 @@ def open_data(
     if options.region is not None:
         found = _in_region(found, Region.parse(options.region), root)
     pairs = [(item, name == "train") for item, name in _each(found)]
+    format.bands = _bands_read(bands, [item.image for item, _ in pairs], options, found.faults)
+    format.some_pixels = min(LARGEST_SHARE, max(LEAST_VALUES, MOST_VALUES // max(1, len(pairs))))
     inspections = inspect_items(pairs, found.classes, format, on_decoded, on_progress)
     faults = [*found.faults, *shared_contents(found.splits), *_shared_stems([item for item, _ in pairs])]
     faults += [fault for inspection in inspections for fault in inspection.faults]
     if faults or found.classes is None:
         raise DataFaults(faults)
     facts = {i.item.stem: i.facts for i in inspections if i.facts is not None}
+    _require_one_scale(format, inspections)
     items = {name: tuple(some) for name, some in found.splits.items()}
     data = DataFolder(root, found.classes, items, facts, format=format)
     if wanted is not None and (empty := _unlabelled(data, wanted)):
@@ -183,6 +198,28 @@ def _in_region(found: Found, region: Region, root: Path) -> Found:
         elif left := len(items) - len(splits[name]):
             notices.append(f"{left} image{'s' * (left > 1)} of {name} outside of the region: left out")
     return Found(found.classes, splits, faults, notices)
+
+
+def _bands_read(
+    given: Bands | str | None, images: Sequence[Path], options: DataOptions, faults: Sequence[Fault]
+) -> Bands | None:
+    """What images are read as: as told, or as the options and the files say."""
+    if given is not None:
+        return given if isinstance(given, Bands) else None
+    bands, mixed = chosen_bands(image_infos(images), options)
+    if mixed:
+        raise DataFaults([*faults, *mixed[:MOST_NAMED]])
+    return bands
+
+
+def _require_one_scale(format: Format, inspections: Sequence[Inspection]) -> None:
+    """Raises DataFaults where values of some images are of another unit than those of most."""
+    if format.bands is None or format.bands.mean:  # those of a run: each image was compared with it
+        return
+    each = [(i.item.image, i.facts.bands) for i in inspections if i.facts is not None]
+    faults = scale_faults(format.bands, [(path, seen) for path, seen in each if seen is not None])
+    if faults:
+        raise DataFaults(faults)
 
 
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from saccade.errors import InvalidInput, nearest_name
 from saccade.geometry import Window
+from saccade.rasters.bands import COLOUR
 
 _SIZE = re.compile(r"([0-9]{1,6})[xX×]([0-9]{1,6})")
 
@@ -80,6 +81,24 @@ def parse_value_range(text: str, what: str = "--value-range") -> tuple[float, fl
 
 GRADE5 = ("ignore", "class")
 
+SCALES = ("data", "percentiles", "imagenet")
+
+Limits = tuple[tuple[float, float], ...]
+"""LOW and HIGH of each band, which become -1 and 1; one pair is for all."""
+
+Words = str | int | tuple[str | int, ...]
+"""Names or numbers of bands: ``B4,B3,B2``, a number, or a list."""
+
+
+def parse_limits(text: str) -> Limits:
+    """``LOW,HIGH`` of all bands, or one behind the other, of each; raises InvalidInput for anything else."""
+    pairs = text.replace(";", " ").split()
+    try:
+        return tuple(parse_value_range(pair, "data.scale") for pair in pairs or [text])
+    except InvalidInput:
+        expected = "one of " + ", ".join(SCALES) + ", or LOW,HIGH of all bands or of each"
+        raise InvalidInput("data.scale", expected, repr(text), nearest_name(text, SCALES)) from None
+
 
 @dataclass(frozen=True)
 class DataOptions:
@@ -94,7 +113,15 @@ class DataOptions:
             all classes.
         max_pixels: whole slides are read so far reduced that none has more pixels.
         mpp: microns a pixel that whole slides are read at; default as fine as ``max_pixels`` allows.
-        value_range: the sample values of black and white; default by the rule of ``saccade.rasters.as_rgb``.
+        bands: which bands of the images, by name or number (from 1), such as ``B4,B3,B2``; "all" but opacity;
+            "colour", three of eight bits. Default: colour where the files are colour, else all as they are.
+        scale: what bands are normalised with: data (mean and deviation of the training pixels), percentiles
+            (the 2nd and 98th become -1 and 1), ``LOW,HIGH`` of all bands or, with blanks between, of each, or
+            imagenet (of colour of eight bits). Default: imagenet for colour of eight bits, else data.
+        picture: the bands that pictures are drawn of, red first, or one, such as ``B4,B3,B2:0,3000`` with the
+            values of black and white. Default: by their names, from the 2nd to the 98th percentile.
+        value_range: the sample values of black and white, which makes colour of eight bits of any file;
+            default by the rule of ``saccade.rasters.as_rgb``.
         region: an area of interest, as :class:`saccade.data.region.Region` takes it: images are cut to it,
             and what lies outside is ignored; images that it does not meet are left out.
         grade5: of Gleason 2019: ignore (as published: counts nowhere), or class (scored as the others).
@@ -112,12 +139,21 @@ class DataOptions:
     target: str | None = None
     max_pixels: int = 50_000_000
     mpp: float | None = None
+    bands: Words | None = None
+    scale: str | None = None
+    picture: Words | None = None
     value_range: tuple[float, float] | None = None
     region: str | None = None
     grade5: str = "ignore"
 
     def __post_init__(self) -> None:
         Crop.parse(self.crop)
+        for name in ("bands", "picture"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                words = value if isinstance(value, tuple | list) else (value,)
+                object.__setattr__(self, name, ",".join(map(str, words)))
+        self._check_bands()
         if self.max_pixels < 1:
             raise InvalidInput("data.max_pixels", "1 or more", self.max_pixels)
         if self.mpp is not None and not 0 < self.mpp < float("inf"):
@@ -128,6 +164,35 @@ class DataOptions:
         if self.grade5 not in GRADE5:
             fix = nearest_name(self.grade5, GRADE5)
             raise InvalidInput("data.grade5", "one of " + ", ".join(GRADE5), repr(self.grade5), fix)
+
+    def _check_bands(self) -> None:
+        if self.scale is not None and self.scale not in SCALES:
+            parse_limits(self.scale)
+        own = self.bands not in (None, COLOUR)
+        if own and self.scale == "imagenet":
+            fix = "give data.scale=data, or data.bands=colour"
+            raise InvalidInput("data.scale", "imagenet for colour of eight bits alone", self.scale, fix)
+        if self.bands == COLOUR and self.scale not in (None, "imagenet"):
+            fix = "name the bands, data.bands=red,green,blue or 1,2,3, to scale them otherwise"
+            raise InvalidInput("data.scale", "imagenet for data.bands=colour", self.scale, fix)
+        if self.value_range is not None and (own or self.scale not in (None, "imagenet")):
+            fix = "give data.scale=LOW,HIGH for bands in their own values"
+            raise InvalidInput("data.value_range", "given for colour of eight bits alone", "bands too", fix)
+
+    @property
+    def band_words(self) -> str | None:
+        """``bands``, as one text."""
+        return None if self.bands is None else str(self.bands)
+
+    @property
+    def picture_words(self) -> str | None:
+        """``picture``, as one text."""
+        return None if self.picture is None else str(self.picture)
+
+    @property
+    def limits(self) -> Limits | None:
+        """``scale``, where it is numbers."""
+        return None if self.scale is None or self.scale in SCALES else parse_limits(self.scale)
 
     @property
     def cropping(self) -> Crop:

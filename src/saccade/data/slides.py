@@ -23,6 +23,7 @@ from saccade.data.vectors import VECTOR_SUFFIXES, belongs_to_vectors
 from saccade.errors import Fault, FileProblem
 from saccade.geometry import Window
 from saccade.rasters import RGB, Raster, as_rgb, open_raster, thumbnail
+from saccade.rasters.bands import BandRaster, as_bands, whole
 from saccade.rasters.reduce import reduced_pixels
 
 
@@ -205,13 +206,19 @@ class Slides(Format):
         return Fault(path, expected, found)
 
     def image(self, item: Item) -> RGB:
-        with as_rgb(open_raster(item.image), value_range=self.options.value_range) as raster:
+        with self._opened(item) as raster:
             size = self.reduced(raster)
             if size == raster.size:
-                return RGB(raster.read(), raster.notices)
+                pixels = whole(raster) if isinstance(raster, BandRaster) else raster.read()
+                return RGB(pixels, raster.notices)
             times = raster.size[0] / size[0]
             notice = f"slide read at 1/{times:.3g} of its rows and columns"
-            return RGB(reduced_pixels(raster, size), (*raster.notices, notice))
+            return RGB(reduced_pixels(raster.for_samples, size), (*raster.notices, notice))
+
+    def _opened(self, item: Item) -> Raster:
+        if self.bands is not None:
+            return as_bands(open_raster(item.image), self.bands, like=self.like)
+        return as_rgb(open_raster(item.image), value_range=self.options.value_range)
 
     def values(self, item: Item) -> NDArray[np.integer]:
         with open_raster(item.image) as raster:

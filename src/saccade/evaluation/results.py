@@ -118,6 +118,13 @@ class Subject:
         data.split(split)
         options = asdict(data.options.evaluated())
         del options["path"], options["format"]
+        for name in (
+            "bands",
+            "scale",
+            "picture",
+        ):  # of 0.2: what 0.1 kept of its options is the same question
+            if options[name] is None:
+                del options[name]
         return cls(
             split=split,
             data=DataRecord.of(data, [split]).digest,

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from saccade.inference.options import Layout
 from saccade.inference.writers import OUTPUT_TILE
@@ -72,7 +72,7 @@ def measure_view(segmenter: Segmenter, view: tuple[int, int], *, memory_alone: b
     """Scores a blank image: once to count, once to see the memory, a few times for the time."""
     scale = min(1.0, sqrt(LARGEST / (view[0] * view[1])))
     tried = max(1, round(view[0] * scale)), max(1, round(view[1] * scale))
-    blank = MemorySource(Pyramid.of(torch.full((1, 3, *tried), 127, dtype=torch.uint8)))
+    blank = MemorySource(Pyramid.of(_blank(segmenter, tried)))
     with evaluating(segmenter) as twin:
         call = partial(twin.sampler.score, [twin.view(blank)], size=tried)
         cost = _memory_of(twin, call) if memory_alone else _measured(twin, call)
@@ -84,6 +84,13 @@ def measure_view(segmenter: Segmenter, view: tuple[int, int], *, memory_alone: b
         seconds=cost.seconds * factor,
         bytes=round(cost.bytes * factor * margin),
     )
+
+
+def _blank(segmenter: Segmenter, size: tuple[int, int]) -> Tensor:
+    """(1, C, h, w) of one value."""
+    if not segmenter.reading.own:
+        return torch.full((1, 3, *size), 127, dtype=torch.uint8)
+    return segmenter.mean.detach().cpu().expand(1, -1, *size).contiguous()
 
 
 def measure_patch(segmenter: Segmenter, scores: ImageScores) -> ViewCost:
@@ -118,10 +125,11 @@ def _seconds(call: Callable[[], object], device: torch.device) -> float:
 
 def _uncounted(segmenter: Segmenter, view: tuple[int, int]) -> int:
     """Operations that torch's counter does not see: the springs of the grid, and reading pixels."""
-    read = view[0] * view[1] * 3 * AVERAGED
+    channels = segmenter.reading.channels
+    read = view[0] * view[1] * channels * AVERAGED
     thumbnail = segmenter.sampler.thumbnail_size
     if thumbnail is not None:
-        read += sampling_flops(thumbnail[0] * thumbnail[1], 3, True)
+        read += sampling_flops(thumbnail[0] * thumbnail[1], channels, True)
     return read + (elastic_flops(view) if segmenter.sampler.relaxes_springs else 0)
 
 
@@ -193,7 +201,17 @@ def _reading(about: Workload) -> int:
     blocks = (_threads() + 1) * max(pixels) * (3 + info.channels * info.dtype.itemsize * 2)
     view = about.layout.view[0] * about.layout.view[1]
     samples = max(view, min(SAMPLES_AT_ONCE, view * about.layout.tiling.count[1]))
-    return (0 if about.in_memory else blocks) + samples * BYTES_A_SAMPLE
+    bands = info.channels * (2 if info.masked else 1) if info.meaning == "bands" else 3
+    return (0 if about.in_memory else blocks) + samples * BYTES_A_SAMPLE * max(3, bands) // 3
+
+
+def _bytes_a_pixel(raster: Raster) -> int:
+    """Of an image that is kept: its pixels, a copy while they are read, and a third for the pyramid."""
+    info = raster.info
+    if info.meaning != "bands":
+        return 7
+    values = info.channels * (2 * 4 if info.masked else info.dtype.itemsize)
+    return values * 7 // 3
 
 
 def _kept(about: Workload) -> int:
@@ -202,7 +220,7 @@ def _kept(about: Workload) -> int:
     view = about.layout.view[0] * about.layout.view[1]
     rows = min(2, about.layout.tiling.count[0])
     scores = rows * about.layout.tiling.count[1] * view * ((about.classes + 2) * 4 + BYTES_A_NODE)
-    image = height * width * 7 if about.in_memory else 0
+    image = height * width * _bytes_a_pixel(about.raster) if about.in_memory else 0
     labels = height * width * (1 + ("uncertainty" in about.extras)) if about.png else 0
     return max(about.raster.info.resident, 0) + image + scores + labels
 

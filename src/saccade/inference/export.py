@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import logging
+import math
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -52,7 +53,9 @@ def export_files(run: Run, file: Path) -> dict[Path, nn.Module]:
             file, "a file to write that ends in " + " or ".join(SUFFIXES), file.suffix or "no suffix", fix
         )
     sampler, network = run.segmenter.sampler, run.segmenter.network
-    scores = _Scores(_traceable(network), len(run.classes)).eval()  # the exporter restores the outermost mode
+    scores = _Scores(
+        _traceable(network), len(run.classes), run.segmenter.reading.channels
+    ).eval()  # the exporter restores the outermost mode
     modules: dict[Path, nn.Module] = {file: scores}
     if isinstance(sampler, DeformationSampler):
         modules[file.with_suffix(".density" + file.suffix)] = _traceable(sampler.net)
@@ -78,7 +81,7 @@ def export_run(run: Run, file: Path, *, overwrite: bool = False) -> list[Path]:
     for path, module in modules.items():
         kind = "scores" if path == file else "density"
         about = _about(run, kind)
-        made[path] = _exported(module, kind, about, path.suffix)
+        made[path] = _exported(module, kind, about, path.suffix, run.segmenter.reading.channels)
     for path, content in made.items():
         write_file(path, content)
     return list(made)
@@ -111,13 +114,13 @@ def _plain(value: Any) -> Any:
 
 
 class _Scores(nn.Module):
-    """(B, 3, h, w) normalised pixels to scores (B, K, h, w), as a segmenter takes them from its network."""
+    """(B, C, h, w) normalised pixels to scores (B, K, h, w), as a segmenter takes them from its network."""
 
     @torch.no_grad()
-    def __init__(self, network: nn.Module, classes: int) -> None:
+    def __init__(self, network: nn.Module, classes: int, channels: int) -> None:
         super().__init__()
         self.network = network
-        example = torch.zeros(TRACED[0], 3, *TRACED[1:])
+        example = torch.zeros(TRACED[0], channels, *TRACED[1:])
         scores_in(network, example, classes)  # tells what is wrong; it asks for lengths, which fixes them
         scores = _first(network(example))
         self.one_logit = scores.shape[1] == 1 and classes != 1
@@ -183,15 +186,16 @@ class _SlicedPooling(nn.Module):
 
 
 @torch.no_grad()
-def _exported(module: nn.Module, kind: str, about: dict[str, str], suffix: str) -> bytes:
+def _exported(module: nn.Module, kind: str, about: dict[str, str], suffix: str, channels: int) -> bytes:
     if suffix == ".onnx":
         _require_onnx()
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            content = (_onnx if suffix == ".onnx" else _pt2)(module, kind, about)
+            content = (_onnx if suffix == ".onnx" else _pt2)(module, kind, about, channels)
             answers = _answers_onnx if suffix == ".onnx" else _answers_pt2
-            inputs = [torch.linspace(-2, 2, b * 3 * h * w).sin().view(b, 3, h, w) for b, h, w in CHECKED]
+            shapes = [(b, channels, h, w) for b, h, w in CHECKED]
+            inputs = [torch.linspace(-2, 2, math.prod(shape)).sin().view(shape) for shape in shapes]
             found, wanted = answers(content, inputs), [module(pixels).numpy() for pixels in inputs]
     except (SaccadeError, MemoryError):
         raise
@@ -218,7 +222,7 @@ def _require_onnx() -> None:
         raise SaccadeError("ONNX needs onnx and onnxruntime; pip install 'saccade[onnx]'") from error
 
 
-def _onnx(module: nn.Module, kind: str, about: dict[str, str]) -> bytes:
+def _onnx(module: nn.Module, kind: str, about: dict[str, str], channels: int) -> bytes:
     """By the tracer: its files are smaller, and made in a tenth of the time of the exporter by dynamo."""
     import onnx
 
@@ -227,7 +231,7 @@ def _onnx(module: nn.Module, kind: str, about: dict[str, str]) -> bytes:
     file = io.BytesIO()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     torch.onnx.export(
-        module, (torch.randn(batch, 3, rows, columns),), file,  # type: ignore[arg-type]
+        module, (torch.randn(batch, channels, rows, columns),), file,  # type: ignore[arg-type]
         dynamo=False, opset_version=OPSET,
         input_names=["pixels"], output_names=[kind], dynamic_axes={"pixels": axes, kind: axes},
     )  # fmt: skip
@@ -244,11 +248,11 @@ def _answers_onnx(content: bytes, inputs: Sequence[Tensor]) -> list[Any]:
     return [session.run(None, {"pixels": pixels.numpy()})[0] for pixels in inputs]
 
 
-def _pt2(module: nn.Module, kind: str, about: dict[str, str]) -> bytes:
+def _pt2(module: nn.Module, kind: str, about: dict[str, str], channels: int) -> bytes:
     batch, rows, columns = TRACED
     any_size = torch.export.Dim.DYNAMIC
     program = torch.export.export(
-        module, (torch.randn(batch, 3, rows, columns),),
+        module, (torch.randn(batch, channels, rows, columns),),
         dynamic_shapes=({0: any_size, 2: any_size, 3: any_size},), strict=False,
     )  # fmt: skip
     file = io.BytesIO()

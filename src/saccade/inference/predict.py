@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,8 @@ from saccade.inference.options import Layout, SamplingOptions
 from saccade.inference.plan import ExecutionPlan, choose_execution
 from saccade.inference.region import RegionPart, region_part
 from saccade.inference.writers import Extras, PngSink, RasterSink, Values
-from saccade.rasters import Raster, RGBRaster, as_rgb, open_raster, thumbnail
+from saccade.rasters import Raster, RGBRaster, thumbnail
+from saccade.rasters.bands import Bands
 from saccade.rasters.open import split_image_number
 from saccade.rasters.sample import READING_RULE
 from saccade.samplers.base import ImageScores, TileRequest
@@ -52,8 +54,10 @@ def may_be_skipped(raster: Raster) -> bool:
 
 
 def is_microscopy(raster: Raster) -> bool:
-    """Whether the file gives its scale in microns: on a map, white is snow and not glass."""
-    return raster.pixel_size is not None and raster.pixel_size.unit == "micron"
+    """Whether the file gives its scale in microns: on a map, white is snow and not glass, and of bands there
+    is no white."""
+    colour = raster.info.meaning != "bands"
+    return colour and raster.pixel_size is not None and raster.pixel_size.unit == "micron"
 
 
 def empty_tiles(raster: Raster, tiles: Sequence[Window]) -> list[Window]:
@@ -166,7 +170,7 @@ class PredictionConfig:
 def fingerprint(
     segmenter: Segmenter,
     image: Path,
-    raster: RGBRaster,
+    raster: Raster,
     layout: Layout,
     settings: PredictionConfig,
     part: RegionPart | None = None,
@@ -186,7 +190,7 @@ def fingerprint(
         "modules": _plain_options(segmenter),
         "image": [image.name, *_identity(split_image_number(image)[0])],
         "values": [
-            raster.limits,
+            raster.limits if isinstance(raster, RGBRaster) else _bands(segmenter),
             raster.info.masked,
             raster.info.background,
             [level.size for level in raster.levels],
@@ -202,6 +206,12 @@ def fingerprint(
         about["region"] = [str(part.window), rings]
     digest.update(json.dumps(about, sort_keys=True).encode())
     return digest.hexdigest()
+
+
+def _bands(segmenter: Segmenter) -> Any:
+    """Which bands, and the scale that they are normalised with."""
+    bands = segmenter.reading.bands
+    return segmenter.reading.channels if bands is None else bands.to_dict()
 
 
 def _plain_options(segmenter: Segmenter) -> list[str]:
@@ -290,20 +300,22 @@ def predict_image(
         >>> done.layout.mode, done.layout.samples, saccade.rasters.image_size(done.labels)
         ('whole', 96, (16, 24))
     """
-    rgb = as_rgb(open_raster(job.image), value_range=settings.value_range)
+    limits, reading = settings.value_range, segmenter.reading
     with ExitStack() as stack:
-        stack.enter_context(rgb)
-        raster, part = region_part(rgb, settings.region)
+        opened = opened_raster(job.image, value_range=limits, reading=reading)
+        whole = stack.enter_context(opened)
+        raster, part = region_part(whole, settings.region)
         segmenter = segmenter.for_image(raster.size)
         twin = stack.enter_context(evaluating(segmenter))
-        job = job.for_raster(rgb)
+        job = job.for_raster(whole)
         settings.choice.least.pixels(raster)  # refused before the work, not after it
         execution, _ = _choose(raster, segmenter, settings, job.suffix, job.extras)
         source = source_of_raster(raster, whole=execution.in_memory)
         skip = _skipped(raster, execution.layout, settings, part)
         scores = twin.rows_of(source, _request(segmenter, execution, job, settings, skip))
-        mark = fingerprint(segmenter, job.image, rgb, execution.layout, settings, part)
-        _write(raster, part, scores, execution, job, settings, mark, on_progress or (lambda share: None))
+        mark = fingerprint(segmenter, job.image, whole, execution.layout, settings, part)
+        tell = on_progress or (lambda share: None)
+        _write(raster, part, scores, execution, job, settings, mark, tell, segmenter.drawing)
         notices = (*raster.notices, *execution.layout.notices, *([part.notice] if part else []))
         return Done(notices, execution.layout, job.labels, len(skip))
 
@@ -329,7 +341,8 @@ def predict_array(
         FileProblem: when the image cannot be read.
         InvalidInput: when the wishes do not fit the image, or it is of another shape, type or unit.
     """
-    with opened_raster(image, value_range=settings.value_range) as whole:
+    limits, reading = settings.value_range, segmenter.reading
+    with opened_raster(image, value_range=limits, reading=reading) as whole:
         raster, part = region_part(whole, settings.region)
         segmenter = segmenter.for_image(raster.size)
         execution, _ = _choose(raster, segmenter, settings, suffix=".png")
@@ -417,6 +430,7 @@ def _write(
     settings: PredictionConfig,
     mark: str,
     tell: Callable[[float], None],
+    drawing: Bands | None = None,
 ) -> None:
     values, height = Values(settings.classes), raster.size[0]
     gaps = _gaps(raster, settings, part)
@@ -429,7 +443,9 @@ def _write(
         sink.finish(lambda share: tell(0.9 + 0.1 * share))
         overwrite = settings.overwrite or settings.resume
         labels, doubt = (sink.labels, sink.uncertainty) if isinstance(sink, PngSink) else (None, None)
-        with Extras(raster, scores, job, values, overwrite, labels, doubt, settings.choice) as extras:
+        with Extras(
+            raster, scores, job, values, overwrite, labels, doubt, settings.choice, drawing
+        ) as extras:
             for name in job.extras:
                 extras.save(name)
 

@@ -31,6 +31,8 @@ from saccade.rasters import (
     write_label_png,
     write_polygons,
 )
+from saccade.rasters.bands import Bands
+from saccade.rasters.picture import PictureRaster
 from saccade.rasters.raster import Level, RasterInfo
 from saccade.runtime.files import finished_file, writing
 from saccade.samplers.base import ImageScores
@@ -290,6 +292,7 @@ class Extras:
     labels: NDArray[np.uint8] | None = None
     uncertainty: NDArray[np.uint8] | None = None
     choice: ObjectChoice = field(default_factory=ObjectChoice)
+    bands: Bands | None = None
     _written: Raster | None = field(default=None, init=False)
 
     def save(self, name: str) -> None:
@@ -400,7 +403,8 @@ class Extras:
             if density is None:
                 raise UsageError(NO_DENSITY)
             return density_picture(density[0, 0].numpy(), size)
-        image = self.raster.read() if self.labels is not None else thumbnail(self.raster, size)
+        raster = self.raster if self.bands is None else PictureRaster(self.raster, self.bands)
+        image = raster.read() if self.labels is not None else thumbnail(raster, size)
         if name == "samples":
             return samples_on(image, self.scores.glimpses().grids.flatten(0, 1).numpy())
         labels = self.labels if self.labels is not None else self._small_labels(size)

@@ -180,7 +180,7 @@ def scores_of(answer: Any) -> Tensor:
     return found
 
 
-def from_transformers(name: str, classes: int, *, pretrained: bool = False) -> nn.Module:
+def from_transformers(name: str, classes: int, *, pretrained: bool = False, channels: int = 3) -> nn.Module:
     """A semantic segmentation model of Hugging Face ``transformers``.
 
     Args:
@@ -188,6 +188,7 @@ def from_transformers(name: str, classes: int, *, pretrained: bool = False) -> n
             "nvidia/mit-b0".
         classes: K.
         pretrained: the weights that the folder or the hub has; a head of another K starts fresh.
+        channels: of the image; the first layer of pretrained weights of others is adapted.
     """
     library = _library("transformers", "transformers")
     if name in transformers_types():
@@ -197,28 +198,55 @@ def from_transformers(name: str, classes: int, *, pretrained: bool = False) -> n
         options = library.AutoConfig.from_pretrained(name, num_labels=classes, trust_remote_code=False)
     maker = library.AutoModelForSemanticSegmentation
     if pretrained:
-        return Scores(
-            maker.from_pretrained(
-                name,
-                config=options,
-                ignore_mismatched_sizes=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-            )
+        model = maker.from_pretrained(
+            name,
+            config=options,
+            ignore_mismatched_sizes=True,
+            trust_remote_code=False,
+            use_safetensors=True,
         )
+        return Scores(with_channels(model, channels))
+    options.num_channels = channels
     return Scores(maker.from_config(options))
 
 
-def from_monai(name: str, classes: int) -> nn.Module:
+def with_channels(network: nn.Module, channels: int) -> nn.Module:
+    """A network whose first convolution takes images of other channels, changed in place: its weights are
+    repeated over them and scaled, so that its answer to grey is what it was (as in timm).
+
+    Raises:
+        InvalidInput: where no convolution takes three channels.
+    """
+    first = next((m for m in network.modules() if isinstance(m, nn.Conv2d) and m.in_channels == 3), None)
+    if channels == 3:
+        return network
+    if first is None or first.groups != 1:
+        raise InvalidInput("network", "one with a convolution of three channels first", "none")
+    weight = first.weight.detach()
+    repeated = weight.repeat(1, -(-channels // 3), 1, 1)[:, :channels] * (3 / channels)
+    first.weight, first.in_channels = nn.Parameter(repeated), channels
+    config = getattr(network, "config", None)
+    if config is not None and hasattr(config, "num_channels"):
+        config.num_channels = channels
+    return network
+
+
+def from_monai(name: str, classes: int, *, channels: int = 3) -> nn.Module:
     """A network of MONAI by its class, in two dimensions: ``SegResNet``, ``BasicUNet``, ``UNet``, ..."""
-    options = {"spatial_dims": 2, "in_channels": 3, "out_channels": classes, **MONAI_DEFAULTS.get(name, {})}
+    options = {"spatial_dims": 2, "in_channels": channels, "out_channels": classes}
+    options |= MONAI_DEFAULTS.get(name, {})
     made: nn.Module = _monai_networks()[name](**options)
     return Scores(made)
 
 
-def from_python(name: str, classes: int) -> nn.Module:
-    """What a function of an importable module makes: ``package.module.function``, called with K."""
-    made = _function(name)(classes)
+def from_python(name: str, classes: int, *, channels: int = 3) -> nn.Module:
+    """What a function of an importable module makes: ``package.module.function``, called with K, and for
+    images of other channels than three with ``channels`` by name."""
+    function = _function(name)
+    if channels != 3 and not _takes(function, "channels"):
+        expected = f"a function with an argument channels, for images of {channels} bands"
+        raise InvalidInput(name, expected, "one without", "or choose three: data.bands=4,3,2")
+    made = function(classes) if channels == 3 else function(classes, channels=channels)
     if not isinstance(made, nn.Module):
         raise InvalidInput(f"what {name} returns", "a torch.nn.Module", type(made).__name__)
     return Scores(made)
@@ -282,6 +310,14 @@ def _library(module: str, package: str) -> ModuleType:
     except ImportError as error:
         fix = f"install it: pip install {package}"
         raise InvalidInput("network", "one whose library is installed", f"one of {package}", fix) from error
+
+
+def _takes(function: Any, name: str) -> bool:
+    try:
+        given = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
+    return name in given or any(one.kind == one.VAR_KEYWORD for one in given.values())
 
 
 def _function(name: str) -> Any:

@@ -72,9 +72,9 @@ def require_network(name: str, *, pretrained: bool = False) -> None:
 
 
 def build_network(
-    name: str, classes: int, *, pretrained: bool = False, weights_follow: bool = False
+    name: str, classes: int, *, pretrained: bool = False, weights_follow: bool = False, channels: int = 3
 ) -> nn.Module:
-    """A network that maps (B, 3, h, w) to scores (B, classes, h, w), for any h and w.
+    """A network that maps (B, channels, h, w) to scores (B, classes, h, w), for any h and w.
 
     Args:
         name: one of
@@ -93,9 +93,10 @@ def build_network(
             timm (``tu-xception65``).
         classes: K.
         pretrained: ImageNet weights for the encoder; they are fetched by name, so this needs a connection or
-            a filled cache.
+            a filled cache. The first layer's are adapted where there are other channels than three.
         weights_follow: all weights will be replaced, so they need not be drawn, and libraries whose layers
             are known here need not be loaded.
+        channels: of the image.
 
     Raises:
         InvalidInput: for a name that is none of these, with the nearest that is.
@@ -109,41 +110,45 @@ def build_network(
         torch.Size([1, 3, 20, 30])
     """
     if weights_follow and is_known(name):
-        return Padded(UNetOfResNet(name.removeprefix("unet:"), classes))
+        return Padded(UNetOfResNet(name.removeprefix("unet:"), classes, channels=channels))
     require_network(name, pretrained=pretrained)
     small = _SMALL.fullmatch(name)
     if small:
-        return SmallUNet(classes, width=int(small[1] or 16))
+        return SmallUNet(classes, width=int(small[1] or 16), channels=channels)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            return Padded(_maker(name)(classes, pretrained))
+            return Padded(_maker(name, channels)(classes, pretrained))
     except (ImportError, MemoryError, SaccadeError):
         raise
     except Exception as error:
         raise SaccadeError(_refusal(name, pretrained, error)) from error
 
 
-def _maker(name: str) -> Callable[[int, bool], nn.Module]:
+def _maker(name: str, channels: int) -> Callable[[int, bool], nn.Module]:
     """A function of K and whether weights are wanted, for a name that is known to be right."""
     architecture, _, rest = name.partition(":")
     if architecture == "transformers":
-        return lambda classes, pretrained: adapters.from_transformers(rest, classes, pretrained=pretrained)
+        return lambda classes, pretrained: adapters.from_transformers(
+            rest, classes, pretrained=pretrained, channels=channels
+        )
     if architecture == "monai":
-        return lambda classes, _: adapters.from_monai(rest, classes)
+        return lambda classes, _: adapters.from_monai(rest, classes, channels=channels)
     if architecture == "python":
-        return lambda classes, _: adapters.from_python(rest, classes)
+        return lambda classes, _: adapters.from_python(rest, classes, channels=channels)
     if architecture == "hrnetv2":
-        return lambda classes, pretrained: HRNetV2(rest, classes, pretrained=pretrained)
+        return lambda classes, pretrained: HRNetV2(rest, classes, pretrained=pretrained, channels=channels)
     if architecture in PUBLISHED:
         encoder, choice = _encoder_and_choice(architecture, rest)
         made = PUBLISHED[architecture]
-        return lambda classes, pretrained: made(encoder, classes, pretrained=pretrained, **choice)
+        return lambda classes, pretrained: made(
+            encoder, classes, pretrained=pretrained, channels=channels, **choice
+        )
     if (architecture, rest) == ("unet", ORIGINAL):
-        return lambda classes, _: OriginalUNet(classes)
+        return lambda classes, _: OriginalUNet(classes, channels=channels)
     made = _architectures()[architecture]
     return lambda classes, pretrained: made(
-        rest, encoder_weights=weights_for(rest, pretrained), classes=classes
+        rest, encoder_weights=weights_for(rest, pretrained), in_channels=channels, classes=classes
     )
 
 

@@ -90,13 +90,16 @@ def require_encoder(name: str) -> None:
         raise InvalidInput("encoder", expected, repr(name), way_out)
 
 
-def build_encoder(name: str, *, stride: int = 32, pretrained: bool = False) -> tuple[nn.Module, list[int]]:
+def build_encoder(
+    name: str, *, stride: int = 32, pretrained: bool = False, channels: int = 3
+) -> tuple[nn.Module, list[int]]:
     """An encoder whose output is a list of feature maps, from the input down to the coarsest.
 
     Args:
         name: of segmentation-models-pytorch ("resnet50"), or "tu-" and one of timm's ("tu-xception65").
         stride: of the coarsest map, 8, 16 or 32; below 32 the last stages are dilated instead.
-        pretrained: ImageNet weights.
+        pretrained: ImageNet weights; those of the first layer are adapted to other ``channels`` than three.
+        channels: of the image.
 
     Returns:
         The encoder, and the channels of each map.
@@ -105,7 +108,8 @@ def build_encoder(name: str, *, stride: int = 32, pretrained: bool = False) -> t
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        encoder = get_encoder(name, depth=5, weights=weights_for(name, pretrained), output_stride=stride)
+        weights = weights_for(name, pretrained)
+        encoder = get_encoder(name, channels, depth=5, weights=weights, output_stride=stride)
     return encoder, list(encoder.out_channels)
 
 
@@ -138,20 +142,21 @@ class HRNetV2(nn.Module):
         width: one of :data:`HRNET_WIDTHS`.
         classes: K.
         pretrained: ImageNet weights of the encoder, as its authors published them, from timm.
+        channels: of the image.
     """
 
-    def __init__(self, width: str, classes: int, *, pretrained: bool = False) -> None:
+    def __init__(self, width: str, classes: int, *, pretrained: bool = False, channels: int = 3) -> None:
         super().__init__()
         import timm
 
         encoder: Any = timm.create_model(
             f"hrnet_{width}", pretrained=pretrained, features_only=True, feature_location="",
-            out_indices=(1, 2, 3, 4),
+            out_indices=(1, 2, 3, 4), in_chans=channels,
         )  # fmt: skip
         self.encoder = encoder
-        channels = sum(encoder.feature_info.channels())
-        self.mix = ConvNorm(channels, channels)
-        self.head = nn.Conv2d(channels, classes, 1)
+        features = sum(encoder.feature_info.channels())
+        self.mix = ConvNorm(features, features)
+        self.head = nn.Conv2d(features, classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, h, w) to scores (B, K, h / 4, w / 4); sides of a multiple of 32."""
@@ -168,15 +173,19 @@ class PSPNet(nn.Module):
         classes: K.
         stride: of the encoder; the paper's is 8.
         pretrained: ImageNet weights of the encoder.
+        channels: of the image.
     """
 
     choice = ("stride", (8, 16, 32))
     """What a name may end in, after a slash."""
 
-    def __init__(self, encoder: str, classes: int, *, stride: int = 8, pretrained: bool = False) -> None:
+    def __init__(
+        self, encoder: str, classes: int, *, stride: int = 8, pretrained: bool = False, channels: int = 3
+    ) -> None:
         super().__init__()
-        self.encoder, channels = build_encoder(encoder, stride=stride, pretrained=pretrained)
-        deepest = channels[-1]
+        made = build_encoder(encoder, stride=stride, pretrained=pretrained, channels=channels)
+        self.encoder, features = made
+        deepest = features[-1]
         branch = max(1, deepest // 4)
         self.pooling = PyramidPooling(deepest, branch)
         self.mix = ConvNorm(deepest + 4 * branch, branch, 3)
@@ -194,16 +203,19 @@ class UPerNet(nn.Module):
         encoder: its name; the paper's is resnet50.
         classes: K.
         pretrained: ImageNet weights of the encoder.
+        channels: of the image.
         width: channels of the pyramid; the paper's are 512.
     """
 
     choice = ("width", (64, 128, 256, 512))
     """What a name may end in, after a slash."""
 
-    def __init__(self, encoder: str, classes: int, *, pretrained: bool = False, width: int = 512) -> None:
+    def __init__(
+        self, encoder: str, classes: int, *, pretrained: bool = False, width: int = 512, channels: int = 3
+    ) -> None:
         super().__init__()
-        self.encoder, channels = build_encoder(encoder, pretrained=pretrained)
-        *finer, coarsest = channels[-4:]
+        self.encoder, features = build_encoder(encoder, pretrained=pretrained, channels=channels)
+        *finer, coarsest = features[-4:]
         self.pooling = PyramidPooling(coarsest, width)
         self.top = ConvNorm(coarsest + 4 * width, width, 3)
         self.sideways = nn.ModuleList(ConvNorm(one, width) for one in finer)
@@ -238,15 +250,19 @@ class DeepLabV3Plus(nn.Module):
         stride: of the encoder; the paper trains at 16, with rates 6, 12 and 18, and tests at 8 too, with
             twice the rates.
         pretrained: ImageNet weights of the encoder.
+        channels: of the image.
     """
 
     choice = ("stride", (8, 16, 32))
     """What a name may end in, after a slash."""
 
-    def __init__(self, encoder: str, classes: int, *, stride: int = 16, pretrained: bool = False) -> None:
+    def __init__(
+        self, encoder: str, classes: int, *, stride: int = 16, pretrained: bool = False, channels: int = 3
+    ) -> None:
         super().__init__()
-        self.encoder, channels = build_encoder(encoder, stride=stride, pretrained=pretrained)
-        fine, coarse = channels[2], channels[-1]
+        made = build_encoder(encoder, stride=stride, pretrained=pretrained, channels=channels)
+        self.encoder, features = made
+        fine, coarse = features[2], features[-1]
         rates = [max(1, rate * 16 // stride) for rate in (6, 12, 18)]
         self.pixel = ConvNorm(coarse, WIDTH)
         self.rates = nn.ModuleList(SeparableConv(coarse, WIDTH, rate) for rate in rates)
@@ -276,12 +292,15 @@ class OriginalUNet(nn.Module):
 
     Args:
         classes: K.
+        channels: of the image.
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, *, channels: int = 3) -> None:
         super().__init__()
         pairs = list(pairwise(UNET_WIDTHS))
-        self.down = nn.ModuleList(_twice(before, after) for before, after in [(3, UNET_WIDTHS[0]), *pairs])
+        self.down = nn.ModuleList(
+            _twice(before, after) for before, after in [(channels, UNET_WIDTHS[0]), *pairs]
+        )
         self.wider = nn.ModuleList(nn.ConvTranspose2d(below, here, 2, stride=2) for here, below in pairs)
         self.up = nn.ModuleList(_twice(below, here) for here, below in pairs)
         self.head = nn.Conv2d(UNET_WIDTHS[0], classes, 1)

@@ -37,6 +37,7 @@ class UNetOfResNet(nn.Module):
     Args:
         encoder: one of :data:`LAYERS`.
         classes: K.
+        channels: of the image.
 
     Examples:
         >>> from saccade.networks.unet_resnet import UNetOfResNet
@@ -44,9 +45,9 @@ class UNetOfResNet(nn.Module):
         14328499
     """
 
-    def __init__(self, encoder: str, classes: int) -> None:
+    def __init__(self, encoder: str, classes: int, *, channels: int = 3) -> None:
         super().__init__()
-        self.encoder = _Encoder(encoder)
+        self.encoder = _Encoder(encoder, channels)
         self.decoder = _Decoder(self.encoder.channels)
         self.segmentation_head = nn.Sequential(_Convolution(_DECODER[-1], classes, 3, padding=1))
 
@@ -65,14 +66,14 @@ class _Convolution(nn.Conv2d):
 class _Encoder(nn.Module):
     """Feature maps at 1/2, 1/4, ... 1/32 of the image, after the image itself."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, image: int) -> None:
         super().__init__()
         kind = _Basic if name in _PLAIN else _Bottleneck
-        self.conv1 = _Convolution(3, 64, 7, stride=2, padding=3, bias=False)
+        self.conv1 = _Convolution(image, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        before, self.channels = 64, [3, 64]
+        before, self.channels = 64, [image, 64]
         for number, count in enumerate(LAYERS[name]):
             width = 64 << number
             blocks = []

@@ -12,6 +12,7 @@ from PIL import Image, ImageCms
 
 from saccade.errors import FileProblem, InvalidInput
 from saccade.geometry import Window
+from saccade.rasters.bands import look_windows
 from saccade.rasters.open import open_raster
 from saccade.rasters.raster import Raster, RasterInfo
 
@@ -172,9 +173,6 @@ def colour_notices(info: RasterInfo, values: np.ndarray, limits: tuple[float, fl
     return tuple(notices)
 
 
-LOOK = 1 << 22
-
-
 class RGBRaster(Raster):
     """What networks trained on photographs take: (h, w, 3) uint8, by the rule of ``read_rgb``.
 
@@ -255,14 +253,7 @@ def as_rgb(raster: Raster, *, value_range: tuple[float, float] | None = None) ->
 def _look(raster: Raster) -> np.ndarray:
     """Colour values of the coarsest level, or of nine windows of it where it is large."""
     number = len(raster.levels) - 1
-    height, width = raster.levels[number].size
-    if height * width <= LOOK:
-        windows = [Window.full((height, width))]
-    else:
-        rows, columns = min(height, 256), min(width, 256)
-        tops = [(height - rows) * i // 2 for i in range(3)]
-        lefts = [(width - columns) * i // 2 for i in range(3)]
-        windows = [Window(t, t + rows, x, x + columns) for t in tops for x in lefts]
+    windows = look_windows(raster.levels[number].size)
     used = list(colour_channels(raster.info))
     seen = [raster.read(w, number)[..., used][raster.valid(w, number)] for w in windows]
     return np.concatenate(seen)

@@ -24,7 +24,16 @@ from saccade.rasters.georeference import (
     placed_beside,
 )
 from saccade.rasters.own_files import OFFLINE, require_own_sidecars, require_own_vrt, sidecar_text
-from saccade.rasters.raster import Level, Raster, RasterInfo, measured, orient, oriented_pair, sample_roles
+from saccade.rasters.raster import (
+    Level,
+    Raster,
+    RasterInfo,
+    band_names,
+    measured,
+    orient,
+    oriented_pair,
+    sample_roles,
+)
 from saccade.rasters.tiff import TiffRaster
 from saccade.rasters.tiff_description import gdal_metadata
 from saccade.runtime.trust import trust
@@ -171,7 +180,9 @@ def _dtype(path: Path, file: Any) -> np.dtype:
 
 def _samples(path: Path, file: Any, dtype: np.dtype) -> dict[str, Any]:
     """Attributes of ``RasterInfo`` that say what the samples are, in GDAL's words."""
-    samples = sample_roles(path, [band.name for band in file.colorinterp])
+    roles = [band.name for band in file.colorinterp]
+    samples = sample_roles(path, roles)
+    samples["bands"] = band_names(file.descriptions, roles)
     if samples["meaning"] == "grey" and file.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES":
         samples["meaning"] = "white_is_zero"
     samples["palette"] = (

@@ -13,7 +13,7 @@ from saccade.errors import FileProblem
 from saccade.geometry import Window
 from saccade.rasters.decoders import load, reading
 from saccade.rasters.georeference import Georeference, Transform, crs_text, metres_per_pixel
-from saccade.rasters.raster import Level, PixelSize, Raster, RasterInfo
+from saccade.rasters.raster import Level, PixelSize, Raster, RasterInfo, band_names
 
 _EXPECTED = "a Zarr image"
 _MICRONS = {
@@ -339,7 +339,18 @@ def _info(path: Path, layout: Layout, number: int | None) -> RasterInfo:
         nodata=layout.about.get("nodata"),
         masked=layout.about.get("nodata") is not None or (rgb and channels == 4),
         notices=(*layout.notices, *notices, *layout.place.notices),
+        bands=_names(layout.about, channels),
     )
+
+
+def _names(about: dict[str, Any], channels: int) -> tuple[str, ...]:
+    """What OMERO's part of OME-Zarr calls the channels; () where it does not, or those of others."""
+    omero = about.get("omero")
+    found = omero.get("channels") if isinstance(omero, dict) else None
+    if not isinstance(found, list) or len(found) != channels:
+        return ()
+    names = [str(one.get("label") or "") if isinstance(one, dict) else "" for one in found]
+    return band_names(names, ["undefined"] * channels)
 
 
 def _level(layout: Layout, array: Any) -> Level:

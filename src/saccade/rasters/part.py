@@ -60,6 +60,11 @@ class PartRaster(Raster):
     def has_gaps(self) -> bool:
         return self._raster.has_gaps()
 
+    @property
+    def for_samples(self) -> Raster:
+        whole, (_, window) = self._raster.for_samples, self._windows[0]
+        return self if whole is self._raster else PartRaster(whole, window)
+
     def close(self) -> None:
         self._raster.close()
 

@@ -135,6 +135,7 @@ class RasterInfo:
         levels: level 0 is the full resolution; coarser ones follow, sizes falling.
         dtype: of the samples that ``read`` gives.
         channels: C of ``read``'s (h, w, C).
+        bands: the names of the channels, "" where one has none; () where no channel has one.
         meaning: what the channels are; "palette" reads as indices, C = 1, with ``palette`` (N, 3) uint8.
         white: the sample value of full brightness (255, 4095, 1 for black and white); None for floats.
         alpha: one channel is opacity, not colour.
@@ -189,6 +190,7 @@ class RasterInfo:
     resident: int = 0
     origin: tuple[int, int] = (0, 0)
     background: float = 0.0
+    bands: tuple[str, ...] = ()
 
 
 def measured(pixels: np.ndarray, info: RasterInfo, *, by_mask: bool = False) -> np.ndarray:
@@ -217,6 +219,16 @@ def measured(pixels: np.ndarray, info: RasterInfo, *, by_mask: bool = False) -> 
 def _is_empty(values: np.ndarray, nodata: float | None) -> np.ndarray:
     empty = np.zeros(values.shape, bool) if nodata is None or np.isnan(nodata) else values == nodata
     return empty | ~np.isfinite(values) if values.dtype.kind == "f" else empty
+
+
+_UNNAMED = ("gray", "undefined", "palette")
+
+
+def band_names(given: Sequence[str | None], roles: Sequence[str]) -> tuple[str, ...]:
+    """The names of bands: what the file calls them, else GDAL's word for their role; () without any."""
+    named = tuple((name or "").strip() for name in given) or ("",) * len(roles)
+    names = tuple(name or ("" if role in _UNNAMED else role) for name, role in zip(named, roles, strict=True))
+    return names if any(names) else ()
 
 
 _PRIMARIES = ("red", "green", "blue")
@@ -370,6 +382,12 @@ class Raster(ABC):
     def has_gaps(self) -> bool:
         """Whether some pixels may be unmeasured: under a mask, or by being no number in floats."""
         return self.info.masked or self.dtype.kind == "f"
+
+    @property
+    def for_samples(self) -> Raster:
+        """What samples are averaged from: the raster itself, or one of its values and, beside each, the
+        share that was measured."""
+        return self
 
     @abstractmethod
     def _read(self, window: Window, level: int) -> np.ndarray: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -166,8 +166,8 @@ def _centres(raster: Raster, size: tuple[int, int], level: int) -> np.ndarray:
 _BAND_PIXELS = 1 << 22
 
 
-def reduced_pixels(raster: Raster, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The whole of an 8-bit RGB raster averaged down to ``size``: (h, w, 3) uint8.
+def reduced_pixels(raster: Raster, size: tuple[int, int]) -> NDArray[Any]:
+    """The whole of a raster averaged down to ``size``: (h, w, C) of its type.
 
     Each pixel is the mean over its share of the coarsest level that is not smaller than ``size``, as
     :func:`saccade.rasters.reduce`; that level is read once, band by band. Where nothing was measured it is
@@ -181,18 +181,18 @@ def reduced_pixels(raster: Raster, size: tuple[int, int]) -> NDArray[np.uint8]:
     rows, columns = (np.linspace(0, full, n + 1) for full, n in zip((height, width), size, strict=True))
     tile = raster.levels[level].tile[0]
     step = tile * max(1, _BAND_PIXELS // (tile * width))
-    out = np.zeros((*size, 3), np.uint8)
-    begun = np.zeros((size[1], 4))
+    out = np.zeros((*size, raster.channels), raster.dtype)
+    begun = np.zeros((size[1], raster.channels + 1))
     for top in range(0, height, step):
         window = Window(top, min(top + step, height), 0, width)
         block = raster.read(window, level)
         valid, masked = validity(raster, window, level, block)
         first = int(np.searchsorted(rows, top, side="right")) - 1
         last = int(np.searchsorted(rows, window.bottom, side="left"))
-        sums = np.zeros((last - first, size[1], 4))
+        sums = np.zeros((last - first, size[1], raster.channels + 1))
         sums[0] = begun
         cell_sums(block, valid, masked, rows[first : last + 1] - top, columns, sums)
         finished = last - first - (0 if math.isclose(rows[last], window.bottom) else 1)
-        out[first : first + finished] = means(sums[:finished], np.dtype(np.uint8), raster.info.background)
+        out[first : first + finished] = means(sums[:finished], raster.dtype, raster.info.background)
         begun = sums[finished] if finished < len(sums) else np.zeros_like(begun)
     return out

@@ -15,7 +15,7 @@ from tifffile import TiffPage
 
 from saccade.errors import FinalProblem
 from saccade.rasters.own_files import parse_xml, sidecar_text
-from saccade.rasters.raster import Meaning, PixelSize, sample_roles
+from saccade.rasters.raster import Meaning, PixelSize, band_names, sample_roles
 
 # a coarser TIFF resolution is the size of a print (300 dpi is 85 microns), not of what was imaged
 COARSEST_MICRONS = 25.0
@@ -61,6 +61,17 @@ def _ome(page: TiffPage) -> tuple[float, float] | None:
     except (StopIteration, KeyError, ValueError):
         return None
     return y, x
+
+
+def _ome_channels(page: TiffPage, channels: int) -> list[str]:
+    """Names of the channels of an OME-TIFF; [] where it names none, or others than there are."""
+    text = page.description or ""
+    root = parse_xml(text) if "<OME" in text[:2000] else None
+    if root is None:
+        return []
+    pixels = next((element for element in root.iter() if element.tag.endswith("Pixels")), None)
+    found = [] if pixels is None else [c for c in pixels if c.tag.endswith("Channel")]
+    return [channel.get("Name", "") for channel in found] if len(found) == channels else []
 
 
 def _imagej(page: TiffPage) -> tuple[float, float] | None:
@@ -150,6 +161,8 @@ def describe(path: Path, page: TiffPage, channels: int, planes: int) -> dict[str
     samples["premultiplied"] = samples["alpha"] and 1 in [int(extra) for extra in page.extrasamples]
     samples["white"] = 255.0 if converted else _white(page)
     samples["palette"] = _palette(page) if samples["meaning"] == "palette" else None
+    given = [items.get((channel, "description"), "") for channel in range(channels)]
+    samples["bands"] = band_names(given if any(given) else _ome_channels(page, channels), roles)
     samples["profile"] = None if converted else _profile(page, samples["meaning"])
     return samples | _nodata(page, items, channels)
 
@@ -187,6 +200,9 @@ def _items(root: Element | None, sample: str) -> dict[tuple[int, str], str]:
     return items
 
 
+_BESIDE = (("NoDataValue", "nodata"), ("ColorInterp", "colorinterp"), ("Description", "description"))
+
+
 def said_beside(path: Path) -> dict[tuple[int, str], str]:
     """As ``_items``, of the file ``.aux.xml`` that GDAL and QGIS write beside an image."""
     beside = path.with_name(path.name + ".aux.xml")
@@ -194,7 +210,7 @@ def said_beside(path: Path) -> dict[tuple[int, str], str]:
     items = {}
     for band in () if root is None else root.iter("PAMRasterBand"):
         number = int(band.get("band", 1)) - 1
-        for tag, name in (("NoDataValue", "nodata"), ("ColorInterp", "colorinterp")):
+        for tag, name in _BESIDE:
             text = (band.findtext(tag) or "").strip()
             if text:
                 items[number, name] = text.lower() if name == "colorinterp" else text

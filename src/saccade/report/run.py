@@ -20,6 +20,8 @@ from saccade.errors import FileProblem, SaccadeError
 from saccade.evaluation import Evaluation, LabelledImage, load_evaluation
 from saccade.evaluation.results import own_file
 from saccade.figures import class_palette, hex_colour, ramp
+from saccade.rasters.bands import Bands
+from saccade.rasters.picture import picture_of
 from saccade.report.charts import Line
 from saccade.report.examples import Example, SegmentedSample, choose, draw, load_examples
 from saccade.report.html import Figure, figure
@@ -105,12 +107,18 @@ def segment_sample(
     density = segmented.density
     return SegmentedSample(
         stem=sample.stem,
-        image=sample.pyramid.level(0)[0].permute(1, 2, 0).contiguous().numpy(),
+        image=_picture(sample, segmenter.drawing),
         truth=sample.labels[0].numpy(),
         prediction=segmented.labels.cpu().numpy(),
         grids=segmented.glimpses.grids.cpu().numpy(),
         density=None if density is None else density.cpu().numpy(),
     )
+
+
+def _picture(sample: LabelledImage, bands: Bands | None) -> NDArray[np.uint8]:
+    """(H, W, 3) of the image as it is drawn."""
+    pixels = sample.pyramid.level(0)[0].permute(1, 2, 0).contiguous().numpy()
+    return pixels if bands is None else picture_of(pixels, bands)
 
 
 SCORE = "val_iou_"

@@ -13,6 +13,7 @@ from saccade.errors import FileProblem
 from saccade.figures import class_palette, hex_colour, label_picture
 from saccade.geometry import Window, fitted_size
 from saccade.rasters import Raster, as_rgb, open_raster, thumbnail
+from saccade.rasters.picture import info_needs_picture, seen_alone
 from saccade.report.html import Figure, facts, figure, page, text
 
 WIDTH = 1600
@@ -48,11 +49,13 @@ def image_page(
     """
     with open_raster(image) as raster:
         size = fitted_size(raster.size, WIDTH)
-        pixels = thumbnail(as_rgb(raster, value_range=value_range), size)
-        picture = figure("image", "", f"{image.name}: thumbnail", pixels)
+        own = value_range is None and info_needs_picture(raster.info)
+        shown_as = seen_alone(raster) if own else as_rgb(raster, value_range=value_range)
+        pixels = thumbnail(shown_as, size)
+        drawn = figure("image", "", f"{image.name}: thumbnail", pixels)
         whole = raster.size
     top, legend = ("", "") if labels is None else _labels(labels, whole, size)
-    shown = f'<div class="stack">{_img(picture)}{top}</div>'
+    shown = f'<div class="stack">{_img(drawn)}{top}</div>'
     head = f"<h1>{text(image.name)}</h1>"
     return page(f"Saccade: {image.name}", f"{_OVERLAY}{head}{shown}{legend}{facts(known)}")
 

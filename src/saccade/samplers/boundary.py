@@ -39,6 +39,7 @@ class BoundaryNet(nn.Module):
         thumbnail_size: (h_o, w_o) that the depth is chosen for; other sizes are taken too.
         tensor_size: (h_t, w_t) of the output, at least 2 each; (8, 8) as published.
         width: features; 256 as published.
+        bands: of the image.
 
     Raises:
         InvalidInput: for sizes that are no pairs of whole numbers, or too small.
@@ -51,7 +52,11 @@ class BoundaryNet(nn.Module):
     """
 
     def __init__(
-        self, thumbnail_size: Sequence[int], tensor_size: Sequence[int] = (8, 8), width: int = 256
+        self,
+        thumbnail_size: Sequence[int],
+        tensor_size: Sequence[int] = (8, 8),
+        width: int = 256,
+        bands: int = 3,
     ) -> None:
         super().__init__()
         self.tensor_size = require_size(tensor_size, "tensor_size")
@@ -59,7 +64,7 @@ class BoundaryNet(nn.Module):
             got = f"{self.tensor_size} and {width}"
             raise InvalidInput("tensor_size and width", "at least 2 x 2 nodes and 1 feature", got)
         halvings, rises = _depth(require_size(thumbnail_size, "thumbnail_size"), self.tensor_size)
-        self.first = _UNet(3, width, halvings, rises, stem=max(1, width // 4))
+        self.first = _UNet(bands, width, halvings, rises, stem=max(1, width // 4))
         self.second = _UNet(width, width, SECOND_DEPTH, SECOND_DEPTH)
         self.head = nn.Conv2d(width, 2, 1)
         for part in self.head.parameters():
@@ -288,6 +293,7 @@ class BoundarySampler(Sampler):
         width: features of the net; 256 as published.
         net: any module from (B, 3, h_o, w_o) to a tensor (B, 2, h_t, w_t) of x and y in [-1, 1]; default the
             paper's, of the width.
+        bands: of the image, where no net is given.
 
     Examples:
         >>> import saccade, torch
@@ -304,12 +310,13 @@ class BoundarySampler(Sampler):
         tensor_size: Sequence[int] = (8, 8),
         width: int = 256,
         net: nn.Module | None = None,
+        bands: int = 3,
     ) -> None:
         super().__init__(size)
         self.thumbnail_size = require_size(
             usual_thumbnail(self.size) if thumbnail_size is None else thumbnail_size, "thumbnail_size"
         )
-        self.net = BoundaryNet(self.thumbnail_size, tensor_size, width) if net is None else net
+        self.net = BoundaryNet(self.thumbnail_size, tensor_size, width, bands) if net is None else net
 
     def propose(
         self, thumbnail: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int
@@ -399,6 +406,7 @@ class BoundaryRecipe(Recipe[BoundaryConfig]):
             thumbnail_size=self.shared.thumbnail,
             tensor_size=self.own.tensor,
             width=self.own.width,
+            bands=self.bands,
         )
 
     def resolve(self, data: TrainingData, member: BoundaryConfig | None = None) -> BoundaryConfig:

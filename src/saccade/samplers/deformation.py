@@ -117,6 +117,7 @@ class DensityNet(nn.Module):
     Args:
         channels: of the 3x3 layers; the paper's are (24, 24, 3).
         dilations: of the 3x3 layers; the paper's are all 1.
+        bands: of the image.
 
     Examples:
         >>> import torch
@@ -126,10 +127,15 @@ class DensityNet(nn.Module):
         (torch.Size([1, 1, 8, 16]), 1.0)
     """
 
-    def __init__(self, channels: Sequence[int] = (24, 24, 3), dilations: Sequence[int] = (1, 1, 1)) -> None:
+    def __init__(
+        self,
+        channels: Sequence[int] = (24, 24, 3),
+        dilations: Sequence[int] = (1, 1, 1),
+        bands: int = 3,
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for before, after, dilation in zip((3, *channels), channels, dilations, strict=False):
+        for before, after, dilation in zip((bands, *channels), channels, dilations, strict=False):
             kernel = nn.Conv2d(before, after, 3, padding=dilation, dilation=dilation, bias=False)
             layers += [kernel, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(channels[-1], 1, 1))
@@ -274,7 +280,7 @@ class DeformationRecipe(Recipe[NoOptions]):
             thumbnail_size=options.thumbnail,
             density_size=options.density,
             to_grid=to_grid_of(options),
-            net=density_net(options),
+            net=density_net(options, self.bands),
         )
 
     def auxiliary_loss(self, loss: LossConfig, class_names: Sequence[str]) -> EdgeDensityLoss:
@@ -292,8 +298,8 @@ def edge_target_of(options: SamplerConfig) -> EdgeTarget:
     return EdgeTarget(options.blur, weights)
 
 
-def density_net(options: SamplerConfig) -> nn.Module:
-    """The paper's three convolutions, or the network of that name with one output."""
+def density_net(options: SamplerConfig, bands: int = 3) -> nn.Module:
+    """The paper's three convolutions, or the network of that name with one output, of images of ``bands``."""
     if options.net is None:
-        return DensityNet(options.channels, options.dilations)
-    return DensityOf(build_network(options.net, 1))
+        return DensityNet(options.channels, options.dilations, bands)
+    return DensityOf(build_network(options.net, 1, channels=bands))

@@ -71,6 +71,7 @@ class FoveationSampler(Sampler):
             smallest field of view holds.
         window: smooth or uniform: the weights of a prediction inside its patch, where predictions overlap.
         channels: of the foveation net.
+        bands: of the image.
 
     Raises:
         InvalidInput: for a bank that does not increase, or another name than those above.
@@ -100,6 +101,7 @@ class FoveationSampler(Sampler):
         stride: int | None = None,
         window: str = "smooth",
         channels: Sequence[int] = (40, 40),
+        bands: int = 3,
     ) -> None:
         super().__init__(size)
         if not bank or min(bank) < 1 or list(bank) != sorted(set(bank)):
@@ -115,7 +117,7 @@ class FoveationSampler(Sampler):
         self.fields = tuple((width * self.size[0] / self.size[1], float(width)) for width in bank)
         self.stride = max(1, int(min(self.fields[0]) / 2 / shrink)) if stride is None else stride
         self.reading = Reading(reading, bank, self.size)
-        self.net = FoveationNet(len(bank), channels) if estimator in LEARNED else None
+        self.net = FoveationNet(len(bank), channels, bands) if estimator in LEARNED else None
 
     @property
     def learns(self) -> bool:

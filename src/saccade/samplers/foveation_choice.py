@@ -44,12 +44,13 @@ class FoveationNet(nn.Module):
     Args:
         fields: D, how many fields of view there are to choose from.
         channels: of the layers before the last.
+        bands: of the image.
     """
 
-    def __init__(self, fields: int, channels: Sequence[int] = (40, 40)) -> None:
+    def __init__(self, fields: int, channels: Sequence[int] = (40, 40), bands: int = 3) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for before, after in pairwise((3, *channels, fields)):
+        for before, after in pairwise((bands, *channels, fields)):
             kernel = nn.Conv2d(before, after, 3, padding=1, bias=False)
             nn.init.kaiming_normal_(kernel.weight, nonlinearity="relu")
             layers += [kernel, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]

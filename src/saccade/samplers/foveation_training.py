@@ -469,6 +469,7 @@ class FoveationRecipe(Recipe[FoveationConfig]):
             stride=options.stride,
             window=options.window,
             channels=options.channels,
+            bands=self.bands,
         )
 
     def resolve(self, data: TrainingData, member: FoveationConfig | None = None) -> FoveationConfig:

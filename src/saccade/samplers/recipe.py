@@ -303,6 +303,7 @@ class Recipe(ABC, Generic[Own]):
         sees_labels: whether it looks at the true labels, so that its scores are no real prediction's.
         members_fix: what to do where a member was refused.
         may_idle: whether a training step may leave parameters without a gradient.
+        bands: channels of the thumbnails that :meth:`build`'s sampler sees; set before it is called.
 
     Args:
         shared: the section ``sampler``.
@@ -329,6 +330,7 @@ class Recipe(ABC, Generic[Own]):
     sees_labels: ClassVar[bool] = False
     members_fix: ClassVar[str] = ""
     may_idle: ClassVar[bool] = False
+    bands: int = 3
 
     def __init__(self, shared: SamplerConfig, own: Own) -> None:
         self.shared, self.own = shared, own

@@ -181,6 +181,8 @@ class Config:
             ``config.foveation``, and is a section of its own in files and on the command line.
         data: what it was trained on, and how that was read.
         classes: of the data, as in its classes.json.
+        bands: of the data, with their scale, as :meth:`saccade.rasters.bands.Bands.to_dict` has them; None
+            for colour of eight bits.
 
     Examples:
         >>> from saccade.training import Config
@@ -198,6 +200,7 @@ class Config:
     training: ScheduleConfig = field(default_factory=ScheduleConfig)
     data: DataOptions = field(default_factory=DataOptions)
     classes: dict | None = None  # type: ignore[type-arg]  # options are checked against plain types
+    bands: dict | None = None  # type: ignore[type-arg]
 
     def __post_init__(self) -> None:
         recipe = self.recipe
@@ -347,11 +350,15 @@ def _with_sections(config: Config, options: dict[str, Any]) -> dict[str, Any]:
     return spread
 
 
+FILLED_IN = ("classes", "bands")
+"""What the data decides, each one value."""
+
+
 def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested options as ``section.key``; a table of classes is one value."""
+    """Nested options as ``section.key``; a table of classes, or of bands, is one value."""
     found: dict[str, Any] = {}
     for key, value in options.items():
-        nested = isinstance(value, dict) and key != "classes"
+        nested = isinstance(value, dict) and key not in FILLED_IN
         found.update(flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value})
     return found
 
@@ -529,7 +536,7 @@ def _merge(options: dict[str, Any], changes: dict[str, Any]) -> None:
     """Puts ``changes`` over ``options``, section by section."""
     for key, value in changes.items():
         there = options.get(key)
-        if isinstance(value, dict) and isinstance(there, dict) and key != "classes":
+        if isinstance(value, dict) and isinstance(there, dict) and key not in FILLED_IN:
             _merge(there, value)
         elif not (value is None and isinstance(there, dict)):
             options[key] = value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from saccade.data import DataSet, Item, SampleCache
 from saccade.data.cache import Sample
 from saccade.data.options import Crop
 from saccade.errors import InvalidInput
+from saccade.rasters.bands import Bands
 from saccade.runtime.seeds import seed_of
 from saccade.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from saccade.training.config import AugmentConfig
@@ -29,9 +30,10 @@ class Augmentation:
     Attributes:
         flipped: (B, 2) bool, along x and y.
         gain: (B, 1, 1, 1), of the normalised pixels.
-        shift: (B, 3, 1, 1), added to the normalised pixels.
+        shift: (B, C, 1, 1), added to the normalised pixels.
         speckles: (B,) int64, a seed of the salt and pepper of each image; None without.
         speckled: share of the samples that are salt or pepper.
+        dark, light: (C, 1, 1) normalised values of pepper and of salt.
     """
 
     flipped: Tensor
@@ -39,25 +41,35 @@ class Augmentation:
     shift: Tensor
     speckles: Tensor | None = None
     speckled: float = 0.0
+    dark: Tensor = _BLACK
+    light: Tensor = _WHITE
 
     @classmethod
-    def random(cls, batch: int, options: AugmentConfig, generator: torch.Generator) -> Augmentation:
+    def random(
+        cls, batch: int, options: AugmentConfig, generator: torch.Generator, bands: Bands | None = None
+    ) -> Augmentation:
         """A random one for ``batch`` images; the same state of the generator gives the same."""
+        channels = 3 if bands is None else len(bands.names)
         coins = torch.rand(batch, 2, generator=generator) < 0.5
         allowed = torch.tensor([options.flip_horizontal, options.flip_vertical])
         gain = 1 + options.contrast * torch.randn(batch, 1, 1, 1, generator=generator)
-        shift = options.brightness * torch.randn(batch, 3, 1, 1, generator=generator)
+        shift = options.brightness * torch.randn(batch, channels, 1, 1, generator=generator)
         if not options.salt_and_pepper:
             return cls(coins & allowed, gain, shift)
         seeds = torch.randint(2**62, (batch,), generator=generator)
-        return cls(coins & allowed, gain, shift, seeds, options.salt_and_pepper)
+        ends = (_BLACK, _WHITE) if bands is None else _ends(bands)
+        return cls(coins & allowed, gain, shift, seeds, options.salt_and_pepper, *ends)
 
     def of(self, places: Sequence[int]) -> Augmentation:
         """The augmentation of some images of the batch."""
         chosen = list(places)
         speckles = None if self.speckles is None else self.speckles[chosen]
-        return Augmentation(
-            self.flipped[chosen], self.gain[chosen], self.shift[chosen], speckles, self.speckled
+        return replace(
+            self,
+            flipped=self.flipped[chosen],
+            gain=self.gain[chosen],
+            shift=self.shift[chosen],
+            speckles=speckles,
         )
 
     def flip(self, maps: Tensor) -> Tensor:
@@ -73,13 +85,20 @@ class Augmentation:
         return grids * (1 - 2 * self.flipped.to(grids))[:, None, None]
 
     def colour_jitter(self, pixels: Tensor) -> Tensor:
-        """(B, 3, h, w) normalised pixels under another light, some of them black or white."""
+        """(B, C, h, w) normalised pixels under another light, some of them black or white."""
         lit = pixels * self.gain.to(pixels) + self.shift.to(pixels)
         if self.speckles is None:
             return lit
         chances = torch.stack([_chances(seed, lit) for seed in self.speckles.tolist()])[:, None]
-        salted = torch.where(chances >= 1 - self.speckled / 2, _WHITE.to(lit), lit)
-        return torch.where(chances < self.speckled / 2, _BLACK.to(lit), salted)
+        salted = torch.where(chances >= 1 - self.speckled / 2, self.light.to(lit), lit)
+        return torch.where(chances < self.speckled / 2, self.dark.to(lit), salted)
+
+
+def _ends(bands: Bands) -> tuple[Tensor, Tensor]:
+    """The 2nd and the 98th percentile of each band, normalised."""
+    mean, std = torch.tensor(bands.mean), torch.tensor(bands.std)
+    low, high = ((torch.tensor(one) - mean) / std for one in (bands.low, bands.high))
+    return low.view(-1, 1, 1), high.view(-1, 1, 1)
 
 
 def _chances(seed: int, pixels: Tensor) -> Tensor:

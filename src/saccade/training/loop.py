@@ -476,6 +476,7 @@ def resolve(config: Config, data: DataFolder) -> Config:
     classes = resolved_weights("loss.class_weights", config.loss.class_weights, data)
     stages, recipe = _stages(config), config.recipe
     member = folder.open_config(Path(recipe.members[0]))[0] if recipe.members else None
+    bands = data.scaled_bands()
     options = recipe.resolve(data, None if member is None else member.sections.get(recipe.name))
     return replace(
         config.with_options(options),
@@ -484,6 +485,7 @@ def resolve(config: Config, data: DataFolder) -> Config:
         training=stages,
         data=require_as_opened(data, config.data),
         classes=data.classes.as_dict(),
+        bands=None if bands is None else bands.to_dict(),
     )
 
 

@@ -21,6 +21,7 @@ from saccade.data.classes import ClassTable, classes_from_dict
 from saccade.data.record import DataRecord
 from saccade.errors import FileProblem, SaccadeError, UsageError
 from saccade.networks import build_network
+from saccade.rasters.bands import COLOUR, Bands
 from saccade.runtime.files import finished_file, remove_unfinished, write_file, writing
 from saccade.runtime.reading import open_regular, read_text
 from saccade.samplers.recipe import Recipe, SamplerConfig
@@ -35,15 +36,23 @@ def build_segmenter(config: Config, classes: int, *, weights_follow: bool = Fals
     Raises:
         InvalidInput: for a network that cannot be made, or options that do not go together.
     """
-    name, recipe = config.network.name, config.recipe
+    name, recipe, bands = config.network.name, config.recipe, bands_of(config)
     pretrained = config.network.pretrained and not weights_follow
-    first = build_network(name, classes, pretrained=pretrained, weights_follow=weights_follow)
-    network = recipe.network(first, lambda: build_network(name, classes, weights_follow=weights_follow))
+    count = 3 if bands is None else len(bands.names)
+    how: dict[str, Any] = {"weights_follow": weights_follow, "channels": count}
+    first = build_network(name, classes, pretrained=pretrained, **how)
+    network = recipe.network(first, lambda: build_network(name, classes, **how))
+    recipe.bands = count
     sampler = recipe.build()
     if config.sampler.fit:
         sampler.follow_images()
     sampler.sizes = config.sampler.sizes
-    return Segmenter(sampler, network, antialias=config.network.antialias, classes=classes)
+    return Segmenter(sampler, network, antialias=config.network.antialias, classes=classes, bands=bands)
+
+
+def bands_of(config: Config, path: Path | None = None) -> Bands | None:
+    """The bands of a run, None for colour of eight bits; raises FileProblem where ``path`` tells none."""
+    return None if config.bands is None else Bands.from_dict(config.bands, path or Path(CONFIG))
 
 
 BEFORE = Config(sampler=SamplerConfig(net=None), training=ScheduleConfig(every_image=False))
@@ -161,6 +170,9 @@ def open_config(root: Path) -> tuple[Config, ClassTable]:
     config = read_config(root / CONFIG, base=BEFORE)
     if config.classes is None:
         raise FileProblem(root / CONFIG, "the classes of a run", "none", "train the run anew")
+    bands = bands_of(config, root / CONFIG)
+    if bands is not None and not bands.mean:
+        raise FileProblem(root / CONFIG, "bands with mean and deviation", "none", "train the run anew")
     return config, classes_from_dict(config.classes, root / CONFIG)
 
 
@@ -178,6 +190,32 @@ def require_same_classes(wanted: ClassTable, found: ClassTable, data: Path | str
     if (wanted.names, wanted.indices) != (found.names, found.indices):
         expected, got = f"the classes of the run ({_named(wanted)})", _named(found)
         raise FileProblem(data, expected, got, "use the data it was trained on")
+
+
+def reading_of(run: Run) -> Bands | str:
+    """What images of data are read as for a run: its bands, or "colour"."""
+    return run.segmenter.reading.bands or COLOUR
+
+
+def require_bands(run: Run, data: DataFolder, split: str) -> None:
+    """Refuses data whose bands, type or unit are not those of the run.
+
+    Raises:
+        FileProblem: with both sides.
+    """
+    wanted, found = run.segmenter.reading.bands, data.bands
+    told = ["colour of eight bits" if one is None else one.told() for one in (wanted, found)]
+    if wanted is None or found is None:
+        if wanted is not found:
+            raise FileProblem(data.path, f"{told[0]}, as of {run.path}", told[1])
+        return
+    alike = (len(wanted.names), wanted.dtype) == (len(found.names), found.dtype)
+    if not alike or (wanted.named and found.named and wanted.names != found.names):
+        raise FileProblem(data.path, f"{told[0]}, as of {run.path}", told[1])
+    for item in data.split(split):
+        seen = data.facts[item.stem].bands
+        if seen is not None:
+            wanted.require_scale(item.image, seen.values, like=str(run.path))
 
 
 def _named(classes: ClassTable) -> str:

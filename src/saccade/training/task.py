@@ -299,7 +299,7 @@ class SegmentationTask(L.LightningModule):
 
     def _augmentation(self, batch: int, batch_index: int) -> Augmentation:
         generator = torch.Generator().manual_seed(self._seed(batch_index))
-        return Augmentation.random(batch, self.config.augment, generator)
+        return Augmentation.random(batch, self.config.augment, generator, self.segmenter.reading.bands)
 
     def _seed(self, batch_index: int, *purpose: int) -> int:
         options = self.config.training
@@ -373,7 +373,12 @@ def sanity_check(
     with _on_the_side(task, device):
         for size in sizes:
             for count in counts:
-                _check_network(task.segmenter, name, len(task.class_names), (count, 3, *size))
+                _check_network(
+                    task.segmenter,
+                    name,
+                    len(task.class_names),
+                    (count, task.segmenter.reading.channels, *size),
+                )
         _check_step(task, list(batch))
 
 

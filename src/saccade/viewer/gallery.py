@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from saccade.data.classes import BACKGROUND, QUIET, ClassTable, default_colours
 from saccade.errors import FileProblem
 from saccade.figures import IGNORED, hex_colour
-from saccade.geometry import Window
 from saccade.rasters import Raster, as_rgb, open_raster
-from saccade.rasters.colour import LOOK, colour_channels
+from saccade.rasters.bands import look_windows
+from saccade.rasters.colour import colour_channels
+from saccade.rasters.picture import seen_alone
 from saccade.viewer.planes import ErrorPlane, Plane, PointPlane, RasterPlane, degrees
 from saccade.viewer.tiles import depth
 
@@ -223,8 +224,7 @@ def open_files(
     """
     with ExitStack() as stack:
         raster = stack.enter_context(open_raster(image))
-        limits, about = shown_range(raster, value_range)
-        colours = as_rgb(raster, value_range=limits)
+        colours, about = as_colours(raster, value_range)
         size = raster.size
         layers = [Layer("image", "image", RasterPlane(colours, size))]
         held, opened = raster.info.resident, {}
@@ -287,6 +287,15 @@ def require_labels(raster: Raster, size: tuple[int, int]) -> None:
         raise FileProblem(raster.path, expected, got)
 
 
+def as_colours(raster: Raster, value_range: tuple[float, float] | None) -> tuple[Raster, tuple[str, ...]]:
+    """A file as it is shown, and a line that says how: bands as they are usually drawn."""
+    if value_range is None and raster.info.meaning == "bands":
+        shown = seen_alone(raster)
+        return shown, (shown.told,)
+    limits, about = shown_range(raster, value_range)
+    return as_rgb(raster, value_range=limits), about
+
+
 def shown_range(
     raster: Raster, value_range: tuple[float, float] | None
 ) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
@@ -313,16 +322,7 @@ def shown_range(
 def _seen(raster: Raster) -> NDArray[Any]:
     """Colours of the coarsest level, or of nine windows of it where it is large."""
     number = len(raster.levels) - 1
-    height, width = raster.levels[number].size
-    if height * width <= LOOK:
-        windows = [Window.full((height, width))]
-    else:
-        rows, columns = min(height, 256), min(width, 256)
-        windows = [
-            Window(top, top + rows, left, left + columns)
-            for top in ((height - rows) * i // 2 for i in range(3))
-            for left in ((width - columns) * i // 2 for i in range(3))
-        ]
+    windows = look_windows(raster.levels[number].size)
     used = list(colour_channels(raster.info))
     return np.concatenate(
         [raster.read(window, number)[..., used][raster.valid(window, number)].ravel() for window in windows]
