@@ -235,9 +235,9 @@ def test_a_loaded_model_has_the_fingerprint_of_its_folder(
 ) -> None:
     marks: list[tuple[str, float | None]] = []
 
-    def heard(segmenter: Any, image: Any, raster: Any, layout: Any, settings: Any) -> str:
+    def heard(segmenter: Any, image: Any, raster: Any, layout: Any, settings: Any, *part: Any) -> str:
         marks.append(
-            (fingerprint(segmenter, image, raster, layout, settings), settings.training_downsampling)
+            (fingerprint(segmenter, image, raster, layout, settings, *part), settings.training_downsampling)
         )
         return marks[-1][0]
 

@@ -397,9 +397,9 @@ def test_weights_load_into_a_segmenter_made_without_memory(sampler: str) -> None
     assert torch.equal(other.predict(image()), model.predict(image()))
 
 
-@pytest.mark.parametrize("wrong", [{"mean": (0.5,)}, {"std": (0, 1, 1)}, {"mean": (0,) * 4, "std": (1,) * 4}])
+@pytest.mark.parametrize("wrong", [{"mean": (0.5,)}, {"std": (0, 1, 1)}, {"mean": (0,) * 4}])
 def test_a_normalisation_that_is_none_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInput, match="three numbers each"):
+    with pytest.raises(InvalidInput, match="(three|[14]) numbers each"):
         made(**wrong)
 
 
