@@ -19,7 +19,7 @@ from saccade.errors import FileProblem, UsageError
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "view",
-        parents=[options.common(), options.trust()],
+        parents=[options.common(), options.trust(), options.device()],
         help="images of any size, with what lies over them, in the browser",
         description="Serves a page, to this machine alone, that zooms images of any size with labels, truth, "
         "errors, uncertainty, density and samples over them, and prints its address; Ctrl-C ends it. With "
@@ -61,6 +61,13 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="names and colours: classes.json, a data folder, or a run",
     )
     options.value_range(parser)
+    evaluated = parser.add_argument_group("of an evaluated run")
+    evaluated.add_argument("--data", metavar="DATA", type=Path, help="its data folder, where that has moved")
+    evaluated.add_argument(
+        "--split",
+        metavar="NAME",
+        help="whose images (default: the first that was evaluated of test, val, train)",
+    )
     server = parser.add_argument_group("the page that is served")
     server.add_argument(
         "--port", metavar="N", type=int, default=0, help="its port (default: any that is free)"
@@ -81,7 +88,15 @@ def run(args: argparse.Namespace) -> int:
     from saccade.viewer.open import Overlays, open_gallery
 
     over = Overlays(args.labels, args.truth, args.uncertainty, args.density, args.samples)
-    gallery = open_gallery(args.path, over, classes=args.classes, value_range=_limits(args))
+    gallery = open_gallery(
+        args.path,
+        over,
+        classes=args.classes,
+        value_range=_limits(args),
+        data=args.data,
+        split=args.split,
+        device=args.device,
+    )
     return _serve(gallery, args)
 
 

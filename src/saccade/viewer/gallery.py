@@ -216,8 +216,9 @@ def open_files(
     files: Files,
     table: ClassTable | None = None,
     value_range: tuple[float, float] | None = None,
+    truth: Raster | None = None,
 ) -> Opened:
-    """Opens an image and what lies over it.
+    """Opens an image and what lies over it; ``truth``: true labels that are open already.
 
     Raises:
         FileProblem: a file cannot be read, or labels are of another size than the image.
@@ -228,9 +229,9 @@ def open_files(
         size = raster.size
         layers = [Layer("image", "image", RasterPlane(colours, size))]
         held, opened = raster.info.resident, {}
-        for name, path in (("labels", files.labels), ("truth", files.truth)):
+        for name, path in (("labels", files.labels), ("truth", truth or files.truth)):
             if path is not None:
-                found = stack.enter_context(open_raster(path))
+                found = stack.enter_context(open_raster(path) if isinstance(path, Path) else path)
                 require_labels(found, size)
                 opened[name], held = found, held + found.info.resident
                 layers.append(Layer(name, "classes", RasterPlane(found, size, values=True)))
@@ -251,7 +252,7 @@ def open_files(
             found = stack.enter_context(open_raster(files.samples))
             layers.append(Layer("samples", "picture", RasterPlane(as_rgb(found), size)))
             held += found.info.resident
-        notices = (*colours.notices, *about)
+        notices = (*other_notices(colours, about), *about)
         for layer in layers:
             if isinstance(layer.plane, RasterPlane):
                 stack.callback(layer.plane.close)
@@ -261,10 +262,10 @@ def open_files(
             legend=legend,
             facts=facts_of(raster),
             notices=notices,
-            crs=_system(raster),
+            crs=system_of(raster),
             transform=raster.transform,
             pixel_metres=None if raster.pixel_size is None else raster.pixel_size.metres,
-            unit=_map_unit(raster),
+            unit=map_unit(raster),
             held=held,
             labels=opened.get("labels"),
             truth=opened.get("truth"),
@@ -319,6 +320,11 @@ def shown_range(
     return (low, high), (line,)
 
 
+def other_notices(raster: Raster, about: tuple[str, ...]) -> tuple[str, ...]:
+    """The notices of a raster but for the range of its samples, where ``about`` tells that."""
+    return tuple(line for line in raster.notices if not (about and "scaled to 8 bits" in line))
+
+
 def _seen(raster: Raster) -> NDArray[Any]:
     """Colours of the coarsest level, or of nine windows of it where it is large."""
     number = len(raster.levels) - 1
@@ -346,13 +352,14 @@ def facts_of(raster: Raster) -> dict[str, str]:
         unit = "µm" if info.pixel_size.unit == "micron" else "m"
         facts["pixel size"] = f"{y:.4g} x {x:.4g} {unit}"
     if info.crs is not None:
-        facts["reference system"] = _system(raster) or ""
+        facts["reference system"] = system_of(raster) or ""
     if info.nodata is not None:
         facts["nodata"] = f"{info.nodata:g}"
     return facts
 
 
-def _system(raster: Raster) -> str | None:
+def system_of(raster: Raster) -> str | None:
+    """The name of the reference system of a raster; None without one."""
     if raster.crs is None:
         return None
     from saccade.rasters.georeference import system_name
@@ -360,7 +367,7 @@ def _system(raster: Raster) -> str | None:
     return system_name(raster.crs)
 
 
-def _map_unit(raster: Raster) -> str:
+def map_unit(raster: Raster) -> str:
     """ "°" for systems of latitude and longitude, else "m" or nothing."""
     if raster.crs is None:
         return ""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from saccade.data.classes import ClassTable, read_classes
+from saccade.data.open import recognised
+from saccade.data.options import DataOptions
 from saccade.errors import DataFaults, FileProblem, UsageError
 from saccade.inference.files import Job, ListedJob, list_jobs
 from saccade.rasters.decoders import is_zarr
@@ -60,6 +62,11 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not is_zarr(path)
 
 
+def is_run(path: Path) -> bool:
+    """Whether a folder looks like a run's."""
+    return (path / "config.yaml").is_file()
+
+
 def _existing(path: Path | None) -> Path | None:
     if path is not None and not path.exists():
         raise FileProblem(path, "a file that lies over the image", "no such file")
@@ -84,13 +91,22 @@ def open_gallery(
     *,
     classes: Path | None = None,
     value_range: tuple[float, float] | None = None,
+    data: Path | None = None,
+    split: str | None = None,
+    device: str = "auto",
 ) -> Gallery:
-    """What ``saccade view PATH...`` shows.
+    """What ``saccade view PATH...`` shows: images and what lies ``over`` them, or one data set, or one
+    evaluated run (whose ``data`` may have moved, on one ``split``, predicted on a ``device``).
 
     Raises:
         FileProblem: a path is nothing that can be shown; with one image, also where it cannot be opened.
         UsageError: files over the image, and several images.
     """
+    folders = [path for path in paths if _is_folder(path) and (is_run(path) or recognised(path))]
+    if folders and len(paths) > 1:
+        raise UsageError(f"{folders[0]} is shown alone: name one run or data set, or images")
+    if folders:
+        return _own_gallery(folders[0], over, classes, value_range, data, split, device)
     table = None if classes is None else class_table(classes)
     images = [job.image for job in list_jobs(list(paths), Path("nowhere/to/be/found"))]
     single = [path for path in (over.labels, over.truth) if path is not None and not _is_folder(path)]
@@ -109,6 +125,31 @@ def open_gallery(
     return Gallery.sorted(entries, names[0] if len(names) == 1 else f"{len(names)} images", "")
 
 
+def _own_gallery(
+    folder: Path,
+    over: Overlays,
+    classes: Path | None,
+    value_range: tuple[float, float] | None,
+    data: Path | None,
+    split: str | None,
+    device: str,
+) -> Gallery:
+    """Of a run or a data set, which have truth and classes of their own."""
+    from saccade.viewer.data import data_gallery, run_gallery  # networks and all
+
+    if is_run(folder):
+        if over != Overlays() or classes is not None:
+            raise UsageError(f"{folder} predicts by itself; name its data set to lay other labels over that")
+        return run_gallery(folder, source=data, split=split, device=device)
+    if replace(over, labels=None) != Overlays() or classes is not None:
+        raise UsageError(f"{folder} has truth and classes of its own; only --labels may lie over it")
+    if over.labels is not None and not _is_folder(over.labels):
+        raise UsageError(
+            f"{over.labels} lies over one image, and {folder} is a data set: name a folder of them"
+        )
+    return data_gallery(folder, DataOptions(value_range=value_range), over.of)
+
+
 def _names(images: Sequence[Path]) -> list[str]:
     """The names of files; with their folders where two are the same."""
     names = [image.name for image in images]
@@ -122,7 +163,7 @@ def class_table(path: Path) -> ClassTable:
         FileProblem: there are none.
         DataFaults: what is there is damaged.
     """
-    if (path / "config.yaml").is_file():
+    if is_run(path):
         from saccade.training.run_folder import open_config
 
         return open_config(path)[1]

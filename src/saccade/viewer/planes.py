@@ -178,7 +178,10 @@ class ArrayRaster(Raster):
         self._array = array if array.ndim == 3 else array[..., None]
         channels = self._array.shape[2]
         meaning: Meaning = "rgb" if channels == 3 else "grey"
-        super().__init__(RasterInfo(path, (level,), array.dtype, channels, meaning, white=255.0))
+        resident = int(array.nbytes)
+        super().__init__(
+            RasterInfo(path, (level,), array.dtype, channels, meaning, white=255.0, resident=resident)
+        )
 
     def _read(self, window: Window, level: int) -> NDArray[Any]:
         return self._array[window.slices]
