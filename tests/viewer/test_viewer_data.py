@@ -47,9 +47,8 @@ def test_a_data_set_is_its_images_with_their_truth(tiny_data):
 
 def test_predictions_lie_over_a_data_set_by_their_names(tiny_data, evaluated, tmp_path):
     save = ["--save", "labels,scores,density,uncertainty,samples"]
-    assert (
-        main(["predict", str(evaluated), str(tiny_data / "images"), str(tmp_path / "out"), "-q", *save]) == 0
-    )
+    paths = [str(evaluated), str(tiny_data / "images"), str(tmp_path / "out")]
+    assert main(["predict", *paths, "-q", *save]) == 0
     gallery = open_gallery([tiny_data], Overlays(labels=tmp_path / "out"))
     opened = gallery.entries[0].open()
     names = [layer.name for layer in opened.layers]

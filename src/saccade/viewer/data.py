@@ -139,16 +139,10 @@ def listed(path: Path, options: DataOptions, splits: Sequence[str] | None) -> Da
     if options.target is not None:
         classes = classes.against_the_rest(options.target)
     items = {name: tuple(some) for name, some in found.splits.items() if some}
+    if not items and found.faults:
+        raise DataFaults(found.faults)
     if not items:
-        raise (
-            DataFaults(found.faults)
-            if found.faults
-            else InvalidInput(
-                "splits",
-                f"at least one image in {', '.join(splits or ('train', 'val', 'test'))}",
-                f"none in {path}",
-            )
-        )
+        raise InvalidInput("splits", "of at least one image", f"none in {path}")
     return DataFolder(path, classes, items, {}, format=format)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from saccade.data.options import DataOptions
 from saccade.errors import DataFaults, FileProblem, UsageError
 from saccade.inference.files import Job, ListedJob, list_jobs
 from saccade.rasters.decoders import is_zarr
-from saccade.viewer.gallery import Files, Gallery, file_entry, open_files
+from saccade.viewer.gallery import Files, Gallery, Opened, file_entry
 
 EXTRAS = ("density", "uncertainty", "samples", "scores")
 """What predict writes beside labels that can lie over the image."""
@@ -121,7 +121,7 @@ def open_gallery(
         for name, image in zip(names, images, strict=True)
     ]
     if len(entries) == 1:
-        open_files(images[0], over.of(images[0]), table, value_range).close()  # its faults are told here
+        entries = [replace(entries[0], open=_Once(entries[0].open))]  # its faults are told here
     return Gallery.sorted(entries, names[0] if len(names) == 1 else f"{len(names)} images", "")
 
 
@@ -148,6 +148,16 @@ def _own_gallery(
             f"{over.labels} lies over one image, and {folder} is a data set: name a folder of them"
         )
     return data_gallery(folder, DataOptions(value_range=value_range), over.of)
+
+
+class _Once:
+    """Opens at once, and hands that out at the first call."""
+
+    def __init__(self, open_: Callable[[], Opened]) -> None:
+        self._open, self._opened = open_, [open_()]
+
+    def __call__(self) -> Opened:
+        return self._opened.pop() if self._opened else self._open()
 
 
 def _names(images: Sequence[Path]) -> list[str]:

@@ -93,10 +93,10 @@ class RasterPlane(Plane):
         level = self.raster.levels[number]
         with self._lock:
             if number not in self._copies:
-                channels = 1 if self.values else 4
+                channels = 1 if self.values else 4 if self._gaps else 3
 
                 def read(window: Window) -> NDArray[np.uint8]:
-                    return self._read(window, number, opacity=True)
+                    return self._read(window, number, opacity=self._gaps)
 
                 self._copies[number] = ReducedCopy(level, read, channels, self.raster.path)
             copy = self._copies[number]
@@ -106,8 +106,6 @@ class RasterPlane(Plane):
         read_window, place = _pixels_of(inner, copy.levels[reduced])
         complete = copy.ready(read_window, reduced, PATIENCE)
         pixels = copy.read(read_window, reduced)
-        if not self.values and not self._gaps and complete:
-            pixels = pixels[..., :3]
         return Drawn(self._resized(pixels, place, size), complete)
 
     def _read(self, window: Window, level: int, *, opacity: bool = False) -> NDArray[np.uint8]:

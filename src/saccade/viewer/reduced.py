@@ -31,7 +31,7 @@ WIDE = 1 << 23
 THREADS = 2
 
 Read = Callable[[Window], NDArray[np.uint8]]
-"""Pixels of a window of the source: (h, w, 4) red, green, blue, opacity, or (h, w) values."""
+"""Pixels of a window of the source: (h, w, 3) colours, (h, w, 4) with opacity, or (h, w) values."""
 
 
 class ReducedCopy:
@@ -44,7 +44,7 @@ class ReducedCopy:
     Args:
         source: the level that is reduced.
         read: its pixels; called from several threads.
-        channels: 4 (colours and opacity) or 1 (values).
+        channels: 3 (colours), 4 (and opacity) or 1 (values).
         path: of the file, for messages.
 
     Raises:
@@ -83,8 +83,25 @@ class ReducedCopy:
         self._threads: list[threading.Thread] = []
 
     def read(self, window: Window, level: int) -> NDArray[np.uint8]:
-        """What is there of a window of a level; 0 where nothing is yet."""
-        return np.array(self._arrays[level][window.slices])
+        """What is there of a window of a level: where nothing is yet, colours (then with opacity) are
+        transparent and values 255."""
+        pixels = np.array(self._arrays[level][window.slices])
+        there = self._there(window, level)
+        if there.all():
+            return pixels
+        if pixels.ndim == 2:
+            return np.where(there, pixels, 255).astype(np.uint8)
+        if pixels.shape[2] == 4:
+            return pixels  # made of zeros
+        return np.dstack([pixels, there.astype(np.uint8) * 255])
+
+    def _there(self, window: Window, level: int) -> NDArray[np.bool_]:
+        """(h, w) which pixels of a window of a level are made."""
+        factor = int(self.levels[level].downsample[0])
+        rows = np.arange(window.top, window.bottom) * factor // self._cell[0]
+        columns = np.arange(window.left, window.right) * factor // self._cell[1]
+        with self._news:
+            return self.done[np.ix_(rows, columns)]
 
     def ready(self, window: Window, level: int, patience: float = 0.0) -> bool:
         """Whether all of a window is there; asks for what is not, and waits ``patience`` seconds for it.
@@ -170,11 +187,13 @@ def _cell(level: Level) -> tuple[int, int]:
 
 
 def halved(pixels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """Reduced by ``factor``: colours (h, w, 4) by the mean, weighted by opacity; values (h, w) at the
+    """Reduced by ``factor``: colours (h, w, 3 or 4) by the mean, weighted by opacity; values (h, w) at the
     centre."""
     if pixels.ndim == 2:
         # Of a cut block at the border the last row stands for it, where it has no centre.
         rows = np.minimum(np.arange(0, pixels.shape[0], factor) + factor // 2, pixels.shape[0] - 1)
         columns = np.minimum(np.arange(0, pixels.shape[1], factor) + factor // 2, pixels.shape[1] - 1)
         return pixels[np.ix_(rows, columns)]
+    if pixels.shape[2] == 3:
+        return np.asarray(Image.fromarray(pixels).reduce(factor))
     return np.asarray(Image.fromarray(pixels).convert("RGBa").reduce(factor).convert("RGBA"))
