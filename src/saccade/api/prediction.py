@@ -30,6 +30,7 @@ from saccade.inference.options import SamplingKeywords, sampling_of
 from saccade.inference.plan import Plan, make_plan
 from saccade.inference.predict import PredictionConfig, predict_array
 from saccade.inference.region import region_part
+from saccade.runtime.addresses import path_of
 from saccade.runtime.devices import enough_memory, torch_device
 from saccade.runtime.progress import Progress, Voice
 from saccade.runtime.trust import trusting
@@ -198,8 +199,9 @@ def predict(
 
     Args:
         run: a run folder, or a loaded model; both give the same bytes.
-        images: paths of images, folders of images or ``.txt`` lists; without ``out`` also arrays
-            (H, W, 3), tensors, PIL images or open rasters. One, or a list.
+        images: paths of images, folders of images or ``.txt`` lists, or addresses (texts that begin with
+            ``https://``, ``s3://``, ``gs://`` or ``zip://``) of TIFF and Zarr images; without ``out`` also
+            arrays (H, W, 3), tensors, PIL images or open rasters. One, or a list.
         out: the folder for the labels, in the format of each image; None: nothing is written.
         progress: whether to say what goes on; default on a terminal or in a notebook.
         **options: see :class:`PredictOptions` and :class:`saccade.inference.options.SamplingKeywords`.
@@ -237,7 +239,7 @@ def _predicted(
     if out is None:
         return _arrays(run, images, options, voice)
     alone = isinstance(images, str | Path)
-    inputs = [Path(images)] if alone else _paths(images)
+    inputs = [path_of(images)] if alone else _paths(images)
     ready = _prepared(run, inputs, Path(out), options)
     for line in left_out(inputs):
         voice.say(f"note: {line}")
@@ -260,7 +262,7 @@ def _paths(images: Any) -> list[Path]:
         raise InvalidInput(
             "images", expected, type(images).__name__, "without out, labels come back as arrays"
         )
-    return [Path(image) for image in images]
+    return [path_of(image) for image in images]
 
 
 def describe_prediction(

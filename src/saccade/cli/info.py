@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from saccade.cli import options
 from saccade.errors import DataFaults, FileProblem, UsageError
+from saccade.runtime.addresses import Address, path_of
 from saccade.runtime.progress import Progress
 
 if TYPE_CHECKING:
@@ -254,7 +255,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         description="Says what an image is (size, levels, type, pixel size, reference system) or what a data "
         "set holds (splits, sizes, classes and their share of the pixels), and every fault in it.",
     )
-    parser.add_argument("path", metavar="PATH", type=Path, help="an image, or the folder of a data set")
+    what = "an image or its address, or the folder of a data set"
+    parser.add_argument("path", metavar="PATH", type=path_of, help=what)
     options.data(parser)
     return parser
 
@@ -263,6 +265,8 @@ def run(args: argparse.Namespace) -> int:
     from saccade.rasters.decoders import is_zarr
     from saccade.rasters.open import split_image_number
 
+    if isinstance(args.path, Address):
+        return _image(args)
     if not os.path.lexists(split_image_number(args.path)[0]):
         raise FileProblem(args.path, "an image, or the folder of a data set", "no such file or folder")
     if os.path.isdir(args.path) and not is_zarr(args.path):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.cli import options
+from saccade.runtime.addresses import path_of
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -18,7 +19,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         description="Foresees what 'saccade predict' would do with an image and what it would take. Nothing "
         "is predicted: a blank view is scored a few times and a tile of the file is read, to measure both.",
     )
-    parser.add_argument("path", metavar="PATH", type=Path, help="an image")
+    parser.add_argument("path", metavar="PATH", type=path_of, help="an image, or its address")
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="a trained run")
     parser.add_argument("--save", default="labels", metavar="WHAT", help="as for predict (default: labels)")
     options.region(parser)

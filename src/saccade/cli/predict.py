@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.cli import options
+from saccade.runtime.addresses import path_of
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -23,9 +24,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "images",
         metavar="IMAGE",
-        type=Path,
+        type=path_of,
         nargs="+",
-        help="images, folders of images, or .txt lists of paths",
+        help="images, folders of images, .txt lists of paths, or addresses (https:// s3:// gs:// zip://) of "
+        "TIFF and Zarr images",
     )
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder for the labels")
     parser.add_argument(

@@ -20,6 +20,8 @@ from saccade.metrics.cost import AVERAGED, count_flops, elastic_flops, sampling_
 from saccade.rasters import Level, Raster
 from saccade.rasters.polygons import BAND_PIXELS
 from saccade.rasters.reduce import BLOCK_PIXELS
+from saccade.rasters.remote import CACHE_BYTES
+from saccade.runtime.addresses import Address
 from saccade.runtime.memory import peak_memory
 from saccade.samplers.base import ImageScores
 from saccade.samplers.images import SAMPLES_AT_ONCE
@@ -202,7 +204,8 @@ def _reading(about: Workload) -> int:
     view = about.layout.view[0] * about.layout.view[1]
     samples = max(view, min(SAMPLES_AT_ONCE, view * about.layout.tiling.count[1]))
     bands = info.channels * (2 if info.masked else 1) if info.meaning == "bands" else 3
-    return (0 if about.in_memory else blocks) + samples * BYTES_A_SAMPLE * max(3, bands) // 3
+    elsewhere = 2 * CACHE_BYTES if isinstance(about.raster.path, Address) else 0
+    return (0 if about.in_memory else blocks) + samples * BYTES_A_SAMPLE * max(3, bands) // 3 + elsewhere
 
 
 def _bytes_a_pixel(raster: Raster) -> int:
@@ -247,7 +250,7 @@ def _finishing(about: Workload) -> int:
         return 3 * height * width
     tiles = -(-height // OUTPUT_TILE) * -(-width // OUTPUT_TILE)
     channels = 1 + (about.classes if "scores" in about.extras else 0) + ("uncertainty" in about.extras)
-    zarr = OUTPUT_TILE * width * 2 if about.raster.path.is_dir() else 0
+    zarr = OUTPUT_TILE * width * 2 if about.raster.info.folder else 0
     return _threads() * OUTPUT_TILE**2 * 8 + tiles * channels * 400 + zarr
 
 
@@ -272,10 +275,14 @@ def seconds(about: Workload, tile_seconds: float) -> float:
 def tiles_read(about: Workload) -> int:
     """Tiles of the file that hold a sample, as if the samples were spread evenly."""
     level = level_read(about)
-    rows, columns = level.tile
-    tiles = -(-level.size[0] // rows) * -(-level.size[1] // columns)
+    tiles = tiles_of(level)
     twice = 1 if about.raster.info.resident else 1.5  # bent grids look closer here and there
     return min(tiles, round(about.layout.samples * twice)) if not about.in_memory else 1
+
+
+def tiles_of(level: Level) -> int:
+    """Tiles of the file in a level."""
+    return -(-level.size[0] // level.tile[0]) * -(-level.size[1] // level.tile[1])
 
 
 def level_read(about: Workload) -> Level:

@@ -18,7 +18,9 @@ from saccade.rasters import Raster, image_size, open_raster
 from saccade.rasters.decoders import is_zarr
 from saccade.rasters.open import split_image_number
 from saccade.rasters.writer import LARGEST_PNG
+from saccade.runtime.addresses import Address, path_of, require_local
 from saccade.runtime.files import writing
+from saccade.runtime.trust import trust
 from saccade.training.run_folder import Run
 
 PHOTOS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp")
@@ -188,6 +190,7 @@ def list_jobs(inputs: Sequence[Path], out: Path, extras: Sequence[str] = ()) -> 
         >>> len(jobs), jobs[0].image.name, jobs[0].labels.name
         (7, 'image_000000.png', 'image_000000.png')
     """
+    require_local(out, "the folder for the labels")
     if out.exists() and not out.is_dir():
         raise FileProblem(out, "a folder for the labels", "a file", "name the folder last")
     if is_zarr(out):
@@ -229,7 +232,7 @@ def labels_suffix(raster: Raster) -> str:
     """The one rule of the labels' format, that of the input: .zarr, .tif (a map, as COG), .ome.tif; .png for
     photographs and what is small and has neither scale nor place."""
     pixels = raster.size[0] * raster.size[1]
-    if raster.path.is_dir():
+    if raster.info.folder:
         return ".zarr"
     if raster.crs is not None or raster.transform is not None:
         return ".tif"
@@ -293,6 +296,8 @@ def _stem(path: Path) -> str:
 def _kind(path: Path) -> Literal["zarr", "folder", "file", "missing"]:
     """What lies there; links, pipes and what may not be looked at are files, whose fault is told in turn."""
     path, _ = split_image_number(path)
+    if isinstance(path, Address):
+        return "file"
     try:
         if path.is_dir():
             return "zarr" if is_zarr(path) else "folder"
@@ -362,7 +367,7 @@ def _listed(listing: Path) -> list[Path]:
         raise FileProblem(
             listing, "a list of images, one path a line", error.strerror or str(error)
         ) from None
-    paths = [_path_of(line, listing.parent) for line in lines if line and not line.startswith("#")]
+    paths = [_path_of(line, listing) for line in lines if line and not line.startswith("#")]
     if not paths:
         raise FileProblem(listing, "a list of images, one path a line", "no path in it")
     return paths
@@ -377,9 +382,14 @@ def _lines(data: bytes) -> list[str]:
     return [line.strip() for line in text.replace("\r", "\n").split("\n")]
 
 
-def _path_of(line: str, folder: Path) -> Path:
+def _path_of(line: str, listing: Path) -> Path:
     """The path that a line names: as it stands, else without quotes, else in Latin-1 as Windows writes it."""
-    names = [line]
+    if "://" in line and isinstance(named := path_of(line), Address):
+        if not trust().outside:
+            fix = "if you trust whoever made the list, allow it with --allow-outside"
+            raise FileProblem(listing, "a list of files that are here", f"the address {named}", fix)
+        return named
+    folder, names = listing.parent, [line]
     if len(line) > 2 and line[0] == line[-1] and line[0] in "\"'":
         names.append(line[1:-1])
     names += [name.encode(errors="surrogateescape").decode("cp1252", errors="replace") for name in names]

@@ -20,13 +20,16 @@ from saccade.inference.estimate import (
     measure_view,
     peak_bytes,
     seconds,
+    tiles_of,
     tiles_read,
 )
 from saccade.inference.files import labels_suffix
 from saccade.inference.options import Layout, SamplingOptions, lay_out
 from saccade.inference.writers import OUTPUT_TILE
 from saccade.metrics.cost import unwarping_flops
-from saccade.rasters import Raster
+from saccade.rasters import Level, Raster
+from saccade.rasters.remote import traffic
+from saccade.runtime.addresses import Address
 from saccade.runtime.memory import resident_memory
 from saccade.runtime.progress import clock
 from saccade.samplers.base import TileRequest
@@ -91,6 +94,7 @@ class Plan:
         reasons: why, one line each.
         path: of the image.
         notices: what was done to the image on the way, and a view that was not trained for, one line each.
+        remote_bytes: that come from elsewhere, for a file that is not here; None for one that is.
         ladder: budgets to choose from, the smallest first; none where the run was trained for one.
     """
 
@@ -107,6 +111,7 @@ class Plan:
     path: Path = Path()
     notices: tuple[str, ...] = ()
     ladder: tuple[Rung, ...] = ()
+    remote_bytes: int | None = None
 
     def lines(self) -> list[str]:
         """The same for people."""
@@ -119,6 +124,7 @@ class Plan:
             f"  work     {self.gflops:,.1f} GFLOPs",
             f"  memory   {self.memory_bytes / 1e6:,.0f} MB at the peak{gpu}",
             f"  time     about {clock(max(1, self.seconds))}",
+            *([] if self.remote_bytes is None else [f"  network  about {self.remote_bytes / 1e6:,.1f} MB"]),
             f"  labels   {self.format}",
             *(f"  budget   {rung}" for rung in self.ladder),
             *(f"  why      {reason}" for reason in self.reasons),
@@ -145,6 +151,7 @@ class Plan:
             "memory_bytes": self.memory_bytes,
             "gpu_bytes": self.gpu_bytes,
             "seconds": self.seconds,
+            "remote_bytes": self.remote_bytes,
             "format": self.format,
             "reasons": list(self.reasons),
             "notices": list(self.notices),
@@ -262,6 +269,7 @@ def make_plan(
     flops = views * cost.flops + unwarping_flops(raster.size, classes)
     weights = sum(t.numel() * t.element_size() for t in segmenter.state_dict().values())
     memory = peak_bytes(about, resident_memory())
+    tile_seconds, tile_bytes = _of_a_tile(about)
     return Plan(
         execution,
         raster.size,
@@ -270,12 +278,13 @@ def make_plan(
         flops / 1e9,
         memory,
         weights + cost.bytes if cost.on_gpu else 0,
-        seconds(about, _tile_seconds(about)) + (views - layout.views) * cost.seconds,
+        seconds(about, tile_seconds) + (views - layout.views) * cost.seconds,
         labels_suffix(raster),
         (*_why(layout, own, views), *_reading_reasons(about), *_writing_reasons(execution, raster)),
         raster.path,
         (*raster.notices, *layout.notices),
         _ladder(segmenter),
+        tile_bytes,
     )
 
 
@@ -285,20 +294,41 @@ def _ladder(segmenter: Segmenter) -> tuple[Rung, ...]:
     return tuple(Rung(size, cost.flops / 1e9, cost.seconds) for size, cost in costs)
 
 
-def _tile_seconds(about: Workload) -> float:
-    """What reading one tile of the level takes here; nothing where the image is decoded whole."""
+PROBES = 5
+"""Tiles of a file elsewhere that are read to know what one takes."""
+
+
+def _of_a_tile(about: Workload) -> tuple[float, int | None]:
+    """Seconds that reading one tile of the level takes here, nothing where the image is decoded whole; and of
+    a file elsewhere the bytes of all that will be read, by those of a few tiles."""
+    address = about.raster.path
     if about.raster.info.resident:
-        return 0.0
+        return 0.0, None
     level = level_read(about)
-    number = about.raster.levels.index(level)
-    top, left = (side // 2 // step * step for side, step in zip(level.size, level.tile, strict=True))
+    if not isinstance(address, Address):
+        return min(_read_tile(about, level, 1, 2) for _ in range(2)), None
+    count = min(PROBES, min(_tiles_across(level)))
+    seen = traffic(address)
+    opening = seen.bytes
+    taken = [_read_tile(about, level, part, count + 1) for part in range(1, count + 1)]
+    tiles = tiles_of(level) if about.in_memory else tiles_read(about)
+    return min(taken), opening + round((seen.bytes - opening) / count * tiles)
+
+
+def _tiles_across(level: Level) -> tuple[int, int]:
+    return -(-level.size[0] // level.tile[0]), -(-level.size[1] // level.tile[1])
+
+
+def _read_tile(about: Workload, level: Level, part: int, parts: int) -> float:
+    """Seconds for the tile at ``part`` of ``parts`` of the way from one corner to the other."""
+    places = [
+        (part * side // parts // step * step) for side, step in zip(level.size, level.tile, strict=True)
+    ]
+    top, left = places
     bottom, right = min(top + level.tile[0], level.size[0]), min(left + level.tile[1], level.size[1])
-    taken = []
-    for _ in range(2):
-        start = time.perf_counter()
-        about.raster.read(Window(top, bottom, left, right), number)
-        taken.append(time.perf_counter() - start)
-    return min(taken)
+    start = time.perf_counter()
+    about.raster.read(Window(top, bottom, left, right), about.raster.levels.index(level))
+    return time.perf_counter() - start
 
 
 def _why(layout: Layout, own: bool, views: int) -> tuple[str, ...]:

@@ -28,7 +28,9 @@ from saccade.inference.writers import Extras, PngSink, RasterSink, Values
 from saccade.rasters import Raster, RGBRaster, thumbnail
 from saccade.rasters.bands import Bands
 from saccade.rasters.open import split_image_number
+from saccade.rasters.remote import state_of
 from saccade.rasters.sample import READING_RULE
+from saccade.runtime.addresses import Address
 from saccade.samplers.base import ImageScores, TileRequest
 from saccade.segmenter import Segmenter, evaluating
 from saccade.sources import AnyImage, opened_raster, source_of_raster
@@ -233,6 +235,8 @@ def _is_plain(value: object) -> bool:
 
 def _identity(image: Path) -> list[list[str | int]]:
     """Name, bytes and time of a file; of every file of a folder, whose own time tells little."""
+    if isinstance(image, Address):
+        return [[str(image), state_of(image)]]
     files = sorted(p for p in image.rglob("*") if p.is_file()) if image.is_dir() else [image]
     states = [(path.relative_to(image.parent).as_posix(), path.stat()) for path in files]
     return [[name, state.st_size, state.st_mtime_ns] for name, state in states]

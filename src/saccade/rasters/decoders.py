@@ -156,7 +156,7 @@ def sniff(path: Path) -> Kind:
             start = file.read(4096)
     if not start:
         raise FileProblem(path, "an image", "an empty file (0 bytes)")
-    return _by_magic(start)
+    return kind_of_bytes(start)
 
 
 def is_zarr(path: Path) -> bool:
@@ -188,7 +188,8 @@ _MAGIC: tuple[tuple[bytes, Kind], ...] = (
 )
 
 
-def _by_magic(start: bytes) -> Kind:
+def kind_of_bytes(start: bytes) -> Kind:
+    """The kind of a file by its first bytes."""
     for magic, kind in _MAGIC:
         if start.startswith(magic):
             return kind
@@ -231,7 +232,11 @@ _NAMED: tuple[tuple[int, bytes, str, str], ...] = (
 def unread_format(path: Path) -> tuple[str, str]:
     """What a file is that nothing here reads, and the way out; empty texts where that is not known."""
     with reading(path, "an image"), path.open("rb") as file:
-        start = file.read(256)
+        return named_format(file.read(256))
+
+
+def named_format(start: bytes) -> tuple[str, str]:
+    """The same by the first bytes."""
     return next(
         (
             (what, fix)

@@ -34,6 +34,7 @@ from saccade.rasters.raster import (
     oriented_pair,
     sample_roles,
 )
+from saccade.rasters.remote import RemoteBytes, RemoteFile
 from saccade.rasters.tiff import TiffRaster
 from saccade.rasters.tiff_description import gdal_metadata
 from saccade.runtime.trust import trust
@@ -52,11 +53,13 @@ CACHE_BYTES = 64 << 20
 class GeoRaster(Raster):
     """A raster with CRS, transform and nodata; its overviews are the levels.
 
-    ``directory`` is the number of the image among those of a TIFF, from 0.
+    ``directory`` is the number of the image among those of a TIFF, from 0; ``data``: of a file elsewhere.
     """
 
-    def __init__(self, path: Path, driver: str = "GTiff", directory: int = 0) -> None:
-        self._driver, self._directory = driver, directory
+    def __init__(
+        self, path: Path, driver: str = "GTiff", directory: int = 0, *, data: RemoteBytes | None = None
+    ) -> None:
+        self._driver, self._directory, self._data = driver, directory, data
         self._rasterio: Any = load("rasterio", "geo", path, "georeferenced rasters")
         listen("rasterio")
         if driver == "VRT":
@@ -96,6 +99,11 @@ class GeoRaster(Raster):
     def _handle(self, path: Path, **options: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if self._data is not None:  # GDAL itself asks nobody
+                data, kept = self._data, {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+                options["opener"] = lambda path, mode="rb": RemoteFile(data)
+                with self._rasterio.Env(**kept):
+                    return self._rasterio.open("elsewhere.tif", driver=self._driver, **options)
             name = f"GTIFF_DIR:{self._directory + 1}:{path}" if self._directory else path
             return self._rasterio.open(name, driver=self._driver, **options)
 
@@ -300,6 +308,28 @@ def open_tiff(path: Path, *, place: bool = True) -> Raster:
         return pixels
     try:
         return GeoTiffRaster(_place(path, pixels), pixels)
+    except BaseException:
+        pixels.close()
+        raise
+
+
+def open_remote_tiff(
+    path: Path, data: RemoteBytes, *, place: bool = True, number: int | None = None
+) -> Raster:
+    """A TIFF elsewhere, as :func:`open_tiff` and, with a number, ``TiffRaster`` take one that is here."""
+    pixels = TiffRaster(path, number, data=data)
+    tags = pixels.page.keyframe.tags
+    if number is not None or not place or not any(code in tags for code in GEO_TAGS):
+        return pixels
+    try:
+        load("rasterio", "geo", path, "georeferenced rasters")
+        require_own_sidecars(path, gdal_metadata(pixels.page.keyframe))
+        index = pixels.page.index
+        try:
+            with GeoRaster(path, directory=index if isinstance(index, int) else 0, data=data) as found:
+                return GeoTiffRaster(found.info, pixels)
+        except FileProblem:
+            return GeoTiffRaster(georeference_of_tags(tags, pixels.stored_size), pixels)
     except BaseException:
         pixels.close()
         raise

@@ -14,6 +14,8 @@ from saccade.geometry import Window
 from saccade.rasters.decoders import load, reading
 from saccade.rasters.georeference import Georeference, Transform, crs_text, metres_per_pixel
 from saccade.rasters.raster import Level, PixelSize, Raster, RasterInfo, band_names
+from saccade.rasters.remote import zarr_store
+from saccade.runtime.addresses import Address
 
 _EXPECTED = "a Zarr image"
 _MICRONS = {
@@ -44,6 +46,8 @@ LARGEST_CHUNK = 1 << 30
 
 def _store(path: Path) -> Any:
     """Of a folder: only regular files of it are opened, or a pipe among them would be waited for."""
+    if isinstance(path, Address):
+        return zarr_store(path)
     from zarr.storage import LocalStore
 
     class RegularFiles(LocalStore):
@@ -249,9 +253,15 @@ def _place(array: Any, axes: tuple[str, ...], folder: Path) -> Georeference:
     """Where xarray says the image lies: its grid mapping, else evenly spaced coordinates of x and y."""
     import zarr
 
-    if not any((folder / name).exists() for name in ("zarr.json", ".zgroup")):
+    here = not isinstance(folder, Address)
+    if here and not any((folder / name).exists() for name in ("zarr.json", ".zgroup")):
         return Georeference()
-    group = zarr.open_group(_store(folder), mode="r")
+    try:
+        group = zarr.open_group(_store(folder), mode="r")
+    except FileNotFoundError:
+        if here:
+            raise
+        return Georeference()
     mapping = str(array.attrs.get("grid_mapping", "spatial_ref"))
     about = dict(group[mapping].attrs) if mapping in group else {}
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
@@ -340,6 +350,7 @@ def _info(path: Path, layout: Layout, number: int | None) -> RasterInfo:
         masked=layout.about.get("nodata") is not None or (rgb and channels == 4),
         notices=(*layout.notices, *notices, *layout.place.notices),
         bands=_names(layout.about, channels),
+        folder=True,
     )
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from saccade.errors import FileProblem
-from saccade.rasters.decoders import PHOTOS, Kind, load, sniff, unread_format
+from saccade.rasters.decoders import PHOTOS, Kind, kind_of_bytes, load, named_format, sniff, unread_format
 from saccade.rasters.raster import Raster
+from saccade.runtime.addresses import Address, path_of
 
 OTHERS: list[tuple[Callable[[Path], bool], Callable[[Path], Raster]]] = []
 """Formats of the user's own: whether a file is of it, by its content, and what opens it."""
@@ -18,7 +19,8 @@ def open_raster(path: Path | str, *, place: bool = True) -> Raster:
     """Open an image of any format that Saccade reads; the content decides, not the name.
 
     ``file.tif#2`` is the second image of a TIFF of several, or of a stack (``store.zarr#2`` too);
-    ``store.zarr/name`` is an array of a Zarr group.
+    ``store.zarr/name`` is an array of a Zarr group. A text that is an address (``https://``, ``s3://``, ``gs://``,
+    ``zip://PART::ARCHIVE``) opens a TIFF or a Zarr there, of which only what is asked for is read.
     ``place`` False leaves out where on a map the image lies, which then needs no rasterio.
 
     Raises:
@@ -33,7 +35,9 @@ def open_raster(path: Path | str, *, place: bool = True) -> Raster:
         ...     print(raster.size, raster.read(Window(0, 2, 0, 3)).shape)
         (480, 640) (2, 3, 3)
     """
-    path, number = split_image_number(Path(path))
+    path, number = split_image_number(path_of(path))
+    if isinstance(path, Address):
+        return _open_remote(path, place, number)
     kind = sniff(path)
     if kind == "tiff":
         return _open_tiff(path, place, number)
@@ -54,10 +58,32 @@ def open_raster(path: Path | str, *, place: bool = True) -> Raster:
 
 def split_image_number(path: Path) -> tuple[Path, int | None]:
     """The file of ``file.tif#2`` and 2; any other path, or a file that is really called so, and None."""
+    if isinstance(path, Address):
+        return path.unnumbered, path.number
     stem, mark, digits = path.name.rpartition("#")
     if not (mark and stem and digits.isascii() and digits.isdigit()) or os.path.lexists(path):
         return path, None
     return path.with_name(stem), int(digits)
+
+
+def _open_remote(address: Address, place: bool, number: int | None) -> Raster:
+    from saccade.rasters.remote import opened
+
+    data = opened(address)
+    if data is None:
+        from saccade.rasters.ome_zarr import ZarrRaster
+
+        return ZarrRaster(address, number)
+    start = data.read(0, 4096)
+    if kind_of_bytes(start) != "tiff":
+        what, fix = named_format(start) if start else ("an empty file (0 bytes)", "")
+        expected = "a TIFF or a Zarr, which are read where they lie"
+        raise FileProblem(
+            address, expected, what or "another format", fix or "download it, and name the file"
+        )
+    from saccade.rasters.geotiff import open_remote_tiff
+
+    return open_remote_tiff(address, data, place=place, number=number)
 
 
 def _open_photo(path: Path, kind: Kind, place: bool) -> Raster:

@@ -157,6 +157,7 @@ class RasterInfo:
         origin: (x, y) in pixels of level 0 from which viewers of slides count (QuPath: the corner of what was
             scanned).
         background: the value that thumbnails and samples take where nothing was measured.
+        folder: whether it is a folder of files (Zarr).
 
     Examples:
         >>> import numpy as np
@@ -191,6 +192,7 @@ class RasterInfo:
     origin: tuple[int, int] = (0, 0)
     background: float = 0.0
     bands: tuple[str, ...] = ()
+    folder: bool = False
 
 
 def measured(pixels: np.ndarray, info: RasterInfo, *, by_mask: bool = False) -> np.ndarray:

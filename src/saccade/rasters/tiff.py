@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 import threading
@@ -30,6 +31,7 @@ from saccade.rasters.raster import (
     physical_memory,
     stored_window,
 )
+from saccade.rasters.remote import RemoteBytes, RemoteFile
 from saccade.rasters.tiff_description import converted_space, describe, orientation, photometric, pixel_size
 from saccade.runtime.reading import open_regular
 
@@ -99,12 +101,23 @@ class PageReader:
         planes = range(self.samples) if self.separate else (0,)
         rows = range(window.top // self.tile[0], (window.bottom - 1) // self.tile[0] + 1)
         columns = range(window.left // self.tile[1], (window.right - 1) // self.tile[1] + 1)
+        self._ask_ahead([(plane, row, column) for plane in planes for row in rows for column in columns])
         for plane in planes:
             channels = slice(plane, plane + 1) if self.separate else slice(None)
             for row in rows:
                 for column in columns:
                     self._place(out[..., channels], window, plane, row, column)
         return out
+
+    def _ask_ahead(self, segments: Sequence[tuple[int, int, int]]) -> None:
+        """Of a file elsewhere: all tiles that a window needs at once, not one after the other."""
+        data = _elsewhere(self.page)
+        if data is None or self.plain:
+            return
+        offsets: Any = self.page.dataoffsets
+        numbers = [(plane * self.count[0] + row) * self.count[1] + column for plane, row, column in segments]
+        there = [number for number in numbers if offsets[number] and self._counts[number]]
+        data.exact([(offsets[number], offsets[number] + self._counts[number]) for number in there])
 
     def _one_segment(self, window: Window) -> np.ndarray | None:
         """The decoded tile itself where the window is just that, so that its pixels are not copied."""
@@ -239,7 +252,10 @@ class PageReader:
         offsets: Any = self.page.dataoffsets
         if offsets[index] == 0 or self._counts[index] == 0:
             return None
-        file = self.page.parent.filehandle
+        file, elsewhere = self.page.parent.filehandle, _elsewhere(self.page)
+        if elsewhere is not None:
+            start = offsets[index] + skip
+            return elsewhere.exact([(start, start + count)])[0]
         with self.lock:
             if file.closed:  # tifffile closes the other files of an OME set once it knows their pages
                 file.open()
@@ -251,6 +267,12 @@ class PageReader:
 
     def _path(self) -> str:
         return self.page.parent.filehandle.path
+
+
+def _elsewhere(page: TiffPage) -> RemoteBytes | None:
+    """The bytes of a file elsewhere; None of one that is here."""
+    file = page.parent.filehandle._fh
+    return file.data if isinstance(file, RemoteFile) else None
 
 
 def _sample_type(page: TiffPage) -> str:
@@ -323,6 +345,9 @@ class LibtiffReader:
             return self._pixels
 
     def _converted(self) -> np.ndarray:
+        if _elsewhere(self.page) is not None:
+            expected, fix = "RGB, grey, palette or CMYK, which are read where they lie", "download it"
+            raise FinalProblem(self._path(), expected, f"a {self._space} image", fix)
         with open(self._path(), "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             try:
                 pixels = imagecodecs.tiff_decode(data, self.page.index, asrgb=True)
@@ -394,11 +419,11 @@ Reader = PageReader | LibtiffReader | LabReader
 class TiffRaster(Raster):
     """An image of a TIFF file as it is shown (orientation applied), with its pyramid and its masks, those in
     files beside it (``.ovr``, ``.msk``) too: the first that is no thumbnail, or that of ``number``, counted
-    from 1 over the planes of every series."""
+    from 1 over the planes of every series. ``data``: of a file elsewhere; beside it nothing is looked for."""
 
-    def __init__(self, path: Path, number: int | None = None) -> None:
+    def __init__(self, path: Path, number: int | None = None, *, data: RemoteBytes | None = None) -> None:
         with reading(path, _EXPECTED), ExitStack() as opened:
-            pages = _find_pages(path, opened, number)
+            pages = _find_pages(path, opened, number, data)
             self._levels = _level_readers(pages)
             self._levels[0][0].probe()
             self._masks = _mask_readers(pages.masks, [readers[0].size for readers in self._levels])
@@ -468,8 +493,9 @@ _GENERIC = {"generic", "uniform", "shaped"}
 _REDUCED, _MASK = 1, 4
 
 
-def _find_pages(path: Path, opened: ExitStack, number: int | None) -> _Pages:
-    file, lock = _opened(path, opened), threading.Lock()
+def _find_pages(path: Path, opened: ExitStack, number: int | None, data: RemoteBytes | None) -> _Pages:
+    lock = threading.Lock()
+    file = _opened(path, opened) if data is None else _opened_elsewhere(path, opened, data)
     series, plane, notices = _image_series(file, number)
     planes, more = _planes(series.levels[0], plane)
     levels = [(planes, lock), *((_planes(level, plane)[0], lock) for level in series.levels[1:])]
@@ -478,7 +504,7 @@ def _find_pages(path: Path, opened: ExitStack, number: int | None) -> _Pages:
     masks = [(page, lock) for page in _flagged(file, _MASK)]
     coarser = [([page], lock) for page in _flagged(file, _REDUCED)]
     # GDAL writes these beside files that it may not change.
-    for suffix in (".ovr", ".msk", ".msk.ovr"):
+    for suffix in (".ovr", ".msk", ".msk.ovr") if data is None else ():
         beside = path.with_name(path.name + suffix)
         if os.path.isfile(beside):  # False for a name that is too long, too
             more_file, more_lock = _opened(beside, opened), threading.Lock()
@@ -499,6 +525,19 @@ def _opened(path: Path, opened: ExitStack) -> TiffFile:
         require_sound_chain(path, bytes_of)
     file = opened.enter_context(TiffFile(path))
     require_own_set(path, str(file.pages.first.description or ""))
+    return file
+
+
+_SLIDES = ("svs", "ndpi", "scn", "bif", "philips")
+
+
+def _opened_elsewhere(path: Path, opened: ExitStack, data: RemoteBytes) -> TiffFile:
+    """The same; of a set of files this one alone, for the others would be looked for on this disk."""
+    require_sound_chain(path, io.BufferedReader(RemoteFile(data), 4096))
+    file = opened.enter_context(TiffFile(RemoteFile(data), name=str(path), _multifile=False))  # type: ignore[arg-type]
+    require_own_set(path, str(file.pages.first.description or ""))
+    if any(getattr(file, f"is_{kind}") for kind in _SLIDES):
+        raise FinalProblem(path, "a TIFF that OpenSlide is not needed for", "a whole slide", "download it")
     return file
 
 
