@@ -107,9 +107,9 @@ class RemoteBytes:
         wanted = [(parts[0][0], max(end for _, end in parts)) for parts in joined]
         for parts, (start, _), data in zip(joined, wanted, self._fetched(wanted), strict=True):
             for part in parts:
-                found[part] = data[part[0] - start : part[1] - start]
-                self._kept.put(part, found[part])
-        return [data for part in ranges if (data := found[part]) is not None]
+                piece = found[part] = data[part[0] - start : part[1] - start]
+                self._kept.put(part, piece)
+        return [found[part] or b"" for part in ranges]
 
     def read(self, start: int, end: int) -> bytes:
         """The bytes from ``start`` to ``end``, or to the end of the file, by whole blocks."""
