@@ -14,9 +14,10 @@ from PIL import Image
 from scipy import ndimage
 
 from saccade.data.classes import ClassTable
-from saccade.errors import InvalidInput
+from saccade.errors import InvalidInput, UsageError
 from saccade.inference import LeastArea, ObjectChoice, PredictionConfig, SamplingOptions, list_jobs
-from saccade.inference.objects import uncertainty_of
+from saccade.inference.files import parse_extras, parse_kinds
+from saccade.inference.objects import Tolerance, uncertainty_of
 from saccade.inference.predict import predict_image
 from saccade.rasters import open_raster
 
@@ -197,3 +198,71 @@ def test_an_area_that_an_image_cannot_tell_is_refused_before_the_work(tmp_path: 
     with pytest.raises(InvalidInput, match="without a scale"):
         predicted(photo(tmp_path), tmp_path / "out", settings=replace(SETTINGS, choice=choice))
     assert not any((tmp_path / "out").iterdir())
+
+
+def test_tables_in_parquet_hold_what_those_in_csv_hold(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    _, job = predicted(photo(tmp_path), tmp_path / "csv")
+    (other,) = list_jobs([tmp_path / "a.png"], tmp_path / "pq", ALL, parse_kinds("table.parquet"))
+    (tmp_path / "pq").mkdir()
+    predict_image(bent(), other, SETTINGS)
+    for name in ("classes", "objects"):
+        table = parquet.read_table(other.named.extra(name))
+        told = [{key: "" if v is None else v for key, v in row.items()} for row in table.to_pylist()]
+        assert len(told) == len(rows(job.extra(name))) > 0
+        for ours, row in zip(told, rows(job.extra(name)), strict=True):
+            assert set(ours) == set(row)
+            for key, value in ours.items():
+                same = value == pytest.approx(float(row[key]), abs=1e-3) if row[key] and not isinstance(
+                    value, str
+                ) else str(value) == row[key]  # fmt: skip
+                assert same, (key, value, row[key])
+
+
+def test_areas_in_zones_are_those_that_rasterio_finds(tmp_path: Path) -> None:
+    features = pytest.importorskip("rasterio.features")
+    shapely = pytest.importorskip("shapely")
+    image = make_geotiff(tmp_path / "a.tif", picture((300, 260)))
+    left, top = 500000, 5e6
+    shapes = [
+        shapely.Point(left + 60, top - 70).buffer(31.7),
+        shapely.box(left - 20, top - 400, left + 33.3, top - 20.1),  # reaches out of the image
+        shapely.box(left + 40, top - 30, left + 90, top + 30),
+        shapely.MultiPolygon(
+            [
+                shapely.box(left + 5, top - 9, left + 15, top - 3),
+                shapely.box(left + 90, top - 99, left + 120, top - 80),
+            ]
+        ),
+        shapely.box(0, 0, 1, 1),
+    ]
+    found = [
+        {"type": "Feature", "geometry": shapely.geometry.mapping(s), "properties": {"name": f"z{n}"}}
+        for n, s in enumerate(shapes)
+    ]
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
+    zones = tmp_path / "zones.geojson"
+    zones.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": found}))
+    labels, job = predicted(
+        image, tmp_path / "out", ("table", "zones"), settings=replace(SETTINGS, zones=zones)
+    )
+    listed = rows(job.extra("zones"))
+    assert {row["name"] for row in listed} == {"z0", "z1", "z2", "z3"}
+    with open_raster(image) as raster:
+        transform = __import__("affine").Affine(*raster.transform)
+    for number, shape in enumerate(shapes[:4]):
+        inside = features.rasterize([shape], labels.shape, transform=transform).astype(bool)
+        own = [row for row in listed if row["name"] == f"z{number}"]
+        assert [int(row["pixels"]) for row in own] == np.bincount(labels[inside], minlength=3).tolist()
+        assert sum(float(row["area"]) for row in own) == pytest.approx(inside.sum() / 4)
+
+
+def test_wishes_of_polygons_are_read_with_their_units() -> None:
+    assert Tolerance.parse("1.5 µm") == Tolerance(1.5, "um")
+    assert LeastArea.parse("all").value == float("inf")
+    assert parse_extras("labels,polygons.gpkg") == ("polygons",) and parse_kinds("polygons.FGB") == (".fgb",)
+    for text in ("polygons.shp", "overlay.png", "table.xlsx"):
+        with pytest.raises(UsageError, match="--save"):
+            parse_kinds(text)
+    with pytest.raises(InvalidInput, match="--simplify"):
+        Tolerance.parse("two")

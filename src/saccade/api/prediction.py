@@ -13,19 +13,22 @@ import torch
 from numpy.typing import NDArray
 
 from saccade.api.options import RunSource, ValueRange, limits_of, on_device, run_of
+from saccade.data.label_drawing import open_vectors
 from saccade.data.region import Region
 from saccade.errors import InvalidInput, UsageError
 from saccade.inference.files import (
+    ZONES,
     ListedJob,
     left_out,
     list_jobs,
     make_folder,
     parse_extras,
+    parse_kinds,
     still_to_do,
     training_downsampling,
 )
 from saccade.inference.jobs import Outcome, Worker, predict_all, predict_in_processes, require_predictor
-from saccade.inference.objects import LeastArea, ObjectChoice
+from saccade.inference.objects import LeastArea, ObjectChoice, Tolerance
 from saccade.inference.options import SamplingKeywords, sampling_of
 from saccade.inference.plan import Plan, make_plan
 from saccade.inference.predict import PredictionConfig, predict_array
@@ -46,10 +49,14 @@ class PredictOptions(SamplingKeywords, total=False):
 
     Attributes:
         save: what is written of each image, of "labels,scores,density,samples,overlay,polygons,uncertainty,
-            table", or a list.
+            table", or a list; "polygons.gpkg", "polygons.fgb" and "table.parquet" name another format than
+            GeoJSON and CSV.
         classes: whose objects are polygons and rows of the table, names or "boat,land"; default all but a
             class named as a background.
         min_area: objects that are smaller are left out: "50" (pixels), "50um2", "2.5m2".
+        fill_holes: holes of polygons that are smaller are filled, likewise; "all" of them.
+        simplify: how far the outlines of polygons may move: "2" (pixels), "1.5um", "3m"; borders stay shared.
+        zones: a vector file of polygons: areas by class in each are written as a table.
         checkpoint: "best" or "last"; default best, or that of the model.
         value_range: sample values of black and white; default as trained, else by the file.
         jobs: images at a time, one process each; default 1.
@@ -64,6 +71,9 @@ class PredictOptions(SamplingKeywords, total=False):
     save: str | Sequence[str]
     classes: str | Sequence[str] | None
     min_area: str | float | None
+    fill_holes: str | float | None
+    simplify: str | float | None
+    zones: str | Path | None
     checkpoint: str | None
     value_range: ValueRange
     jobs: int
@@ -87,7 +97,8 @@ class _Prediction:
 
 
 _OWN = (
-    "save", "classes", "min_area", "checkpoint", "value_range", "jobs", "resume", "overwrite", "device",
+    "save", "classes", "min_area", "fill_holes", "simplify", "zones", "checkpoint",
+    "value_range", "jobs", "resume", "overwrite", "device",
     "region", "allow_code",
 )  # fmt: skip
 
@@ -100,11 +111,21 @@ def _extras_of(save: str | Sequence[str]) -> tuple[str, ...]:
     return parse_extras(save if isinstance(save, str) else ",".join(save))
 
 
+def _kinds_of(save: str | Sequence[str]) -> tuple[str, ...]:
+    return parse_kinds(save if isinstance(save, str) else ",".join(save))
+
+
 def _choice_of(run: Run, options: Mapping[str, Any]) -> ObjectChoice:
     named, least = options.get("classes"), options.get("min_area")
     listed = named.split(",") if isinstance(named, str) else named
     classes = None if listed is None else tuple(name.strip() for name in listed)
-    choice = ObjectChoice(classes, LeastArea() if least is None else LeastArea.parse(str(least)))
+    fill, simplify = options.get("fill_holes"), options.get("simplify")
+    choice = ObjectChoice(
+        classes,
+        LeastArea() if least is None else LeastArea.parse(str(least)),
+        LeastArea() if fill is None else LeastArea.parse(str(fill), "--fill-holes"),
+        Tolerance() if simplify is None else Tolerance.parse(str(simplify)),
+    )
     choice.left_out(run.classes)
     return choice
 
@@ -119,6 +140,7 @@ def _settings(run: Run, sampling: Any, options: Mapping[str, Any]) -> Prediction
         run.classes, sampling, training_downsampling(run), limits_of(options.get("value_range"), run),
         resume=options.get("resume", False), overwrite=options.get("overwrite", False),
         choice=_choice_of(run, options), region=_region_of(options),
+        zones=None if options.get("zones") is None else Path(options["zones"]),
     )  # fmt: skip
 
 
@@ -126,7 +148,14 @@ def _prepared(
     source: RunSource, inputs: Sequence[Path], out: Path, options: Mapping[str, Any]
 ) -> _Prediction:
     extras, sampling = _extras_of(options.get("save", "labels")), _sampling_of(options)
+    kinds = _kinds_of(options.get("save", "labels"))
     processes, device = options.get("jobs", 1), options.get("device")
+    for name in ("fill_holes", "simplify"):
+        if options.get(name) is not None and "polygons" not in extras:
+            raise UsageError(f"{name} is of polygons: add polygons to save")
+    if options.get("zones") is not None:
+        open_vectors(Path(options["zones"]))  # refused once, before the first image
+        extras = (*extras, ZONES)
     if not {"polygons", "table"} & set(extras):
         for name in ("classes", "min_area"):
             if options.get(name) is not None:
@@ -138,7 +167,7 @@ def _prepared(
     resume, overwrite = options.get("resume", False), options.get("overwrite", False)
     if resume and overwrite:
         raise UsageError("resume and overwrite exclude each other")
-    listed = list_jobs(inputs, out, extras)
+    listed = list_jobs(inputs, out, extras, kinds)
     jobs = still_to_do(listed, resume=resume, overwrite=overwrite)
     torch_device(device or "auto")
     run = run_of(source, options.get("checkpoint"))
@@ -300,7 +329,7 @@ def _outcomes(ready: _Prediction, shown: Progress) -> Iterator[Outcome]:
 
 
 def _arrays(source: RunSource, images: Any, options: Mapping[str, Any], voice: Voice) -> Any:
-    for name in ("resume", "overwrite", "classes", "min_area"):
+    for name in ("resume", "overwrite", "classes", "min_area", "fill_holes", "simplify", "zones"):
         if options.get(name):
             raise UsageError(f"{name} is for files; give a folder for them, as out")
     if _extras_of(options.get("save", "labels")) or options.get("jobs", 1) != 1:

@@ -34,7 +34,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--save",
         default="labels",
         metavar="WHAT",
-        help="labels,scores,density,samples,overlay,polygons,uncertainty,table (default: labels)",
+        help="labels,scores,density,samples,overlay,polygons,uncertainty,table (default: labels); "
+        "polygons.gpkg, polygons.fgb and table.parquet name another format than GeoJSON and CSV",
     )
     parser.add_argument(
         "--classes",
@@ -48,6 +49,20 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="leave smaller objects out: 50 (pixels), 50um2, 2.5m2",
     )
     options.region(parser)
+    parser.add_argument(
+        "--fill-holes", metavar="AREA", help="fill holes of polygons that are smaller, or all"
+    )
+    parser.add_argument(
+        "--simplify",
+        metavar="LENGTH",
+        help="how far outlines of polygons may move: 2 (pixels), 1.5um, 3m; borders stay shared",
+    )
+    parser.add_argument(
+        "--zones",
+        metavar="FILE",
+        type=Path,
+        help="polygons in each of which areas by class are counted: a table",
+    )
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which weights")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="images at a time, one process each")
     return parser
@@ -59,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
     options.require_order(args.run_folder, [*args.images, args.out], "saccade predict RUN IMAGE... OUT")
     how = {
         **options.look_options(args), "save": args.save, "classes": args.classes,
-        "min_area": args.min_area, "region": args.region, "checkpoint": args.checkpoint, "jobs": args.jobs,
+        "min_area": args.min_area, "fill_holes": args.fill_holes, "simplify": args.simplify,
+        "zones": args.zones, "region": args.region, "checkpoint": args.checkpoint, "jobs": args.jobs,
         "resume": args.resume, "overwrite": args.overwrite, "device": args.device,
     }  # fmt: skip
     if args.dry_run:

@@ -130,6 +130,19 @@ def draw_labels(
     return labels, replace(seen, assumed=meaning.assumed, empty=vectors.empty)
 
 
+def outlines_on(vectors: Vectors, raster: Raster) -> list[tuple[Feature, tuple[tuple[Corners, ...], ...]]]:
+    """The features that meet an image, each with the rings of its polygons in pixels of the image.
+
+    Raises:
+        FileProblem: for a place that is not known, or could be two.
+    """
+    meaning = place_vectors(vectors, raster)
+    if meaning is None:
+        return []
+    shapes = (on_image(feature, meaning, vectors.path) for feature in vectors.features(meaning.box))
+    return [(shape.feature, shape.polygons) for shape in shapes]
+
+
 def _listed(file: CocoFile, raster: Raster, stem: str) -> JsonVectors | None:
     """The objects of one image, whose size COCO must know."""
     name = file.name_of(stem)

@@ -30,6 +30,10 @@ IMAGE_SUFFIXES = (
     ".heic", ".heif", ".dcm", ".zvi", ".czi", ".vrt", ".img", ".ntf", ".nitf", ".bmp", ".dib", ".zarr",
 )  # fmt: skip
 EXTRAS = ("scores", "density", "samples", "overlay", "polygons", "uncertainty", "table")
+ZONES = "zones"
+"""The extra of areas by zone, which comes with a file of zones."""
+KINDS = {"polygons": (".geojson", ".gpkg", ".fgb"), "table": (".csv", ".parquet")}
+"""Extras that can be written in several formats, the usual one first."""
 TABLES = ("classes", "objects")
 """The files of the extra "table"."""
 PICTURES = ("samples", "overlay")
@@ -48,6 +52,7 @@ class Job:
         image: its path.
         labels: where its labels go; the name says the format.
         extras: what else is written of it, any of :data:`EXTRAS`.
+        kinds: suffixes of extras that are not written in their usual format, of :data:`KINDS`.
 
     Examples:
         >>> from pathlib import Path
@@ -60,6 +65,7 @@ class Job:
     image: Path
     labels: Path
     extras: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
 
     @property
     def stem(self) -> str:
@@ -74,17 +80,22 @@ class Job:
     def extra(self, name: str) -> Path:
         """Where something beside the labels goes: STEM_NAME and an extension.
 
-        Pictures are PNG, polygons GeoJSON, tables ("classes", "objects") CSV. Scores and density are NPZ and
-        PNG beside labels in PNG, else rasters in the format of the labels, as uncertainty always is.
+        Pictures are PNG, polygons GeoJSON, tables ("classes", "objects", "zones") CSV, if ``kinds`` does not
+        say otherwise. Scores and density are NPZ and PNG beside labels in PNG, else rasters in the format of
+        the labels, as uncertainty always is.
         """
         raster = self.suffix if self.suffix != ".png" else {"scores": ".npz"}.get(name, ".png")
         suffixes = {
-            "polygons": ".geojson",
+            "polygons": self._kind("polygons"),
             **dict.fromkeys(PICTURES, ".png"),
-            **dict.fromkeys(TABLES, ".csv"),
+            **dict.fromkeys((*TABLES, ZONES), self._kind("table")),
         }
         suffix = suffixes.get(name, raster)
         return self.labels.with_name(f"{self.stem}_{name}{suffix}")
+
+    def _kind(self, extra: str) -> str:
+        """The suffix of an extra of :data:`KINDS`."""
+        return next((kind for kind in self.kinds if kind in KINDS[extra]), KINDS[extra][0])
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -111,7 +122,7 @@ class ListedJob:
     Attributes:
         image: its path.
         folder: where its labels go.
-        extras: what else is written of it, any of :data:`EXTRAS`.
+        extras, kinds: what else is written of it, and how, as of a :class:`Job`.
 
     Examples:
         >>> from saccade.data import open_data
@@ -127,6 +138,7 @@ class ListedJob:
     image: Path
     folder: Path
     extras: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
 
     def for_raster(self, raster: Raster) -> Job:
         """The job, once its image is open."""
@@ -169,10 +181,12 @@ class ListedJob:
         return len(self.existing) > 0 and self.named.is_done
 
     def _job(self, suffix: str) -> Job:
-        return Job(self.image, self.folder / f"{_stem(self.image)}{suffix}", self.extras)
+        return Job(self.image, self.folder / f"{_stem(self.image)}{suffix}", self.extras, self.kinds)
 
 
-def list_jobs(inputs: Sequence[Path], out: Path, extras: Sequence[str] = ()) -> list[ListedJob]:
+def list_jobs(
+    inputs: Sequence[Path], out: Path, extras: Sequence[str] = (), kinds: Sequence[str] = ()
+) -> list[ListedJob]:
     """A job for every image: files as they are named, folders by what they hold, ``.txt`` files by their
     lines. No image is opened, unless two might be written to one file.
 
@@ -199,7 +213,7 @@ def list_jobs(inputs: Sequence[Path], out: Path, extras: Sequence[str] = ()) -> 
         if _kind(path) == "folder" and path.resolve() == out.resolve():
             raise UsageError(f"the labels would lie among the images of {path}; choose another output folder")
     images = dict.fromkeys(image for path in inputs for image in _images(path))
-    jobs = [ListedJob(image, out, tuple(extras)) for image in images]
+    jobs = [ListedJob(image, out, tuple(extras), tuple(kinds)) for image in images]
     _require_own_names(jobs)
     return jobs
 
@@ -400,7 +414,8 @@ def _path_of(line: str, listing: Path) -> Path:
 
 
 def parse_extras(text: str) -> tuple[str, ...]:
-    """The names in ``--save labels,density``; labels are always saved.
+    """The names in ``--save labels,density``; labels are always saved. A format behind a name,
+    ``polygons.gpkg``, is told by :func:`parse_kinds`.
 
     Raises:
         UsageError: for a name that there is not, with the nearest.
@@ -411,13 +426,42 @@ def parse_extras(text: str) -> tuple[str, ...]:
         ('scores', 'overlay')
     """
     allowed = ("labels", *EXTRAS)
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.partition(".")[0] for name in _words(text)]
     for name in names:
         if name not in allowed:
             raise UsageError(
                 f"--save knows {', '.join(allowed)}, not {name!r}; {nearest_name(name, allowed)}"
             )
     return tuple(name for name in EXTRAS if name in names)
+
+
+def _words(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def parse_kinds(text: str) -> tuple[str, ...]:
+    """The formats in ``--save polygons.gpkg,table.parquet``, as suffixes.
+
+    Raises:
+        UsageError: for a format that there is not.
+
+    Examples:
+        >>> from saccade.inference.files import parse_kinds
+        >>> parse_kinds("labels,polygons.gpkg,table")
+        ('.gpkg',)
+    """
+    kinds = []
+    for word in _words(text):
+        name, dot, kind = word.partition(".")
+        known = KINDS.get(name, ())
+        if dot and f".{kind.lower()}" not in known:
+            ways = ", ".join(f"{name}{suffix}" for suffix in known)
+            raise UsageError(
+                f"--save {word}: " + (f"there are {ways}" if known else f"{name} has one format")
+            )
+        if dot:
+            kinds.append(f".{kind.lower()}")
+    return tuple(kinds)
 
 
 LOOKED_AT = 15

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from saccade.data.classes import BACKGROUND, ClassTable
 from saccade.errors import InvalidInput, nearest_name
 from saccade.geometry import Window
+from saccade.inference.tables import Column, table_file
+from saccade.inference.zones import Zone, counted
 from saccade.rasters import PixelSize, Raster
 from saccade.rasters.polygons import BAND_PIXELS
 from saccade.rasters.regions import Region, RegionCounter
-from saccade.runtime.files import finished_file
 
 MOST_CERTAIN, UNLABELLED_DOUBT = 254, 255
 """The scale of the uncertainty: 0 to 254, and the value of a pixel without a label."""
@@ -45,11 +46,13 @@ class LeastArea:
     unit: str = "px"
 
     @classmethod
-    def parse(cls, text: str) -> LeastArea:
-        """``50``, ``50px``, ``50um2``, ``2.5m2``; raises InvalidInput for anything else."""
+    def parse(cls, text: str, option: str = "--min-area") -> LeastArea:
+        """``50``, ``50px``, ``50um2``, ``2.5m2``, or ``all``; raises InvalidInput for anything else."""
         match = _AREA.fullmatch(text)
+        if text.strip().lower() == "all":
+            return cls(inf)
         if match is None:
-            raise InvalidInput("--min-area", "an area such as 50 (pixels), 50um2 or 2.5m2", repr(text))
+            raise InvalidInput(option, "an area such as 50 (pixels), 50um2 or 2.5m2", repr(text))
         unit = (match[2] or "px").lower().replace("µ", "u").replace("²", "2")
         return cls(float(match[1]), unit)
 
@@ -69,13 +72,55 @@ class LeastArea:
         return self.value / (y * x)
 
 
+_LENGTH = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(px|um|µm|m)?\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far outlines may move where they are simplified: in pixels, microns or metres.
+
+    Examples:
+        >>> from saccade.inference.objects import Tolerance
+        >>> Tolerance.parse("1.5um")
+        Tolerance(value=1.5, unit='um')
+    """
+
+    value: float = 0.0
+    unit: str = "px"
+
+    @classmethod
+    def parse(cls, text: str) -> Tolerance:
+        """``2``, ``2px``, ``1.5um``, ``3m``; raises InvalidInput for anything else."""
+        match = _LENGTH.fullmatch(text)
+        if match is None:
+            raise InvalidInput("--simplify", "a length such as 2 (pixels), 1.5um or 3m", repr(text))
+        return cls(float(match[1]), (match[2] or "px").lower().replace("µ", "u"))
+
+    def pixels(self, raster: Raster) -> float:
+        """The same in pixels of an image.
+
+        Raises:
+            InvalidInput: when the image does not know its scale.
+        """
+        if self.unit == "px":
+            return self.value
+        size = raster.pixel_size
+        if size is None:
+            expected = "in pixels for an image without a scale"
+            raise InvalidInput("--simplify", expected, f"{self.unit} for {raster.path}", "give pixels")
+        y, x = size.microns if self.unit == "um" else size.metres
+        return self.value / sqrt(y * x)
+
+
 @dataclass(frozen=True)
 class ObjectChoice:
-    """Which objects are written, as polygons and as rows of a table.
+    """Which objects are written, as polygons and as rows of a table, and how they are drawn.
 
     Attributes:
         classes: names of the classes whose objects count; None: all but one that is named as a background.
-        least: objects that are smaller are left out.
+        least: objects that are smaller are left out, and smaller holes of polygons.
+        fill: holes of polygons that are smaller are filled too.
+        simplify: how far their outlines may move.
 
     Examples:
         >>> from saccade.data import ClassTable
@@ -87,6 +132,13 @@ class ObjectChoice:
 
     classes: tuple[str, ...] | None = None
     least: LeastArea = field(default_factory=LeastArea)
+    fill: LeastArea = field(default_factory=LeastArea)
+    simplify: Tolerance = field(default_factory=Tolerance)
+
+    def check(self, raster: Raster) -> None:
+        """Raises InvalidInput for lengths and areas that an image without a scale cannot have."""
+        for wish in (self.least, self.fill, self.simplify):
+            wish.pixels(raster)
 
     def left_out(self, table: ClassTable) -> set[int]:
         """The indices of the classes whose objects do not count.
@@ -120,16 +172,24 @@ class Scale:
         return cls(size.y, size.x, "um" if size.unit == "micron" else "m")
 
 
-CLASS_COLUMNS = ("image", "class", "index", "pixels", "share", "area", "unit")
+_AREAS = (Column("pixels", "count"), Column("share", "real"), Column("area", "real"), Column("unit", "text"))
+_CLASS = (Column("class", "text"), Column("index", "count"))
+CLASS_COLUMNS = (Column("image", "text"), *_CLASS, *_AREAS)
+ZONE_COLUMNS = (
+    Column("image", "text"), Column("zone", "count"), Column("name", "text"), *_CLASS, *_AREAS,
+)  # fmt: skip
 OBJECT_COLUMNS = (
-    "image", "object", "class", "index", "pixels", "area", "perimeter", "unit", "x", "y",
-    "left", "top", "right", "bottom", "map_x", "map_y", "confidence",
+    Column("image", "text"), Column("object", "count"), *_CLASS,
+    Column("pixels", "count"), Column("area", "real"), Column("perimeter", "real"), Column("unit", "text"),
+    Column("x", "real", ".3f"), Column("y", "real", ".3f"),
+    Column("left", "count"), Column("top", "count"), Column("right", "count"), Column("bottom", "count"),
+    Column("map_x", "real", ".12g"), Column("map_y", "real", ".12g"), Column("confidence", "real", ".4f"),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TableWriter:
-    """Writes the two tables of one image, read once from its labels, band by band.
+    """Writes the tables of one image, read once from its labels, band by band.
 
     Attributes:
         image: as 8-bit RGB, whose name, scale and place the tables tell.
@@ -148,7 +208,8 @@ class TableWriter:
     def write(
         self, classes: Path, objects: Path, labels: Raster, uncertainty: Raster | None, *, overwrite: bool
     ) -> None:
-        """Both files, in CSV; ``uncertainty`` (H, W, 1) gives the confidence of each object.
+        """Classes and objects, CSV or Parquet by their suffixes; ``uncertainty`` (H, W, 1) gives the
+        confidence of each object.
 
         Raises:
             FileProblem: a file exists without ``overwrite``, or cannot be written; ``labels`` is damaged.
@@ -156,18 +217,28 @@ class TableWriter:
         counts = np.zeros(65536, np.int64)
         left_out, least = self.choice.left_out(self.table), self.choice.least.pixels(self.image)
         counter = RegionCounter(labels.size[1], {*left_out, self.fill_value})
-        with finished_file(objects, overwrite=overwrite) as temporary, _csv(temporary) as file:
-            rows = csv.writer(file)
-            rows.writerow(OBJECT_COLUMNS)
+        with table_file(objects, OBJECT_COLUMNS, overwrite=overwrite) as rows:
             number = 0
             for region in self._regions(counter, labels, uncertainty, counts):
                 if region.pixels >= least:
                     number += 1
-                    rows.writerow(self._object(number, region, uncertainty is not None))
-        with finished_file(classes, overwrite=overwrite) as temporary, _csv(temporary) as file:
-            rows = csv.writer(file)
-            rows.writerow(CLASS_COLUMNS)
-            rows.writerows(self._classes(counts))
+                    rows.add(self._object(number, region, uncertainty is not None))
+        with table_file(classes, CLASS_COLUMNS, overwrite=overwrite) as rows:
+            for areas in self._classes(counts):
+                rows.add((self.name, *areas))
+
+    def write_zones(self, path: Path, labels: Raster, zones: Sequence[Zone], *, overwrite: bool) -> None:
+        """The areas of classes in each zone, in the order of their file.
+
+        Raises:
+            FileProblem: as :meth:`write`.
+        """
+        for window in _bands(labels):
+            counted(zones, labels.read(window)[..., 0], window.top)
+        with table_file(path, ZONE_COLUMNS, overwrite=overwrite) as rows:
+            for zone in zones:
+                for areas in self._classes(zone.counts):
+                    rows.add((self.name, zone.number, zone.name, *areas))
 
     def _regions(
         self,
@@ -176,11 +247,7 @@ class TableWriter:
         uncertainty: Raster | None,
         counts: NDArray[np.int64],
     ) -> Iterator[Region]:
-        height, width = labels.size
-        tall = labels.levels[0].tile[0]
-        step = tall * max(1, BAND_PIXELS // (tall * width))
-        for top in range(0, height, step):
-            window = Window(top, min(top + step, height), 0, width)
+        for window in _bands(labels):
             band = labels.read(window)[..., 0]
             doubt = None if uncertainty is None else uncertainty.read(window)[..., 0]
             for some in np.array_split(band.ravel(), band.size // PIXELS_AT_ONCE + 1):
@@ -190,39 +257,38 @@ class TableWriter:
         yield from counter.finish()
 
     def _classes(self, counts: NDArray[np.int64]) -> Iterator[Sequence[Any]]:
+        """Class, index, pixels, share, area and unit of each class; last what has no label."""
         scale, known = Scale.of(self.image.pixel_size), int(counts[list(self.table.indices)].sum())
         for name, index in zip(self.table.names, self.table.indices, strict=True):
             pixels = int(counts[index])
-            share = _short(pixels / known) if known else ""
-            area = _short(pixels * scale.y * scale.x)
-            yield self.name, name, index, pixels, share, area, scale.unit
+            share = pixels / known if known else None
+            yield name, index, pixels, share, pixels * scale.y * scale.x, scale.unit
         missing = int(counts.sum()) - known
         if missing:
-            area = _short(missing * scale.y * scale.x)
-            yield self.name, "unlabelled", self.fill_value, missing, "", area, scale.unit
+            yield "unlabelled", self.fill_value, missing, None, missing * scale.y * scale.x, scale.unit
 
     def _object(self, number: int, region: Region, is_sure: bool) -> Sequence[Any]:
         scale, (x, y) = Scale.of(self.image.pixel_size), region.centroid
-        place: tuple[Any, Any] = ("", "")
+        place: tuple[float | None, float | None] = (None, None)
         if self.image.transform is not None:
             a, b, c, d, e, f = self.image.transform
-            place = (f"{a * x + b * y + c:.12g}", f"{d * x + e * y + f:.12g}")
+            place = (a * x + b * y + c, d * x + e * y + f)
         return (
             self.name, number, self.table.names[self.table.indices.index(region.label)], region.label,
-            region.pixels, _short(region.pixels * scale.y * scale.x),
-            _short(region.level * scale.x + region.upright * scale.y), scale.unit,
-            f"{x:.3f}", f"{y:.3f}", *region.box, *place,
-            f"{1 - region.uncertainty / MOST_CERTAIN:.4f}" if is_sure else "",
+            region.pixels, region.pixels * scale.y * scale.x,
+            region.level * scale.x + region.upright * scale.y, scale.unit,
+            x, y, *region.box, *place,
+            1 - region.uncertainty / MOST_CERTAIN if is_sure else None,
         )  # fmt: skip
 
 
-def _csv(path: Path) -> Any:
-    return path.open("w", newline="", encoding="utf-8")
-
-
-def _short(value: float) -> str:
-    """Ten digits: whole counts of pixels stay whole."""
-    return f"{value:.10g}" if value < 1e10 else f"{value:.0f}"
+def _bands(labels: Raster) -> Iterator[Window]:
+    """Rows of whole tiles that are read together, from the top."""
+    height, width = labels.size
+    tall = labels.levels[0].tile[0]
+    step = tall * max(1, BAND_PIXELS // (tall * width))
+    for top in range(0, height, step):
+        yield Window(top, min(top + step, height), 0, width)
 
 
 def uncertainty_of(scores: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -25,6 +25,7 @@ from saccade.inference.options import Layout, SamplingOptions
 from saccade.inference.plan import ExecutionPlan, choose_execution
 from saccade.inference.region import RegionPart, region_part
 from saccade.inference.writers import Extras, PngSink, RasterSink, Values
+from saccade.inference.zones import Zone, zones_on
 from saccade.rasters import Raster, RGBRaster, thumbnail
 from saccade.rasters.bands import Bands
 from saccade.rasters.open import split_image_number
@@ -147,6 +148,7 @@ class PredictionConfig:
         resume, overwrite: what is done with what is there already.
         choice: which objects are written as polygons and in tables.
         region: where alone there are labels; None: everywhere.
+        zones: a vector file, in whose polygons areas are counted.
 
     Examples:
         >>> from saccade.data import open_data
@@ -167,6 +169,7 @@ class PredictionConfig:
     overwrite: bool = False
     choice: ObjectChoice = field(default_factory=ObjectChoice)
     region: Region | None = None
+    zones: Path | None = None
 
 
 def fingerprint(
@@ -312,14 +315,15 @@ def predict_image(
         segmenter = segmenter.for_image(raster.size)
         twin = stack.enter_context(evaluating(segmenter))
         job = job.for_raster(whole)
-        settings.choice.least.pixels(raster)  # refused before the work, not after it
+        settings.choice.check(raster)  # refused before the work, not after it
+        zones = [] if settings.zones is None else zones_on(settings.zones, raster)
         execution, _ = _choose(raster, segmenter, settings, job.suffix, job.extras)
         source = source_of_raster(raster, whole=execution.in_memory)
         skip = _skipped(raster, execution.layout, settings, part)
         scores = twin.rows_of(source, _request(segmenter, execution, job, settings, skip))
         mark = fingerprint(segmenter, job.image, whole, execution.layout, settings, part)
         tell = on_progress or (lambda share: None)
-        _write(raster, part, scores, execution, job, settings, mark, tell, segmenter.drawing)
+        _write(raster, part, scores, execution, job, settings, mark, zones, tell, segmenter.drawing)
         notices = (*raster.notices, *execution.layout.notices, *([part.notice] if part else []))
         return Done(notices, execution.layout, job.labels, len(skip))
 
@@ -433,6 +437,7 @@ def _write(
     job: Job,
     settings: PredictionConfig,
     mark: str,
+    zones: Sequence[Zone],
     tell: Callable[[float], None],
     drawing: Bands | None = None,
 ) -> None:
@@ -448,7 +453,7 @@ def _write(
         overwrite = settings.overwrite or settings.resume
         labels, doubt = (sink.labels, sink.uncertainty) if isinstance(sink, PngSink) else (None, None)
         with Extras(
-            raster, scores, job, values, overwrite, labels, doubt, settings.choice, drawing
+            raster, scores, job, values, overwrite, labels, doubt, settings.choice, drawing, zones
         ) as extras:
             for name in job.extras:
                 extras.save(name)

@@ -20,8 +20,9 @@ from saccade.data.classes import ClassTable
 from saccade.errors import FileProblem, UsageError
 from saccade.figures import Picture, density_picture, overlay, samples_on
 from saccade.geometry import Window, fitted_size
-from saccade.inference.files import Job
+from saccade.inference.files import ZONES, Job
 from saccade.inference.objects import UNLABELLED_DOUBT, ObjectChoice, TableWriter, uncertainty_of
+from saccade.inference.zones import Zone
 from saccade.rasters import (
     Output,
     Raster,
@@ -282,6 +283,7 @@ class Extras:
         labels: (H, W) uint8 class ids, 255 unlabelled, where they are in memory.
         uncertainty: (H, W) uint8 of them, where it is in memory.
         choice: which objects are written.
+        zones: whose areas are written.
     """
 
     raster: Raster
@@ -293,6 +295,7 @@ class Extras:
     uncertainty: NDArray[np.uint8] | None = None
     choice: ObjectChoice = field(default_factory=ObjectChoice)
     bands: Bands | None = None
+    zones: Sequence[Zone] = ()
     _written: Raster | None = field(default=None, init=False)
 
     def save(self, name: str) -> None:
@@ -302,6 +305,10 @@ class Extras:
             self._polygons()
         elif name == "table":
             self._tables()
+        elif name == ZONES:
+            self._table_writer().write_zones(
+                self.job.extra(ZONES), self._label_raster(), self.zones, overwrite=self.overwrite
+            )
         elif name == "uncertainty":
             pass  # written with the labels, row by row
         elif name == "scores":
@@ -338,13 +345,17 @@ class Extras:
             palette=self.values.palette,
             skip={self.values.fill_value, *self.choice.left_out(self.values.classes)},
             smallest=ceil(self.choice.least.pixels(self.raster)),
+            fill=self.choice.fill.pixels(self.raster),
+            simplify=self.choice.simplify.pixels(self.raster),
             origin=self.raster.info.origin,
             overwrite=self.overwrite,
         )
 
+    def _table_writer(self) -> TableWriter:
+        name, classes = self.job.image.name, self.values.classes
+        return TableWriter(self.raster, name, classes, self.values.fill_value, self.choice)
+
     def _tables(self) -> None:
-        classes = self.values.classes
-        writer = TableWriter(self.raster, self.job.image.name, classes, self.values.fill_value, self.choice)
         with ExitStack() as stack:
             doubt: Raster | None = None
             if self.uncertainty is not None:
@@ -352,7 +363,8 @@ class Extras:
             elif "uncertainty" in self.job.extras:
                 doubt = stack.enter_context(open_raster(self.job.extra("uncertainty")))
             files = self.job.extra("classes"), self.job.extra("objects")
-            writer.write(*files, self._label_raster(), doubt, overwrite=self.overwrite)
+            labels = self._label_raster()
+            self._table_writer().write(*files, labels, doubt, overwrite=self.overwrite)
 
     def _scores_npz(self) -> None:
         """Scores (K, h, w) float16 and their grid (h, w, 2): with ``size`` all that :func:`saccade.unwarp`

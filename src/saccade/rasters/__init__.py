@@ -5,10 +5,11 @@ from saccade.rasters.colour import RGB, RGBRaster, as_rgb, image_size, read_rgb
 from saccade.rasters.journal import Output
 from saccade.rasters.labels import read_label_map, write_label_png
 from saccade.rasters.open import open_raster
-from saccade.rasters.polygons import polygons, write_polygons
+from saccade.rasters.polygons import polygons
 from saccade.rasters.raster import Level, PixelSize, Raster, RasterInfo
 from saccade.rasters.reduce import thumbnail
 from saccade.rasters.sample import sample_raster
+from saccade.rasters.vector_writer import write_polygons
 from saccade.rasters.writer import RasterWriter
 
 __all__ = [

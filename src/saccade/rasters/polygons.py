@@ -1,20 +1,16 @@
-"""Regions of equal label as polygons, traced row by row without seams, and written as GeoJSON."""
+"""Regions of equal label as polygons, traced row by row without seams."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TextIO
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from saccade.errors import InvalidInput
 from saccade.geometry import tile_windows
 from saccade.rasters._kernels import NONE, find_all, label_row, ring_length, take_ring, trace_row
-from saccade.rasters.raster import PixelSize, Raster
-from saccade.runtime.files import finished_file
+from saccade.rasters.raster import Raster
 
 BATCH = 256
 
@@ -38,6 +34,11 @@ class Polygon:
     def area(self) -> int:
         """Pixels."""
         return abs(_twice_area(self.outer)) // 2 - sum(abs(_twice_area(hole)) // 2 for hole in self.holes)
+
+    def filled(self, smallest: float) -> Polygon:
+        """Without the holes of fewer pixels."""
+        kept = tuple(hole for hole in self.holes if abs(_twice_area(hole)) // 2 >= smallest)
+        return self if len(kept) == len(self.holes) else replace(self, holes=kept)
 
 
 class Tracer:
@@ -174,7 +175,6 @@ def _place(polygon: Polygon) -> tuple[int, ...]:
     return top, int(x[y == top].min()), polygon.label
 
 
-Transform = tuple[float, float, float, float, float, float]
 BAND_PIXELS = 1 << 22
 
 
@@ -212,129 +212,3 @@ def polygons(
         if progress is not None:
             progress((number + 1) / len(windows))
     yield from tracer.finish()
-
-
-def write_polygons(
-    path: Path | str,
-    labels: Raster,
-    *,
-    names: Sequence[str] | None = None,
-    palette: Sequence[Sequence[int]] | None = None,
-    skip: Collection[int] = (),
-    smallest: int = 1,
-    map_coordinates: bool | None = None,
-    origin: tuple[int, int] = (0, 0),
-    overwrite: bool = False,
-    progress: Callable[[float], None] | None = None,
-) -> int:
-    """Write the class polygons of a label raster as a GeoJSON FeatureCollection, as they are found.
-
-    Corners are pixel edges, so that neighbours share their border exactly. In pixels, (0, 0) is the image's
-    top left corner, which is what QuPath imports (with class name and colour). In map coordinates the
-    raster's own CRS is kept and named in a "crs" member, which GDAL and QGIS read. Map coordinates
-    of a raster without a CRS say so in a "crs" that is null: without the member GeoJSON means longitudes.
-    Each polygon tells, beside what QuPath reads, ``object`` (1, 2, ...), ``class``, ``pixels`` and, with a
-    scale, ``area_um2`` or ``area_m2``.
-
-    Args:
-        names, palette: of the class of each index; without them "class 3".
-        skip: indices to leave out; the nodata value always is.
-        smallest: regions, and holes, of fewer pixels are left out.
-        map_coordinates: default: where the raster has a transform.
-        origin: (x, y) that is subtracted from pixels: ``info.origin`` of the slide that the labels are of.
-
-    Returns:
-        How many polygons there are.
-
-    Raises:
-        InvalidInput: not a label raster, or map coordinates of a raster without a transform.
-        FileProblem: ``path`` exists without ``overwrite``, or cannot be written; ``labels`` is damaged.
-
-    Examples:
-        >>> import json, pathlib
-        >>> import numpy as np
-        >>> from saccade.rasters import open_raster, write_label_png, write_polygons
-        >>> labels = np.zeros((8, 8), np.uint8)
-        >>> labels[2:4, 2:5] = 1
-        >>> write_label_png("labels.png", labels)
-        >>> with open_raster("labels.png") as raster:
-        ...     print(write_polygons("labels.geojson", raster, names=["sea", "boat"], skip=[0]))
-        1
-        >>> json.loads(pathlib.Path("labels.geojson").read_text())["features"][0]["geometry"]["coordinates"]
-        [[[5, 4], [2, 4], [2, 2], [5, 2], [5, 4]]]
-    """
-    if map_coordinates and labels.transform is None:
-        raise InvalidInput("map_coordinates", "asked of a raster with a transform", "a raster without one")
-    mapped = labels.transform if map_coordinates is None or map_coordinates else None
-    to_corners = mapped or (1, 0, -origin[0], 0, 1, -origin[1])
-    count = 0
-    with finished_file(Path(path), overwrite=overwrite) as temporary, temporary.open("w") as file:
-        file.write('{"type": "FeatureCollection",\n' + _crs_member(labels, mapped) + '"features": [')
-        for polygon in polygons(labels, skip=skip, progress=progress):
-            if polygon.area >= smallest:
-                file.write(",\n" if count else "\n")
-                count += 1
-                facts = _facts(polygon, count, names, labels.pixel_size, smallest)
-                properties = _properties(polygon.label, names, palette) | facts
-                _write_feature(file, polygon, properties, to_corners, smallest)
-        file.write("\n]}\n")
-    return count
-
-
-def _write_feature(
-    file: TextIO, polygon: Polygon, properties: dict[str, Any], transform: Transform, smallest: int
-) -> None:
-    holes = [hole for hole in polygon.holes if _area(hole) >= smallest]
-    rings = [_ring(ring, transform) for ring in (polygon.outer, *holes)]
-    geometry = {"type": "Polygon", "coordinates": rings}
-    json.dump({"type": "Feature", "geometry": geometry, "properties": properties}, file)
-
-
-def _ring(corners: np.ndarray, transform: Transform) -> list[list[float]]:
-    """Closed, and counter-clockwise outside where y points up, as RFC 7946 asks."""
-    closed = np.concatenate([corners, corners[:1]])
-    a, b, c, d, e, f = transform
-    x, y = closed[:, 0], closed[:, 1]
-    mapped = np.stack([a * x + b * y + c, d * x + e * y + f], 1)
-    return (mapped if a * e - b * d > 0 else mapped[::-1]).tolist()
-
-
-def _facts(
-    polygon: Polygon, number: int, names: Sequence[str] | None, size: PixelSize | None, smallest: int
-) -> dict[str, Any]:
-    """Flat attributes for tables of a GIS: number, class, and the area of what is drawn."""
-    filled = sum(area for hole in polygon.holes if (area := _area(hole)) < smallest)
-    pixels = polygon.area + filled
-    known = names is not None and polygon.label < len(names)
-    name = names[polygon.label] if names is not None and known else f"class {polygon.label}"
-    facts: dict[str, Any] = {"object": number, "class": name, "pixels": pixels}
-    if size is not None:
-        facts["area_um2" if size.unit == "micron" else "area_m2"] = pixels * size.y * size.x
-    return facts
-
-
-def _properties(
-    label: int, names: Sequence[str] | None, palette: Sequence[Sequence[int]] | None
-) -> dict[str, Any]:
-    named = names is not None and label < len(names)
-    classification: dict[str, Any] = {
-        "name": names[label] if names is not None and named else f"class {label}"
-    }
-    if palette is not None and label < len(palette):
-        classification["color"] = [int(channel) for channel in palette[label]]
-    return {"objectType": "annotation", "classification": classification, "class_index": label}
-
-
-def _crs_member(labels: Raster, transform: Transform | None) -> str:
-    if transform is None:
-        return ""
-    if labels.crs is None:
-        return '"crs": null,\n'
-    code = labels.crs.split(":")[-1] if labels.crs.startswith("EPSG:") else None
-    name = f"urn:ogc:def:crs:EPSG::{code}" if code else labels.crs
-    return '"crs": ' + json.dumps({"type": "name", "properties": {"name": name}}) + ",\n"
-
-
-def _area(ring: np.ndarray) -> int:
-    x, y = ring[:, 0], ring[:, 1]
-    return abs(int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())) // 2
