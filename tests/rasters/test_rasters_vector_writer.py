@@ -72,7 +72,7 @@ def test_a_map_keeps_its_reference_system(tmp_path: Path) -> None:
         "crs": "EPSG:32632",
     }
     transform = rasterio.Affine(0.5, 0, 500000, 0, -0.5, 5e6)
-    with rasterio.open(tmp_path / "a.tif", "w", transform=transform, crs="EPSG:32632", **profile) as file:
+    with rasterio.open(tmp_path / "a.tif", "w", transform=transform, **profile) as file:
         file.write(blobs((40, 50))[None])
     for name in ("p.gpkg", "p.fgb", "p.geojson"):
         with open_raster(tmp_path / "a.tif") as raster:
