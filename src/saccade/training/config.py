@@ -127,6 +127,8 @@ class ScheduleConfig:
         validate_every: epochs between validations at full resolution; the last epoch is always validated.
         early_stopping: stop after so many validations without a better mIoU; default never.
         precision: 32-true, bf16-mixed or 16-mixed.
+        average: decay of a moving average of the weights (0.99, 0.998), which is then what is validated, kept
+            and predicted with; 0 for the weights themselves.
         cache_gigabytes: memory for decoded images; default half of what is free.
     """
 
@@ -139,6 +141,7 @@ class ScheduleConfig:
     validate_every: int = 1
     early_stopping: int | None = None
     precision: str = "32-true"
+    average: float = 0.0
     cache_gigabytes: float | None = None
 
     def __post_init__(self) -> None:
@@ -151,6 +154,8 @@ class ScheduleConfig:
             at_least(f"training.{name}", getattr(self, name), 0)
         if self.seed > MAX_SEED:
             raise InvalidInput("training.seed", f"at most {MAX_SEED}", self.seed)
+        if not 0 <= self.average < 1:
+            raise InvalidInput("training.average", "a decay in [0, 1), 0 for none", self.average)
 
 
 def sampler_sections(sampler: str = "uniform", options: Iterable[str] = ()) -> dict[str, type]:

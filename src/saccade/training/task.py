@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod, sqrt
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -25,6 +25,7 @@ from saccade.runtime.seeds import seed_of
 from saccade.samplers import Glimpses, Sampler
 from saccade.samplers.recipe import StepInfo
 from saccade.segmenter import Segmenter
+from saccade.training.averaging import WeightAverage, swapped_back
 from saccade.training.config import Config
 from saccade.training.loading import PARTS, Augmentation, random_crops
 from saccade.training.trainer import build_optimizer, rate_factor
@@ -32,6 +33,8 @@ from saccade.training.weights import encoders_of
 from saccade.warp import Pyramid, unwarp
 from saccade.warp import sample as sample_at
 
+SEGMENTER = "segmenter."
+"""What the names of its weights begin with in a checkpoint."""
 SIZES = 2
 """What the seed of a draw of sizes has behind those of the other draws of a step."""
 
@@ -144,6 +147,8 @@ class SegmentationTask(L.LightningModule):
         self.thumbnails = Thumbnails()
         self.confusion = torch.zeros(len(class_names), len(class_names), dtype=torch.int64)
         self.shrinks: list[float] = []
+        self._average: WeightAverage | None = None
+        self._average_before: tuple[dict[str, Tensor], int] | None = None
 
     def configure_optimizers(self) -> Any:
         options = self.config.optimizer
@@ -163,6 +168,29 @@ class SegmentationTask(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["training_images"] = self.training_images
         checkpoint["shrink"] = median(self.shrinks) if self.shrinks else None
+        if self._average is not None:
+            self._average.save(checkpoint, SEGMENTER)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._average_before = swapped_back(checkpoint, SEGMENTER)
+
+    def on_train_start(self) -> None:
+        """Here weights are restored and on their device: an average begins from them, or goes on."""
+        if not self.config.training.average:
+            return
+        self._average = WeightAverage(self.segmenter, self.config.training.average)
+        if self._average_before is not None:
+            self._average.restore(*self._average_before)
+            self._average_before = None
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self._average is not None:
+            self._average.update(self.segmenter)
+
+    @property
+    def predictor(self) -> Segmenter:
+        """What is validated and kept: the average of the weights where there is one."""
+        return self.segmenter if self._average is None else cast(Segmenter, self._average.module)
 
     def transfer_batch_to_device(
         self, batch: list[Sample], device: torch.device, dataloader_idx: int
@@ -338,7 +366,7 @@ class SegmentationTask(L.LightningModule):
     def validation_step(self, batch: list[Sample], batch_index: int) -> None:
         for sample in batch:
             labels = [sample.labels] if self.segmenter.sampler.sees_labels else None
-            pred = self.segmenter.predict(sample.pyramid, labels)
+            pred = self.predictor.predict(sample.pyramid, labels)
             self.confusion += confusion_matrix(pred, sample.labels, len(self.class_names))
 
     def on_validation_epoch_end(self) -> None:
