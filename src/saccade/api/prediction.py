@@ -29,7 +29,7 @@ from saccade.inference.files import (
 )
 from saccade.inference.jobs import Outcome, Worker, predict_all, predict_in_processes, require_predictor
 from saccade.inference.objects import LeastArea, ObjectChoice, Tolerance
-from saccade.inference.options import SamplingKeywords, sampling_of
+from saccade.inference.options import SamplingKeywords, SamplingOptions, sampling_of
 from saccade.inference.plan import Plan, make_plan
 from saccade.inference.predict import PredictionConfig, predict_array
 from saccade.inference.region import region_part
@@ -60,6 +60,7 @@ class PredictOptions(SamplingKeywords, total=False):
         checkpoint: "best" or "last"; default best, or that of the model.
         value_range: sample values of black and white; default as trained, else by the file.
         jobs: images at a time, one process each; default 1.
+        total_seconds: for all images together, in the place of a budget for each; about equal shares.
         resume: leave out what is done, and go on with what was begun.
         overwrite: replace what is there.
         device: where networks run; default auto, or where the model is.
@@ -77,6 +78,7 @@ class PredictOptions(SamplingKeywords, total=False):
     checkpoint: str | None
     value_range: ValueRange
     jobs: int
+    total_seconds: float | None
     resume: bool
     overwrite: bool
     device: str | None
@@ -94,11 +96,12 @@ class _Prediction:
     settings: PredictionConfig
     processes: int = 1
     worker: Worker | None = None
+    total_seconds: float | None = None
 
 
 _OWN = (
     "save", "classes", "min_area", "fill_holes", "simplify", "zones", "checkpoint",
-    "value_range", "jobs", "resume", "overwrite", "device",
+    "value_range", "jobs", "total_seconds", "resume", "overwrite", "device",
     "region", "allow_code",
 )  # fmt: skip
 
@@ -167,6 +170,7 @@ def _prepared(
     resume, overwrite = options.get("resume", False), options.get("overwrite", False)
     if resume and overwrite:
         raise UsageError("resume and overwrite exclude each other")
+    total = _total_seconds(sampling, options)
     listed = list_jobs(inputs, out, extras, kinds)
     jobs = still_to_do(listed, resume=resume, overwrite=overwrite)
     torch_device(device or "auto")
@@ -180,7 +184,30 @@ def _prepared(
             raise InvalidInput("run", "a folder where jobs is above 1: each process loads it", "a model", fix)
         threads = max(1, torch.get_num_threads() // processes)
         worker = Worker(run.path, run.checkpoint, device or "auto", threads)
-    return _Prediction(run, listed, jobs, _settings(run, sampling, options), processes, worker)
+    return _Prediction(run, listed, jobs, _settings(run, sampling, options), processes, worker, total)
+
+
+def _total_seconds(sampling: SamplingOptions, options: Mapping[str, Any]) -> float | None:
+    """Seconds for all images; refused beside what says how closely each is looked at."""
+    total: float | None = options.get("total_seconds")
+    if total is None:
+        return None
+    if not 0 < total < float("inf"):
+        raise InvalidInput("--total-seconds", "a positive number", total)
+    if sampling != SamplingOptions(
+        sampling.mode,
+        overlap=sampling.overlap,
+        memory=sampling.memory,
+        skip=sampling.skip,
+        tile=sampling.tile,
+    ):
+        raise UsageError(
+            "--total-seconds decides how closely each image is looked at: leave --size, --pixels, "
+            "--gflops, --seconds, --mpp and --gsd out"
+        )
+    if options.get("jobs", 1) != 1:
+        raise UsageError("--total-seconds is shared out in one process: leave --jobs out")
+    return total
 
 
 @overload
@@ -325,11 +352,22 @@ def _outcomes(ready: _Prediction, shown: Progress) -> Iterator[Outcome]:
     def within(share: float) -> None:
         shown.update(shown.done, note=f"{share:.0%} of this one")
 
-    return predict_all(ready.run.segmenter, ready.jobs, ready.settings, on_progress=within)
+    return predict_all(
+        ready.run.segmenter, ready.jobs, ready.settings, on_progress=within, total_seconds=ready.total_seconds
+    )
 
 
 def _arrays(source: RunSource, images: Any, options: Mapping[str, Any], voice: Voice) -> Any:
-    for name in ("resume", "overwrite", "classes", "min_area", "fill_holes", "simplify", "zones"):
+    for name in (
+        "resume",
+        "overwrite",
+        "classes",
+        "min_area",
+        "fill_holes",
+        "simplify",
+        "zones",
+        "total_seconds",
+    ):
         if options.get(name):
             raise UsageError(f"{name} is for files; give a folder for them, as out")
     if _extras_of(options.get("save", "labels")) or options.get("jobs", 1) != 1:

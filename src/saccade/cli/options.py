@@ -129,8 +129,8 @@ MODES = ("auto", "whole", "tiles")
 
 
 def sampling() -> argparse.ArgumentParser:
-    """``--mode``, ``--size``, ``--pixels``, ``--mpp``, ``--gsd``, ``--tile``, ``--overlap``,
-    ``--value-range``, ``--memory``, ``--no-skip``."""
+    """``--mode``, ``--size``, ``--pixels``, ``--gflops``, ``--seconds``, ``--mpp``, ``--gsd``, ``--tile``,
+    ``--overlap``, ``--value-range``, ``--memory``, ``--no-skip``."""
     parser = argparse.ArgumentParser(add_help=False)
     group = parser.add_argument_group("how closely to look")
     group.add_argument(
@@ -141,6 +141,8 @@ def sampling() -> argparse.ArgumentParser:
     )
     group.add_argument("--size", metavar="ROWSxCOLUMNS", help="samples of a view; default as trained")
     group.add_argument("--pixels", metavar="N", help="at most so many samples an image, in all views (2M)")
+    group.add_argument("--gflops", type=float, metavar="X", help="at most so many 10^9 operations an image")
+    group.add_argument("--seconds", type=float, metavar="S", help="for an image, measured on this machine")
     scale = group.add_mutually_exclusive_group()
     scale.add_argument("--mpp", type=float, metavar="X", help="microns between samples, on average")
     scale.add_argument("--gsd", type=float, metavar="X", help="metres between samples, on average")
@@ -177,7 +179,19 @@ def region_words(args: argparse.Namespace) -> list[str]:
 
 def look_options(args: argparse.Namespace) -> dict[str, Any]:
     """What a command with :func:`sampling` was told, as the functions of :mod:`saccade.api` take it."""
-    names = ("mode", "size", "pixels", "mpp", "gsd", "tile", "overlap", "memory", "value_range")
+    names = (
+        "mode",
+        "size",
+        "pixels",
+        "gflops",
+        "seconds",
+        "mpp",
+        "gsd",
+        "tile",
+        "overlap",
+        "memory",
+        "value_range",
+    )
     return {**{name: getattr(args, name) for name in names}, "skip": not args.no_skip}
 
 

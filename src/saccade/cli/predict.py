@@ -64,6 +64,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="polygons in each of which areas by class are counted: a table",
     )
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which weights")
+    parser.add_argument(
+        "--total-seconds", type=float, metavar="S", help="for all images together, in about equal shares"
+    )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="images at a time, one process each")
     return parser
 
@@ -76,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
         **options.look_options(args), "save": args.save, "classes": args.classes,
         "min_area": args.min_area, "fill_holes": args.fill_holes, "simplify": args.simplify,
         "zones": args.zones, "region": args.region, "checkpoint": args.checkpoint, "jobs": args.jobs,
+        "total_seconds": args.total_seconds,
         "resume": args.resume, "overwrite": args.overwrite, "device": args.device,
     }  # fmt: skip
     if args.dry_run:

@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from saccade.geometry import Window
 from saccade.inference.options import Layout
 from saccade.inference.writers import OUTPUT_TILE
 from saccade.metrics.cost import AVERAGED, count_flops, elastic_flops, sampling_flops
 from saccade.rasters import Level, Raster
 from saccade.rasters.polygons import BAND_PIXELS
 from saccade.rasters.reduce import BLOCK_PIXELS
-from saccade.rasters.remote import CACHE_BYTES
+from saccade.rasters.remote import CACHE_BYTES, traffic
 from saccade.runtime.addresses import Address
 from saccade.runtime.memory import peak_memory
 from saccade.samplers.base import ImageScores
@@ -70,15 +71,40 @@ def cost_of_view(segmenter: Segmenter, view: tuple[int, int]) -> ViewCost:
 _KNOWN: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], ViewCost]] = WeakKeyDictionary()
 
 
-def measure_view(segmenter: Segmenter, view: tuple[int, int], *, memory_alone: bool = False) -> ViewCost:
-    """Scores a blank image: once to count, once to see the memory, a few times for the time."""
+def flops_of_view(segmenter: Segmenter, view: tuple[int, int]) -> int:
+    """Operations of sampler, reading and network for a view, counted once for a network and a size."""
+    known = _COUNTED.setdefault(segmenter.network, {})
+    key = (view, segmenter.sampler.thumbnail_size)
+    if key not in known:
+        tried, factor = _tried(view)
+        with evaluating(segmenter) as twin:
+            flops = count_flops(_scoring(twin, tried))
+        known[key] = round(flops * factor) + _uncounted(segmenter, view)
+    return known[key]
+
+
+_COUNTED: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], int]] = WeakKeyDictionary()
+
+
+def _tried(view: tuple[int, int]) -> tuple[tuple[int, int], float]:
+    """The view that is tried in the place of a view, and how many times its samples that has."""
     scale = min(1.0, sqrt(LARGEST / (view[0] * view[1])))
     tried = max(1, round(view[0] * scale)), max(1, round(view[1] * scale))
-    blank = MemorySource(Pyramid.of(_blank(segmenter, tried)))
+    return tried, view[0] * view[1] / (tried[0] * tried[1])
+
+
+def _scoring(twin: Segmenter, size: tuple[int, int]) -> Callable[[], object]:
+    """Scores a view of a blank image."""
+    blank = MemorySource(Pyramid.of(_blank(twin, size)))
+    return partial(twin.sampler.score, [twin.view(blank)], size=size)
+
+
+def measure_view(segmenter: Segmenter, view: tuple[int, int], *, memory_alone: bool = False) -> ViewCost:
+    """Scores a blank image: once to count, once to see the memory, a few times for the time."""
+    tried, factor = _tried(view)
     with evaluating(segmenter) as twin:
-        call = partial(twin.sampler.score, [twin.view(blank)], size=tried)
+        call = _scoring(twin, tried)
         cost = _memory_of(twin, call) if memory_alone else _measured(twin, call)
-    factor = view[0] * view[1] / (tried[0] * tried[1])
     margin = MEMORY_MARGIN if factor > 1 else 1.0
     return replace(
         cost,
@@ -289,3 +315,40 @@ def level_read(about: Workload) -> Level:
     """The level that samples of the mean spacing are read from."""
     most = max(1.0, about.layout.shrink / 2)
     return [level for level in about.raster.levels if max(level.downsample) <= most][-1]
+
+
+PROBES = 5
+"""Tiles of a file elsewhere that are read to know what one takes."""
+
+
+def of_a_tile(about: Workload) -> tuple[float, int | None]:
+    """Seconds that reading one tile of the level takes here, nothing where the image is decoded whole; and of
+    a file elsewhere the bytes of all that will be read, by those of a few tiles."""
+    address = about.raster.path
+    if about.raster.info.resident:
+        return 0.0, None
+    level = level_read(about)
+    if not isinstance(address, Address):
+        return min(_read_tile(about, level, 1, 2) for _ in range(2)), None
+    count = min(PROBES, min(_tiles_across(level)))
+    seen = traffic(address)
+    opening = seen.bytes
+    taken = [_read_tile(about, level, part, count + 1) for part in range(1, count + 1)]
+    tiles = tiles_of(level) if about.in_memory else tiles_read(about)
+    return min(taken), opening + round((seen.bytes - opening) / count * tiles)
+
+
+def _tiles_across(level: Level) -> tuple[int, int]:
+    return -(-level.size[0] // level.tile[0]), -(-level.size[1] // level.tile[1])
+
+
+def _read_tile(about: Workload, level: Level, part: int, parts: int) -> float:
+    """Seconds for the tile at ``part`` of ``parts`` of the way from one corner to the other."""
+    places = [
+        (part * side // parts // step * step) for side, step in zip(level.size, level.tile, strict=True)
+    ]
+    top, left = places
+    bottom, right = min(top + level.tile[0], level.size[0]), min(left + level.tile[1], level.size[1])
+    start = time.perf_counter()
+    about.raster.read(Window(top, bottom, left, right), about.raster.levels.index(level))
+    return time.perf_counter() - start

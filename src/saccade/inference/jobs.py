@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from saccade.errors import InvalidInput, SaccadeError, UsageError
+from saccade.inference.budget import BeyondBudget, Pace, Timing
 from saccade.inference.estimate import WARM, least_told
 from saccade.inference.files import Job, ListedJob
 from saccade.inference.predict import Done, PredictionConfig, predict_image
@@ -95,11 +96,20 @@ def predict_all(
     settings: PredictionConfig,
     *,
     on_progress: OnProgress | None = None,
+    total_seconds: float | None = None,
 ) -> Iterator[Outcome]:
     """Predicts every job here, in order.
 
+    Args:
+        segmenter: on the device where it is to run.
+        jobs: the images and their outputs.
+        settings: of the run.
+        on_progress: called with the share of the present image that is done.
+        total_seconds: for all jobs together, in the place of a budget for each.
+
     Raises:
-        InvalidInput: before the first job, when the memory suffices for no image at all.
+        InvalidInput: before the first job, when the memory suffices for no image at all; when the total is
+            below what the images take at least.
 
     Examples:
         >>> import saccade
@@ -118,8 +128,22 @@ def predict_all(
         (True, 'image_000000.png')
     """
     _require_memory(settings.sampling.memory, 1)
+    jobs = list(jobs)
+    if total_seconds is None and settings.sampling.seconds is None:
+        for job in jobs:
+            yield predict_one(segmenter, job, settings, on_progress)
+        return
+    pace, timing = Pace(settings.sampling, len(jobs), total_seconds), Timing.of(segmenter)
     for job in jobs:
-        yield predict_one(segmenter, job, settings, on_progress)
+        start, before = pace.clock(), timing.spent
+        sampling = pace.next()
+        outcome = predict_one(segmenter, job, replace(settings, sampling=sampling), on_progress)
+        least = pace.least(outcome.fault) if isinstance(outcome.fault, BeyondBudget) else None
+        if least is not None:
+            outcome = predict_one(segmenter, job, replace(settings, sampling=least), on_progress)
+        taken = pace.clock() - start - (timing.spent - before)
+        pace.took(None if outcome.done is None else outcome.done.layout.foreseen, taken)
+        yield outcome
 
 
 def _require_memory(memory: int | None, processes: int) -> None:

@@ -49,6 +49,8 @@ class SamplingOptions:
             whole unless that would shrink the image too far.
         size: (h, w) samples of a view; None: as trained, or what follows from the others.
         pixels: at most so many samples of the whole image in all.
+        gflops: at most so many 10^9 operations for the whole image.
+        seconds: about so many for the whole image, on this machine, from the file to its labels.
         spacing: mean distance between samples.
         tile: (rows, columns) of a tile in pixels of the image.
         overlap: share of a tile that overlaps with the next, 0 to 0.5.
@@ -71,6 +73,8 @@ class SamplingOptions:
     mode: Mode = "auto"
     size: tuple[int, int] | None = None
     pixels: int | None = None
+    gflops: float | None = None
+    seconds: float | None = None
     spacing: Spacing | None = None
     tile: tuple[int, int] | None = None
     overlap: float = 0.125
@@ -84,9 +88,15 @@ class SamplingOptions:
             raise InvalidInput("--pixels", "a positive number", self.pixels)
         if not 0 <= self.overlap <= MOST_OVERLAP:
             raise InvalidInput("--overlap", f"a share from 0 to {MOST_OVERLAP}", self.overlap)
-        if self.pixels is not None and self.spacing is not None:
-            raise InvalidInput("--pixels", f"given without {self.spacing.option}", "both", "choose one")
-        closeness = self.pixels is not None or self.spacing is not None
+        for option in ("gflops", "seconds"):
+            value = getattr(self, option)
+            if value is not None and not 0 < value < float("inf"):
+                raise InvalidInput(f"--{option}", "a positive number", value)
+        given = [f"--{name}" for name in ("pixels", "gflops", "seconds") if getattr(self, name) is not None]
+        given += [] if self.spacing is None else [self.spacing.option]
+        if len(given) > 1:
+            raise InvalidInput(given[0], f"given without {given[1]}", "both", "choose one")
+        closeness = bool(given)
         if self.mode == "whole" and self.tile is not None:
             raise InvalidInput("--tile", "given only for tiles", "--mode whole", "leave one of them out")
         if self.size is not None and closeness and (self.tile is not None or self.mode == "whole"):
@@ -131,6 +141,8 @@ class SamplingKeywords(TypedDict, total=False):
     mode: str
     size: str | Sequence[int] | None
     pixels: str | float | None
+    gflops: float | None
+    seconds: float | None
     mpp: float | None
     gsd: float | None
     tile: str | int | Sequence[int] | None
@@ -196,12 +208,14 @@ class Layout:
         view: (h, w) samples of each view.
         reasons: one line each.
         notices: what the user should know of it, one line each.
+        foreseen: of a budget in GFLOPs or seconds, what it takes of it; None where there is none.
     """
 
     tiling: Tiling
     view: tuple[int, int]
     reasons: tuple[str, ...]
     notices: tuple[str, ...] = ()
+    foreseen: float | None = None
 
     @property
     def mode(self) -> str:

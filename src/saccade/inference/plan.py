@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from saccade import figures
 from saccade.errors import InvalidInput, UsageError
-from saccade.geometry import Window
+from saccade.inference.budget import budget_of, layout_within
 from saccade.inference.estimate import (
     ViewCost,
     Workload,
@@ -18,18 +17,16 @@ from saccade.inference.estimate import (
     level_read,
     measure_patch,
     measure_view,
+    of_a_tile,
     peak_bytes,
     seconds,
-    tiles_of,
     tiles_read,
 )
 from saccade.inference.files import labels_suffix
 from saccade.inference.options import Layout, SamplingOptions, lay_out
 from saccade.inference.writers import OUTPUT_TILE
 from saccade.metrics.cost import unwarping_flops
-from saccade.rasters import Level, Raster
-from saccade.rasters.remote import traffic
-from saccade.runtime.addresses import Address
+from saccade.rasters import Raster
 from saccade.runtime.memory import resident_memory
 from saccade.runtime.progress import clock
 from saccade.samplers.base import TileRequest
@@ -121,9 +118,9 @@ class Plan:
         return [
             f"{self.path}: {self.size[0]} x {self.size[1]} pixels (rows x columns)",
             f"  pixels   {self.pixels:,} in {views}, {share:.3%} of the image",
-            f"  work     {self.gflops:,.1f} GFLOPs",
+            f"  work     {self.gflops:{',.1f' if self.gflops >= 100 else '.3g'}} GFLOPs",
             f"  memory   {self.memory_bytes / 1e6:,.0f} MB at the peak{gpu}",
-            f"  time     about {clock(max(1, self.seconds))}",
+            f"  time     {'about ' + clock(self.seconds) if self.seconds >= 1 else 'less than 1 s'}",
             *([] if self.remote_bytes is None else [f"  network  about {self.remote_bytes / 1e6:,.1f} MB"]),
             f"  labels   {self.format}",
             *(f"  budget   {rung}" for rung in self.ladder),
@@ -170,6 +167,7 @@ def choose_execution(
     extras: tuple[str, ...] = (),
     cost: ViewCost | None = None,
     base: int | None = None,
+    layout: Layout | None = None,
 ) -> tuple[ExecutionPlan, Workload]:
     """How to go through an image, as fast as the memory allows, and what that takes.
 
@@ -183,11 +181,13 @@ def choose_execution(
         extras: what else is written.
         cost: of a view; measured here where ``sampling`` has a memory limit and none is given.
         base: bytes that the program holds already; default what it holds now.
+        layout: what is looked at, where that is known already.
 
     Raises:
         InvalidInput: when the wishes do not fit the image, or the memory does not suffice.
     """
-    layout = layout_for(raster, segmenter, sampling, training_downsampling)
+    if layout is None:
+        layout = layout_for(raster, segmenter, sampling, training_downsampling, classes)
     if cost is None:
         no_cost = ViewCost(0, 0.0, 0, False)
         cost = no_cost if sampling.memory is None else cost_of_view(segmenter, layout.view)
@@ -213,19 +213,26 @@ def choose_execution(
 
 
 def layout_for(
-    raster: Raster, segmenter: Segmenter, sampling: SamplingOptions, training_downsampling: float | None
+    raster: Raster,
+    segmenter: Segmenter,
+    sampling: SamplingOptions,
+    training_downsampling: float | None,
+    classes: int,
 ) -> Layout:
     """What is looked at; a sampler that chooses its own patches looks at the whole image.
 
     Raises:
         UsageError: when it is told how closely to look, which is for it to choose.
+        InvalidInput: for a budget that is below the least that the image takes.
     """
     if segmenter.sampler.chooses_patches:
-        if sampling != replace(sampling, mode="auto", size=None, pixels=None, spacing=None, tile=None):
+        if sampling != SamplingOptions(overlap=sampling.overlap, memory=sampling.memory, skip=sampling.skip):
             name = type(segmenter.sampler).__name__
-            way_out = "leave --mode, --size, --pixels, --mpp, --gsd and --tile out"
+            way_out = "leave --mode, --size, --tile and budgets but --memory out"
             raise UsageError(f"{name} chooses its own patches of the image; {way_out}")
         sampling = replace(sampling, mode="whole")
+    if budget_of(sampling) is not None:
+        return layout_within(raster, segmenter, sampling, training_downsampling, classes)
     sampler = segmenter.sampler
     return lay_out(raster.info, sampling, sampler.size, training_downsampling, sampler.sizes)
 
@@ -258,18 +265,22 @@ def make_plan(
     """
     segmenter = segmenter.for_image(raster.size)
     own = segmenter.sampler.chooses_patches
-    layout = layout_for(raster, segmenter, sampling, training_downsampling)
+    layout = layout_for(raster, segmenter, sampling, training_downsampling, classes)
     with evaluating(segmenter) as twin:
         request = TileRequest(layout.tiling, classes, layout.view)
         scores = twin.rows_of(RasterSource(raster), request)
         cost = measure_patch(twin, scores) if own else measure_view(segmenter, layout.view)
     options: dict[str, Any] = {"training_downsampling": training_downsampling, "extras": extras, "cost": cost}
+    options["layout"] = layout
     execution, about = choose_execution(raster, segmenter, sampling, classes, **options)
     views = scores.count
     flops = views * cost.flops + unwarping_flops(raster.size, classes)
     weights = sum(t.numel() * t.element_size() for t in segmenter.state_dict().values())
     memory = peak_bytes(about, resident_memory())
-    tile_seconds, tile_bytes = _of_a_tile(about)
+    tile_seconds, tile_bytes = of_a_tile(about)
+    taken = seconds(about, tile_seconds) + (views - layout.views) * cost.seconds
+    if sampling.seconds is not None and layout.foreseen is not None:
+        taken = layout.foreseen
     return Plan(
         execution,
         raster.size,
@@ -278,7 +289,7 @@ def make_plan(
         flops / 1e9,
         memory,
         weights + cost.bytes if cost.on_gpu else 0,
-        seconds(about, tile_seconds) + (views - layout.views) * cost.seconds,
+        taken,
         labels_suffix(raster),
         (*_why(layout, own, views), *_reading_reasons(about), *_writing_reasons(execution, raster)),
         raster.path,
@@ -292,43 +303,6 @@ def _ladder(segmenter: Segmenter) -> tuple[Rung, ...]:
     sizes = segmenter.sampler.sizes
     costs = [(size, measure_view(segmenter, size)) for size in (sizes.ladder() if sizes else ())]
     return tuple(Rung(size, cost.flops / 1e9, cost.seconds) for size, cost in costs)
-
-
-PROBES = 5
-"""Tiles of a file elsewhere that are read to know what one takes."""
-
-
-def _of_a_tile(about: Workload) -> tuple[float, int | None]:
-    """Seconds that reading one tile of the level takes here, nothing where the image is decoded whole; and of
-    a file elsewhere the bytes of all that will be read, by those of a few tiles."""
-    address = about.raster.path
-    if about.raster.info.resident:
-        return 0.0, None
-    level = level_read(about)
-    if not isinstance(address, Address):
-        return min(_read_tile(about, level, 1, 2) for _ in range(2)), None
-    count = min(PROBES, min(_tiles_across(level)))
-    seen = traffic(address)
-    opening = seen.bytes
-    taken = [_read_tile(about, level, part, count + 1) for part in range(1, count + 1)]
-    tiles = tiles_of(level) if about.in_memory else tiles_read(about)
-    return min(taken), opening + round((seen.bytes - opening) / count * tiles)
-
-
-def _tiles_across(level: Level) -> tuple[int, int]:
-    return -(-level.size[0] // level.tile[0]), -(-level.size[1] // level.tile[1])
-
-
-def _read_tile(about: Workload, level: Level, part: int, parts: int) -> float:
-    """Seconds for the tile at ``part`` of ``parts`` of the way from one corner to the other."""
-    places = [
-        (part * side // parts // step * step) for side, step in zip(level.size, level.tile, strict=True)
-    ]
-    top, left = places
-    bottom, right = min(top + level.tile[0], level.size[0]), min(left + level.tile[1], level.size[1])
-    start = time.perf_counter()
-    about.raster.read(Window(top, bottom, left, right), about.raster.levels.index(level))
-    return time.perf_counter() - start
 
 
 def _why(layout: Layout, own: bool, views: int) -> tuple[str, ...]:
