@@ -15,6 +15,7 @@ from saccade.runtime.progress import Voice
 from saccade.runtime.trust import name_code, trusting
 from saccade.segmenter import Segmenter
 from saccade.training.config import Config, read_config
+from saccade.training.length import fitted_length
 from saccade.training.loading import batches_of
 from saccade.training.loop import resolve
 from saccade.training.loop import train as train_run
@@ -94,6 +95,9 @@ def _training(
     if goes_on and not knows_data(root):
         line = "kept no record of its images and masks; whether these are the same is not known"
         voice.say(f"note: {root} {line}")
+    if not goes_on and options.get("config") is None:  # a file of options leaves nothing open
+        told = [word.partition("=")[0] for word in overrides_of(options)]
+        config = fitted_length(config, len(opened.split("train")), told)
     return _Training(opened, config, cache)
 
 

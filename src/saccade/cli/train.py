@@ -58,7 +58,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--network", metavar="NAME", help="small, or ARCHITECTURE:ENCODER (default: unet:resnet18); "
         "'saccade models' lists them",
     )  # fmt: skip
-    parser.add_argument("--epochs", metavar="N", help="passes over the training images (default: 30)")
+    parser.add_argument(
+        "--epochs",
+        metavar="N",
+        help="passes over the training images (default: 30, more where that makes fewer than 300 steps)",
+    )
     parser.add_argument("--batch-size", dest="batch_size", metavar="N", help="images a step (default: 8)")
     parser.add_argument("--seed", metavar="N", help="of everything random (default: 0)")
     options.data_short(parser)

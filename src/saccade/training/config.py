@@ -24,6 +24,7 @@ from saccade.samplers.recipe import NoOptions, Recipe, SamplerConfig, recipe_cla
 MAX_SEED = 2**63 - 1
 """What the generators of torch take."""
 SCHEDULES = ("cosine", "poly", "step", "constant")
+SCALINGS = ("none", "sqrt", "linear")
 VARIANTS = ("joint", "single", "staged", "staged_joint")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
@@ -65,6 +66,8 @@ class OptimizerConfig:
         schedule: cosine, poly (power 0.9), step, or constant, each step by step after the warm-up.
         warmup: share of all steps in which the rate rises to its highest.
         step_epochs, step_factor: of the step schedule: after so many epochs, times this.
+        scaling: of the rate with the batch: none, as it stands; sqrt, times the root of training.batch_size
+            / 8, as suits Adam (Malladi et al. 2022); linear, times that ratio.
     """
 
     name: str = "adamw"
@@ -74,10 +77,18 @@ class OptimizerConfig:
     warmup: float = 0.1
     step_epochs: int = 30
     step_factor: float = 0.1
+    scaling: str = "none"
+
+    def for_batch(self, size: int) -> OptimizerConfig:
+        """With the learning rate of batches of ``size`` images."""
+        power = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}[self.scaling]
+        rate = self.learning_rate * (size / ScheduleConfig.batch_size) ** power
+        return dataclasses.replace(self, learning_rate=rate) if power else self
 
     def __post_init__(self) -> None:
         one_of("optimizer.name", self.name, ("adamw", "adam"))
         one_of("optimizer.schedule", self.schedule, SCHEDULES)
+        one_of("optimizer.scaling", self.scaling, SCALINGS)
         for name in ("learning_rate", "weight_decay", "step_factor"):
             at_least(f"optimizer.{name}", getattr(self, name), 0)
         at_least("optimizer.step_epochs", self.step_epochs, 1)

@@ -33,7 +33,7 @@ class TrainingOptions(TypedDict, total=False):
         size: (h, w) that the network sees of an image, or ``"64x128"``; a range, ``"32x64..128x256"``, for
             one run that serves every size in it.
         network: "small", or ``"architecture:encoder"``.
-        epochs: passes over the training images.
+        epochs: passes over the training images; default 30, more where that makes fewer than 300 steps.
         batch_size: images a step.
         seed: of everything random.
         data_format: of a folder; default as its files look.

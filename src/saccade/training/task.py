@@ -152,7 +152,7 @@ class SegmentationTask(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         options = self.config.optimizer
-        optimizer = build_optimizer(self.parameters(), options)
+        optimizer = build_optimizer(self.parameters(), options.for_batch(self.config.training.batch_size))
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
