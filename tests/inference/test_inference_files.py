@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from inference_files import CLASSES, segmenter
+from inference_files import CLASSES, picture, segmenter
 from PIL import Image
 
 from saccade.errors import FileProblem, UsageError
-from saccade.inference.files import IMAGE_SUFFIXES, left_out, list_jobs
+from saccade.inference.files import IMAGE_SUFFIXES, claim_of, left_out, list_jobs, make_folder
 from saccade.inference.jobs import predict_all
 from saccade.inference.predict import PredictionConfig
+from saccade.runtime.files import claimed
 
 
 def save(path: Path, size: tuple[int, int] = (40, 30)) -> Path:
@@ -131,3 +132,23 @@ def test_an_image_of_a_file_is_predicted_by_its_number(tmp_path):
     assert outcome.fault is None
     with Image.open(tmp_path / "out" / "a_2.png") as labels:
         assert labels.size == (34, 30)
+
+
+def test_two_programs_share_the_images_of_a_folder(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in "ab":
+        Image.fromarray(picture((24, 36))).save(images / f"{name}.png")
+    jobs = list_jobs([images], tmp_path / "out")
+    make_folder(tmp_path / "out")
+    with claimed(claim_of(jobs[0]), jobs[0].image):  # another program is at the first
+        first, second = predict_all(segmenter(), jobs, PredictionConfig(CLASSES))
+    assert "a.png: expected an image that no other program predicts" in str(first.fault)
+    assert second.fault is None and second.labels is not None
+    before = second.labels.stat().st_mtime_ns
+    first, second = predict_all(segmenter(), jobs, PredictionConfig(CLASSES, resume=True))
+    assert first.labels is not None and second.fault is None and second.labels is None  # done meanwhile
+    first, second = predict_all(segmenter(), jobs, PredictionConfig(CLASSES))
+    assert "one that exists" in str(first.fault) and "one that exists" in str(second.fault)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
+    assert (tmp_path / "out" / "b.png").stat().st_mtime_ns == before

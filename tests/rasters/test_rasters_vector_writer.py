@@ -30,11 +30,12 @@ def blobs(size: tuple[int, int], seed: int = 0) -> np.ndarray:
     return np.digitize(smooth, np.quantile(smooth, (0.4, 0.7))).astype(np.uint8)
 
 
-def written(folder: Path, labels: np.ndarray, name: str, **options) -> tuple[list, np.ndarray]:
+def written(
+    folder: Path, labels: np.ndarray, name: str, *, image: str = "labels.png", **options
+) -> tuple[list, np.ndarray]:
     """The attributes and the shapes in a file, by the number of the object."""
-    image = folder / "labels.png"
-    write_label_png(image, labels, overwrite=True)
-    with open_raster(image) as raster:
+    write_label_png(folder / image, labels, overwrite=True)
+    with open_raster(folder / image) as raster:
         count = write_polygons(folder / name, raster, names=NAMES, palette=PALETTE, **options)
     meta, _, shapes, columns = pyogrio.read(folder / name)
     table = [dict(zip(meta["fields"], row, strict=True)) for row in zip(*columns, strict=True)]
@@ -129,9 +130,10 @@ def test_holes_below_an_area_are_filled(tmp_path: Path) -> None:
 
 
 def test_qupath_finds_ids_and_measurements(tmp_path: Path) -> None:
-    written(tmp_path, blobs((40, 50)), "a.geojson")
-    written(tmp_path, blobs((40, 50)), "b.geojson")
-    features = [json.loads((tmp_path / f"{n}.geojson").read_text())["features"] for n in "ab"]
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        written(tmp_path / name, blobs((40, 50)), "p.geojson", image=f"{name}.png")
+    features = [json.loads((tmp_path / n / "p.geojson").read_text())["features"] for n in "ab"]
     ids = [[str(UUID(feature["id"])) for feature in some] for some in features]
     assert len({*ids[0], *ids[1]}) == len(ids[0]) + len(ids[1])  # of two images no two objects have one id
     for feature in features[0]:

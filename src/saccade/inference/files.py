@@ -184,6 +184,12 @@ class ListedJob:
         return Job(self.image, self.folder / f"{_stem(self.image)}{suffix}", self.extras, self.kinds)
 
 
+def claim_of(job: Job | ListedJob) -> Path:
+    """A name for the outputs of a job, whatever their format, that two programs agree upon."""
+    folder = job.folder if isinstance(job, ListedJob) else job.labels.parent
+    return folder / _stem(job.image)
+
+
 def list_jobs(
     inputs: Sequence[Path], out: Path, extras: Sequence[str] = (), kinds: Sequence[str] = ()
 ) -> list[ListedJob]:

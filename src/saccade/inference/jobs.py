@@ -12,9 +12,10 @@ import torch
 from saccade.errors import InvalidInput, SaccadeError, UsageError
 from saccade.inference.budget import BeyondBudget, Pace, Timing
 from saccade.inference.estimate import WARM, least_told
-from saccade.inference.files import Job, ListedJob
+from saccade.inference.files import Job, ListedJob, claim_of, still_to_do
 from saccade.inference.predict import Done, PredictionConfig, predict_image
 from saccade.runtime.devices import enough_memory
+from saccade.runtime.files import claimed
 from saccade.runtime.memory import resident_memory
 from saccade.runtime.processes import Killed, run_jobs
 from saccade.segmenter import Segmenter
@@ -82,9 +83,20 @@ def predict_one(
     settings: PredictionConfig,
     on_progress: OnProgress | None = None,
 ) -> Outcome:
-    """Predicts one job; a fault of the image, the disk or the memory is handed back, a defect is raised."""
+    """Predicts one job; a fault of the image, the disk or the memory is handed back, a defect is raised.
+
+    No other program may be at it: of two that predict the same images into one folder, each does what the
+    other has not begun, and with ``resume`` passes over what the other has finished.
+    """
     try:
-        with enough_memory(f"{job.image} is too large: try --memory, or a smaller --size"):
+        with (
+            claimed(claim_of(job), job.image),
+            enough_memory(f"{job.image} is too large: try --memory, or a smaller --size"),
+        ):
+            if isinstance(job, ListedJob) and not still_to_do(
+                [job], resume=settings.resume, overwrite=settings.overwrite
+            ):
+                return Outcome(job)
             return Outcome(job, predict_image(segmenter, job, settings, on_progress=on_progress))
     except SaccadeError as fault:
         return Outcome(job, fault=fault)

@@ -220,7 +220,7 @@ class GeoJsonSink:
         feature: dict[str, Any] = {"type": "Feature", "geometry": geometry}
         properties = {**self._properties(polygon.label), **facts}
         if not self._about.mapped:  # for QuPath
-            name = f"saccade/{self._about.path.name}/{facts['object']}"
+            name = f"saccade/{self._about.labels.path.name}/{facts['object']}"
             feature = {"type": "Feature", "id": str(uuid5(NAMESPACE_URL, name)), "geometry": geometry}
             properties["measurements"] = list(self._measurements(facts))
         self._file.write(self._between)

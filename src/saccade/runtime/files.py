@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -170,6 +171,40 @@ def exclusively(folder: Path, expected: str) -> Iterator[None]:
         file = held.open("a")
     with file:
         lock(file, folder, expected)
+        try:
+            yield
+        finally:
+            held.unlink(missing_ok=True)
+
+
+@contextmanager
+def claimed(path: Path, what: Path) -> Iterator[None]:
+    """Holds the name ``path``, which need not exist, against other programs, by a hidden file beside it.
+
+    Args:
+        path: what is about to be written.
+        what: the user is told of it.
+
+    Raises:
+        FileProblem: another program holds it.
+    """
+    if fcntl is None:
+        yield
+        return
+    number = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]  # a name may be as long as names can be
+    held = path.with_name(f".{number}{LOCK}")
+    with writing(path):
+        file = held.open("a")
+    with file:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            expected = "an image that no other program predicts into the same folder"
+            raise FileProblem(
+                what, expected, "one that is being predicted", "wait, then use --resume"
+            ) from None
+        except OSError:  # a disk without locks
+            pass
         try:
             yield
         finally:
