@@ -3,7 +3,7 @@
 A tile of a huge image seen as a whole stands for billions of pixels. Files for this have levels; one without
 is read once, cell by cell: each cell is a few million pixels, and its reductions by 8, 16, ... are put into a
 file of a 64th of the pixels that the system removes by itself. What was not read yet is transparent, and the
-page asks again.
+page asks again; of files in tiles one tile of each cell is looked at first, and stands for the cell.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ FACTOR = 8
 CELL = 2048
 WIDE = 1 << 23
 """Pixels of a cell of a file whose tiles are as wide as the image (strips)."""
+
+GLANCE = 64
+"""Rows and columns of a cell that are looked at before all of it."""
 
 THREADS = 2
 
@@ -76,6 +79,9 @@ class ReducedCopy:
             offset += int(np.prod(shape))
         rows, columns = (-(-side // step) for side, step in zip(source.size, self._cell, strict=True))
         self.done = np.zeros((rows, columns), bool)
+        self._begun, self._seen = np.zeros_like(self.done), np.zeros_like(self.done)
+        self._tile = source.tile if source.tile[1] <= CELL else None
+        self._glances: dict[tuple[int, int], None] = {}
         self._wanted: dict[tuple[int, int], None] = {}
         self._news = threading.Condition()
         self._closed = False
@@ -101,7 +107,7 @@ class ReducedCopy:
         rows = np.arange(window.top, window.bottom) * factor // self._cell[0]
         columns = np.arange(window.left, window.right) * factor // self._cell[1]
         with self._news:
-            return self.done[np.ix_(rows, columns)]
+            return (self.done | self._seen)[np.ix_(rows, columns)]
 
     def ready(self, window: Window, level: int, patience: float = 0.0) -> bool:
         """Whether all of a window is there; asks for what is not, and waits ``patience`` seconds for it.
@@ -119,6 +125,8 @@ class ReducedCopy:
             for cell in reversed(missing):  # those asked for last are read first
                 self._wanted.pop(cell, None)
                 self._wanted[cell] = None
+                if self._tile is not None and not self._seen[cell]:
+                    self._glances[cell] = None
             self._news.notify_all()
             if missing and patience:
                 self._news.wait_for(
@@ -133,6 +141,7 @@ class ReducedCopy:
         with self._news:
             self._closed = True
             self._wanted.clear()
+            self._glances.clear()
             self._news.notify_all()
         for thread in self._threads:
             thread.join()
@@ -148,13 +157,19 @@ class ReducedCopy:
     def _work(self) -> None:
         while True:
             with self._news:
-                self._news.wait_for(lambda: bool(self._wanted) or self._closed)
+                self._news.wait_for(lambda: bool(self._wanted or self._glances) or self._closed)
                 if self._closed:
                     return
-                cell = self._wanted.popitem()[0]
-                if self.done[cell]:
+                glance = bool(self._glances)
+                cell = (self._glances if glance else self._wanted).popitem()[0]
+                if self._begun[cell]:
                     continue
+                if not glance:
+                    self._begun[cell] = True
             try:
+                if glance:
+                    self._glance(*cell)
+                    continue
                 self._reduce(*cell)
             except Exception as problem:  # told to whoever looks at it
                 with self._news:
@@ -164,6 +179,23 @@ class ReducedCopy:
             with self._news:
                 self.done[cell] = True
                 self._news.notify_all()
+
+    def _glance(self, row: int, column: int) -> None:
+        """Fills a cell with the colour, or the value, of a piece in its middle: one tile of the file."""
+        assert self._tile is not None
+        (top, left), (down, across) = (row * self._cell[0], column * self._cell[1]), self._cell
+        bottom, right = min(top + down, self._source[0]), min(left + across, self._source[1])
+        y = max((top + bottom) // 2 // self._tile[0] * self._tile[0], top)
+        x = max((left + right) // 2 // self._tile[1] * self._tile[1], left)
+        pixels = self._read(Window(y, min(y + GLANCE, bottom), x, min(x + GLANCE, right)))
+        one = halved(pixels, GLANCE)[0, 0]
+        with self._news:
+            if self._begun[row, column]:
+                return
+            for array, level in zip(self._arrays, self.levels, strict=True):
+                factor = int(level.downsample[0])
+                array[top // factor : -(-bottom // factor), left // factor : -(-right // factor)] = one
+            self._seen[row, column] = True
 
     def _reduce(self, row: int, column: int) -> None:
         down, across = self._cell

@@ -125,6 +125,20 @@ def worst_places(
     return tuple(places)
 
 
+def estimated(opened: Opened) -> dict[str, dict[str, int]]:
+    """About how many pixels each value has, by the coarsest level; nothing of files of one level."""
+    rows: dict[str, dict[str, int]] = {}
+    for name, raster in (("labels", opened.labels), ("truth", opened.truth)):
+        if raster is None or len(raster.levels) == 1:
+            continue
+        level = raster.levels[-1]
+        each = raster.size[0] * raster.size[1] / (level.size[0] * level.size[1])
+        counts = np.bincount(as_bytes(raster.read(level=len(raster.levels) - 1)).ravel(), minlength=256)
+        for value in np.flatnonzero(counts).tolist():
+            rows.setdefault(str(value), {})[name] = round(float(counts[value] * each))
+    return rows
+
+
 class Tallies:
     """Counts images in the background, one at a time, those asked for last first; keeps what it counted."""
 
@@ -182,6 +196,8 @@ class Tallies:
 
         if opened.labels is None and opened.truth is None:
             return {"state": "counted", "values": {}, "places": [], "compared": False}
+        with self._news:
+            self._states[number]["values"] = estimated(opened)
         found = count(opened.labels, opened.truth, legend, progress)
         if found is None:
             return {"state": "failed", "why": "stopped"}

@@ -210,6 +210,11 @@ async function count(opening) {
     if (opening !== state.opening) return;
     if (told.state === 'counting') {
       $('counting').textContent = `counting every pixel: ${Math.floor(told.share * 100)} %`;
+      if (told.values && Object.keys(told.values).length && !state.counts) {
+        state.counts = {values: told.values, places: [], compared: false, about: true};
+        fillClasses();
+      }
+      if (state.counts) $('counting').textContent += '; until then about, by the coarsest level';
       await new Promise(done => setTimeout(done, pause));
       continue;
     }
