@@ -235,7 +235,7 @@ function jump(step) {
   state.place = state.place < 0 ? (step > 0 ? 0 : places.length - 1) : (state.place + step + places.length) % places.length;
   const [x, y, side, wrong] = places[state.place];
   $('place').textContent = `${state.place + 1} of ${places.length}: ${wrong.toLocaleString('en')} wrong pixels`;
-  state.scale = clamp(Math.min(canvas.clientWidth, canvas.clientHeight) / (side * 4), least(), 16);
+  state.scale = clamp(Math.min(canvas.clientWidth, canvas.clientHeight) / (side * 10), least(), 8);
   Object.assign(state, {x, y});
   const layer = state.image.layers.findIndex(one => one.kind === 'errors');
   if (layer >= 0 && !state.image.layers[layer].shown) show(layer, true);
@@ -269,7 +269,7 @@ function paint() {
       });
     } else if (layer.kind === 'degrees') ramp().forEach((colour, value) => put(value, colour));
     else if (layer.kind === 'errors') { put(1, [213, 94, 0]); put(2, [86, 180, 233]); }
-    else if (layer.kind === 'points') { put(0, [0, 0, 0], 160); put(254, [255, 255, 255]); }
+    else if (layer.kind === 'points') { put(0, [0, 0, 0], 110); put(254, [255, 255, 255]); }
     else continue;
     layer.table = new Uint32Array(table.buffer);
   }
