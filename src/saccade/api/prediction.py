@@ -38,6 +38,7 @@ from saccade.runtime.devices import enough_memory, torch_device
 from saccade.runtime.progress import Progress, Voice
 from saccade.runtime.trust import trusting
 from saccade.sources import AnyImage, opened_raster
+from saccade.training.budgets import known_scores
 from saccade.training.run_folder import Run
 
 Paths = Path | str | Sequence[Path | str]
@@ -437,4 +438,5 @@ def plan(image: AnyImage, run: RunSource, **options: Unpack[PlanOptions]) -> Pla
         return make_plan(
             part, opened_run.segmenter, sampling, len(opened_run.classes),
             training_downsampling=training_downsampling(opened_run), extras=extras,
+            known=known_scores(opened_run),
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from saccade.runtime.progress import clock
 from saccade.samplers.base import TileRequest
 from saccade.segmenter import Segmenter, evaluating
 from saccade.sources import READ_WHOLE, RasterSource, is_read_whole
+from saccade.training.budgets import expected_score
 
 BAND_ROWS = (OUTPUT_TILE, 256, 128, 64)
 """Rows of labels that are made at once: fewer where memory is short."""
@@ -62,16 +64,19 @@ class Rung:
         size: (h, w) samples.
         gflops: 10^9 operations of sampler, reading and network.
         seconds: of these.
+        miou: that the run scores there on the validation images; None where that is not known.
     """
 
     size: tuple[int, int]
     gflops: float
     seconds: float
+    miou: float | None = None
 
     def __str__(self) -> str:
         rows, columns = self.size
         cost = f"{self.gflops:,.2f} GFLOPs, {self.seconds * 1000:,.0f} ms"
-        return f"--size {rows}x{columns}: {rows * columns:,} samples, {cost} a view"
+        score = "" if self.miou is None else f", mIoU {self.miou:.3f} on val"
+        return f"--size {rows}x{columns}: {rows * columns:,} samples, {cost} a view{score}"
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ class Plan:
         notices: what was done to the image on the way, and a view that was not trained for, one line each.
         remote_bytes: that come from elsewhere, for a file that is not here; None for one that is.
         ladder: budgets to choose from, the smallest first; none where the run was trained for one.
+        miou: that views of this size score on the validation images; None where that is not known.
     """
 
     execution: ExecutionPlan
@@ -108,6 +114,7 @@ class Plan:
     path: Path = Path()
     notices: tuple[str, ...] = ()
     ladder: tuple[Rung, ...] = ()
+    miou: float | None = None
     remote_bytes: int | None = None
 
     def lines(self) -> list[str]:
@@ -123,6 +130,7 @@ class Plan:
             f"  time     {'about ' + clock(self.seconds) if self.seconds >= 1 else 'less than 1 s'}",
             *([] if self.remote_bytes is None else [f"  network  about {self.remote_bytes / 1e6:,.1f} MB"]),
             f"  labels   {self.format}",
+            *([] if self.miou is None else [f"  quality  mIoU {self.miou:.3f} on the validation images"]),
             *(f"  budget   {rung}" for rung in self.ladder),
             *(f"  why      {reason}" for reason in self.reasons),
             *(f"  notice   {notice}" for notice in self.notices),
@@ -152,6 +160,7 @@ class Plan:
             "format": self.format,
             "reasons": list(self.reasons),
             "notices": list(self.notices),
+            "miou": self.miou,
             "ladder": [{**asdict(rung), "size": list(rung.size)} for rung in self.ladder],
         }
 
@@ -250,6 +259,7 @@ def make_plan(
     *,
     training_downsampling: float | None = None,
     extras: tuple[str, ...] = (),
+    known: Mapping[tuple[int, int], float] | None = None,
 ) -> Plan:
     """Foresees a prediction. A blank view is scored a few times and one tile of the file is read, to know
     what they take here.
@@ -258,6 +268,7 @@ def make_plan(
         raster: as 8-bit RGB.
         segmenter: on the device where it would run.
         sampling, classes, training_downsampling, extras: as for :func:`choose_execution`.
+        known: mIoU on validation images by (h, w) of a view.
 
     Raises:
         InvalidInput: when the wishes do not fit the image, or the memory does not suffice.
@@ -294,15 +305,16 @@ def make_plan(
         (*_why(layout, own, views), *_reading_reasons(about), *_writing_reasons(execution, raster)),
         raster.path,
         (*raster.notices, *layout.notices),
-        _ladder(segmenter),
+        _ladder(segmenter, known or {}),
+        None if own else expected_score(known or {}, layout.view),
         tile_bytes,
     )
 
 
-def _ladder(segmenter: Segmenter) -> tuple[Rung, ...]:
+def _ladder(segmenter: Segmenter, scores: Mapping[tuple[int, int], float]) -> tuple[Rung, ...]:
     sizes = segmenter.sampler.sizes
     costs = [(size, measure_view(segmenter, size)) for size in (sizes.ladder() if sizes else ())]
-    return tuple(Rung(size, cost.flops / 1e9, cost.seconds) for size, cost in costs)
+    return tuple(Rung(size, cost.flops / 1e9, cost.seconds, scores.get(size)) for size, cost in costs)
 
 
 def _why(layout: Layout, own: bool, views: int) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from saccade.runtime.processes import die_with_parent
 from saccade.runtime.trust import take_over, trust
 from saccade.samplers.recipe import resolved_weights
 from saccade.training import run_folder as folder
+from saccade.training.budgets import scores_by_size, some_of, write_scores
 from saccade.training.config import Config, ScheduleConfig
 from saccade.training.loading import Samples, training_batches, validation_batches
 from saccade.training.run_folder import (
@@ -443,8 +444,28 @@ def train(
         assemble(data, root, config)
         return folder.load_run(root)
     with disk_told(root):
-        _fit(Job(data, root, config, goes_on), _cache_for(config, cache), device, on_epoch, say)
-    return folder.load_run(root)
+        kept = _cache_for(config, cache)
+        _fit(Job(data, root, config, goes_on), kept, device, on_epoch, say)
+        run = folder.load_run(root)
+        if config.sampler.sizes is not None:
+            _measure_sizes(run, Samples(data, data.split("val"), kept), lightning_device(device))
+    return run
+
+
+def _measure_sizes(run: folder.Run, samples: Samples, place: DistributedContext) -> None:
+    """What the best weights score at some sizes of their range, kept for plans."""
+    sizes = run.config.sampler.sizes
+    assert sizes is not None
+    run.segmenter.to(torch.device(place.accelerator, *place.gpus[:1]))
+    try:
+        chosen = (samples[number] for number in some_of(len(samples)))
+        write_scores(run.path, scores_by_size(run.segmenter, chosen, sizes.ladder(), len(run.classes)))
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "stopped; the run is finished, but plans will not know its scores by size"
+        ) from None
+    finally:
+        run.segmenter.to("cpu")
 
 
 @contextmanager

@@ -63,7 +63,7 @@ DATA = "data"
 """Where a checkpoint keeps what was trained on, by content."""
 TRAINED_ON = ("train", "val")
 BEST, LAST = "best.ckpt", "last.ckpt"
-PAGE = "report.html"
+PAGE, BUDGETS = "report.html", "budgets.json"
 RESULTS = ("evaluation_*.json", "figures/examples/*.json")
 """Of the weights that were best so far."""
 PACKAGES = ("saccade", "torch", "lightning", "segmentation-models-pytorch", "timm", "numpy", "numba")
@@ -301,7 +301,7 @@ def _commit() -> str | None:
 
 def prepare(root: Path, config: Config, goes_on: bool, device: str) -> None:
     """Makes the folder. Of a run that is there, what no longer holds is removed, and no other file, ever."""
-    stale = [root / PAGE, *(file for pattern in RESULTS for file in root.glob(pattern))]
+    stale = [root / PAGE, root / BUDGETS, *(file for pattern in RESULTS for file in root.glob(pattern))]
     if not goes_on:
         stale += [root / METRICS, root / CHECKPOINTS / BEST, root / CHECKPOINTS / LAST]
     with writing(root):
