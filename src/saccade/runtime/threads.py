@@ -36,8 +36,16 @@ class _Pool:
 
 
 _POOL = _Pool()
+
+
+def _after_fork() -> None:
+    """A forked child has none of the threads of its parent, and those of OpenMP would be waited for in vain."""
+    _POOL.forget()
+    torch.set_num_threads(1)
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_POOL.forget)
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def run_bands(kernel: Callable[..., Any], n_rows: int, *args: Any, smallest: int = 1) -> None:
