@@ -529,9 +529,7 @@ def attempt(subject: Subject, sound: Path, first: int, count: int, tally: Tally,
     _, status = os.waitpid(process, 0)
     if not ended:
         tally.tried += 1
-        signalled = (
-            signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else "vanished"
-        )
+        signalled = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else "vanished"
         tally.add_fault(fault or signalled, number)
     ours.close()
     return number + 1

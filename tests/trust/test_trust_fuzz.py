@@ -31,7 +31,7 @@ def fuzz() -> ModuleType:
     return module
 
 
-SUBJECTS = "options,data tables,data geojson,raster sidecars,weights"
+SUBJECTS = "options,data tables,raster sidecars"
 
 
 def test_damaged_files_are_read_or_refused() -> None:
@@ -39,7 +39,7 @@ def test_damaged_files_are_read_or_refused() -> None:
     words = [sys.executable, str(FUZZ), "--only", SUBJECTS, "--inputs", "40"]
     done = subprocess.run(words, env=settings, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "200 inputs, 0 faults" in done.stdout
+    assert "120 inputs, 0 faults" in done.stdout
 
 
 def test_whatever_goes_wrong_is_counted(fuzz: ModuleType, tmp_path: Path, monkeypatch) -> None:

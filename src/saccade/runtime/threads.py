@@ -39,7 +39,7 @@ _POOL = _Pool()
 
 
 def _after_fork() -> None:
-    """A forked child has none of the threads of its parent, and those of OpenMP would be waited for in vain."""
+    """A forked child has none of its parent's threads, and would wait for those of OpenMP in vain."""
     _POOL.forget()
     torch.set_num_threads(1)
 
