@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of a parent are none in
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 import argparse
+import faulthandler
 import json
 import logging
 import random
@@ -437,6 +438,7 @@ def _serve(line: Connection, subject: Subject, sound: Path, numbers: Iterator[in
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
     warnings.simplefilter("ignore")
+    faulthandler.disable()
     logging.disable()
     most = _address_space() + 4 * MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
