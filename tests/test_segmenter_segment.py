@@ -399,7 +399,7 @@ def test_weights_load_into_a_segmenter_made_without_memory(sampler: str) -> None
 
 @pytest.mark.parametrize("wrong", [{"mean": (0.5,)}, {"std": (0, 1, 1)}, {"mean": (0,) * 4}])
 def test_a_normalisation_that_is_none_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInput, match="(three|[14]) numbers each"):
+    with pytest.raises(InvalidInput, match=r"(three|[14]) numbers each"):
         made(**wrong)
 
 

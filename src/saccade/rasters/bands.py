@@ -113,6 +113,8 @@ class Bands:
                 raise FileProblem(info.path, expected, _told(info))
         if info.dtype != np.dtype(self.dtype):
             fix = f"convert it: gdal_translate -ot {_GDAL.get(self.dtype, self.dtype)}"
+            if "f" in (info.dtype.kind, np.dtype(self.dtype).kind):  # a mere conversion cuts fractions off
+                fix = "bring it to the same type and unit (reflectance or counts)"
             raise FileProblem(info.path, f"{self.dtype} samples, as of {like}", str(info.dtype), fix)
         return tuple(found)
 
