@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack, overload
 
@@ -16,6 +18,7 @@ from saccade.api.options import RunSource, ValueRange, limits_of, on_device, run
 from saccade.data.label_drawing import open_vectors
 from saccade.data.region import Region
 from saccade.errors import InvalidInput, UsageError
+from saccade.inference.cluster import connected, predict_on_cluster
 from saccade.inference.files import (
     ZONES,
     ListedJob,
@@ -33,7 +36,7 @@ from saccade.inference.options import SamplingKeywords, SamplingOptions, samplin
 from saccade.inference.plan import Plan, make_plan
 from saccade.inference.predict import PredictionConfig, predict_array
 from saccade.inference.region import region_part
-from saccade.runtime.addresses import path_of
+from saccade.runtime.addresses import Address, path_of
 from saccade.runtime.devices import enough_memory, torch_device
 from saccade.runtime.progress import Progress, Voice
 from saccade.runtime.trust import trusting
@@ -62,6 +65,9 @@ class PredictOptions(SamplingKeywords, total=False):
         value_range: sample values of black and white; default as trained, else by the file.
         jobs: images at a time, one process each; default 1.
         total_seconds: for all images together, in the place of a budget for each; about equal shares.
+        cluster: where Dask shares the work out, parts of huge images too: "local:N", N processes here, or the
+            address of a scheduler, "tcp://host:8786".
+        client: of Dask, in place of ``cluster``.
         resume: leave out what is done, and go on with what was begun.
         overwrite: replace what is there.
         device: where networks run; default auto, or where the model is.
@@ -80,6 +86,8 @@ class PredictOptions(SamplingKeywords, total=False):
     value_range: ValueRange
     jobs: int
     total_seconds: float | None
+    cluster: str | None
+    client: Any
     resume: bool
     overwrite: bool
     device: str | None
@@ -98,11 +106,13 @@ class _Prediction:
     processes: int = 1
     worker: Worker | None = None
     total_seconds: float | None = None
+    cluster: str | None = None
+    client: Any = None
 
 
 _OWN = (
     "save", "classes", "min_area", "fill_holes", "simplify", "zones", "checkpoint",
-    "value_range", "jobs", "total_seconds", "resume", "overwrite", "device",
+    "value_range", "jobs", "cluster", "client", "total_seconds", "resume", "overwrite", "device",
     "region", "allow_code",
 )  # fmt: skip
 
@@ -178,14 +188,24 @@ def _prepared(
     run = run_of(source, options.get("checkpoint"))
     require_predictor(run.segmenter, extras)
     processes = min(processes, len(jobs))
+    cluster, client = options.get("cluster"), options.get("client")
+    if (cluster is not None) + (client is not None) + (options.get("jobs", 1) > 1) > 1:
+        raise UsageError("of jobs, cluster and client one alone shares the work out")
     worker = None
-    if processes > 1:
+    if processes > 1 or cluster is not None or client is not None:
         if not isinstance(source, str | Path):
             fix = f"give its folder, {run.path}"
-            raise InvalidInput("run", "a folder where jobs is above 1: each process loads it", "a model", fix)
-        threads = max(1, torch.get_num_threads() // processes)
-        worker = Worker(run.path, run.checkpoint, device or "auto", threads)
-    return _Prediction(run, listed, jobs, _settings(run, sampling, options), processes, worker, total)
+            raise InvalidInput(
+                "run", "a folder where processes share the work: each loads it", "a model", fix
+            )
+        local = re.fullmatch(r"local:(\d+)", cluster or "")
+        sharing = int(local[1]) if local else processes
+        # Of workers elsewhere nobody knows here how many share a machine.
+        elsewhere = client is not None or (cluster is not None and local is None)
+        threads = 0 if elsewhere else max(1, torch.get_num_threads() // max(1, sharing))
+        worker = Worker(run.path.absolute(), run.checkpoint, device or "auto", threads)
+    settings = _settings(run, sampling, options)
+    return _Prediction(run, listed, jobs, settings, processes, worker, total, cluster, client)
 
 
 def _total_seconds(sampling: SamplingOptions, options: Mapping[str, Any]) -> float | None:
@@ -206,8 +226,8 @@ def _total_seconds(sampling: SamplingOptions, options: Mapping[str, Any]) -> flo
             "--total-seconds decides how closely each image is looked at: leave --size, --pixels, "
             "--gflops, --seconds, --mpp and --gsd out"
         )
-    if options.get("jobs", 1) != 1:
-        raise UsageError("--total-seconds is shared out in one process: leave --jobs out")
+    if options.get("jobs", 1) != 1 or options.get("cluster") or options.get("client"):
+        raise UsageError("--total-seconds is shared out in one process: leave --jobs and --cluster out")
     return total
 
 
@@ -347,15 +367,33 @@ def _carried_out(ready: _Prediction, voice: Voice) -> list[Outcome]:
 
 
 def _outcomes(ready: _Prediction, shown: Progress) -> Iterator[Outcome]:
-    if ready.worker is not None:
-        return predict_in_processes(ready.worker, ready.jobs, ready.settings, ready.processes)
-
     def within(share: float) -> None:
         shown.update(shown.done, note=f"{share:.0%} of this one")
 
-    return predict_all(
-        ready.run.segmenter, ready.jobs, ready.settings, on_progress=within, total_seconds=ready.total_seconds
-    )
+    if ready.worker is None:
+        total = ready.total_seconds
+        return predict_all(
+            ready.run.segmenter, ready.jobs, ready.settings, on_progress=within, total_seconds=total
+        )
+    if ready.cluster is None and ready.client is None:
+        return predict_in_processes(ready.worker, ready.jobs, ready.settings, ready.processes)
+    return _on_cluster(ready, within)
+
+
+def _on_cluster(ready: _Prediction, within: Callable[[float], None]) -> Iterator[Outcome]:
+    assert ready.worker is not None
+    given = nullcontext(ready.client) if ready.client is not None else connected(str(ready.cluster))
+    jobs = [_absolute(job) for job in ready.jobs]
+    with given as client:
+        yield from predict_on_cluster(
+            client, ready.worker, ready.run.segmenter, jobs, ready.settings, on_progress=within
+        )
+
+
+def _absolute(job: ListedJob) -> ListedJob:
+    """For workers in other folders."""
+    image = job.image if isinstance(job.image, Address) else job.image.absolute()
+    return replace(job, image=image, folder=job.folder.absolute())
 
 
 def _arrays(source: RunSource, images: Any, options: Mapping[str, Any], voice: Voice) -> Any:
@@ -368,6 +406,8 @@ def _arrays(source: RunSource, images: Any, options: Mapping[str, Any], voice: V
         "simplify",
         "zones",
         "total_seconds",
+        "cluster",
+        "client",
     ):
         if options.get(name):
             raise UsageError(f"{name} is for files; give a folder for them, as out")

@@ -68,6 +68,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--total-seconds", type=float, metavar="S", help="for all images together, in about equal shares"
     )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="images at a time, one process each")
+    parser.add_argument(
+        "--cluster",
+        metavar="WHERE",
+        help="share the work out with Dask, parts of huge images too: local:N, N processes here, or "
+        "tcp://HOST:8786, a scheduler",
+    )
     return parser
 
 
@@ -80,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
         "min_area": args.min_area, "fill_holes": args.fill_holes, "simplify": args.simplify,
         "zones": args.zones, "region": args.region, "checkpoint": args.checkpoint, "jobs": args.jobs,
         "total_seconds": args.total_seconds,
+        "cluster": args.cluster,
         "resume": args.resume, "overwrite": args.overwrite, "device": args.device,
     }  # fmt: skip
     if args.dry_run:

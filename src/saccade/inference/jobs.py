@@ -13,7 +13,7 @@ from saccade.errors import InvalidInput, SaccadeError, UsageError
 from saccade.inference.budget import BeyondBudget, Pace, Timing
 from saccade.inference.estimate import WARM, least_told
 from saccade.inference.files import Job, ListedJob, claim_of, still_to_do
-from saccade.inference.predict import Done, PredictionConfig, predict_image
+from saccade.inference.predict import Done, PredictionConfig, RowsElsewhere, predict_image
 from saccade.runtime.devices import enough_memory
 from saccade.runtime.files import claimed
 from saccade.runtime.memory import resident_memory
@@ -82,6 +82,7 @@ def predict_one(
     job: Job | ListedJob,
     settings: PredictionConfig,
     on_progress: OnProgress | None = None,
+    elsewhere: RowsElsewhere | None = None,
 ) -> Outcome:
     """Predicts one job; a fault of the image, the disk or the memory is handed back, a defect is raised.
 
@@ -97,7 +98,8 @@ def predict_one(
                 [job], resume=settings.resume, overwrite=settings.overwrite
             ):
                 return Outcome(job)
-            return Outcome(job, predict_image(segmenter, job, settings, on_progress=on_progress))
+            done = predict_image(segmenter, job, settings, on_progress=on_progress, elsewhere=elsewhere)
+            return Outcome(job, done)
     except SaccadeError as fault:
         return Outcome(job, fault=fault)
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, is_dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from saccade.inference.writers import Extras, PngSink, RasterSink, Values
 from saccade.inference.zones import Zone, zones_on
 from saccade.rasters import Raster, RGBRaster, thumbnail
 from saccade.rasters.bands import Bands
+from saccade.rasters.journal import Output, Packed
 from saccade.rasters.open import split_image_number
 from saccade.rasters.remote import state_of
 from saccade.rasters.sample import READING_RULE
@@ -279,6 +281,7 @@ def predict_image(
     settings: PredictionConfig,
     *,
     on_progress: Callable[[float], None] | None = None,
+    elsewhere: RowsElsewhere | None = None,
 ) -> Done:
     """Labels one image and writes everything that the job asks for.
 
@@ -287,6 +290,7 @@ def predict_image(
         job: the image and its outputs.
         settings: of the run.
         on_progress: called with the share that is done, 0 to 1.
+        elsewhere: who makes the rows of what is written tile by tile, where that is not this program.
 
     Raises:
         FileProblem: when the image cannot be read, or an output cannot be written.
@@ -307,6 +311,62 @@ def predict_image(
         >>> done.layout.mode, done.layout.samples, saccade.rasters.image_size(done.labels)
         ('whole', 96, (16, 24))
     """
+    with opened_image(segmenter, job, settings) as image:
+        _write(image, elsewhere, on_progress or (lambda share: None))
+        layout, part = image.execution.layout, image.part
+        notices = (*image.raster.notices, *layout.notices, *([part.notice] if part else []))
+        return Done(notices, layout, image.job.labels, image.skipped)
+
+
+@dataclass(frozen=True)
+class OpenedImage:
+    """An image of which any rows can be labelled.
+
+    Attributes:
+        raster: the image, or the part that a region asks for, as the networks see it.
+        part: of a region.
+        scores: of it; nothing is scored yet.
+        execution: how it is gone through.
+        job: what is written.
+        settings: of the run.
+        mark: the fingerprint of all that decides the answer.
+        skipped: how many tiles are left out as empty.
+        zones: in which classes are counted.
+        drawing: the bands that pictures of it show.
+    """
+
+    raster: Raster
+    part: RegionPart | None
+    scores: ImageScores
+    execution: ExecutionPlan
+    job: Job
+    settings: PredictionConfig
+    mark: str
+    skipped: int
+    zones: tuple[Zone, ...] = ()
+    drawing: Bands | None = None
+
+    @cached_property
+    def values(self) -> Values:
+        """What the pixels of its labels mean."""
+        return Values(self.settings.classes)
+
+    def bands(self, rows: int, start: int, *, scores: bool) -> Iterator[Band]:
+        """Labels from row ``start`` on, in bands of ``rows`` rows, without those that get none."""
+        gaps = _gaps(self.raster, self.settings, self.part)
+        for band in self.scores.bands(rows, start=start, scores=scores):
+            yield _with_gaps(band, gaps, self.raster)
+
+
+RowsElsewhere = Callable[[OpenedImage, int, dict[str, Output]], Iterator[dict[str, list[list[Packed]]]]]
+"""Called with an image, the first row that is wanted and the outputs; gives rows of tiles in their order."""
+
+
+@contextmanager
+def opened_image(
+    segmenter: Segmenter, job: Job | ListedJob, settings: PredictionConfig
+) -> Iterator[OpenedImage]:
+    """Opens an image and decides how it is gone through; arguments and errors as :func:`predict_image`."""
     limits, reading = settings.value_range, segmenter.reading
     with ExitStack() as stack:
         opened = opened_raster(job.image, value_range=limits, reading=reading)
@@ -322,10 +382,8 @@ def predict_image(
         skip = _skipped(raster, execution.layout, settings, part)
         scores = twin.rows_of(source, _request(segmenter, execution, job, settings, skip))
         mark = fingerprint(segmenter, job.image, whole, execution.layout, settings, part)
-        tell = on_progress or (lambda share: None)
-        _write(raster, part, scores, execution, job, settings, mark, zones, tell, segmenter.drawing)
-        notices = (*raster.notices, *execution.layout.notices, *([part.notice] if part else []))
-        return Done(notices, execution.layout, job.labels, len(skip))
+        drawing = segmenter.drawing
+        yield OpenedImage(raster, part, scores, execution, job, settings, mark, len(skip), tuple(zones), drawing)
 
 
 @torch.no_grad()
@@ -429,54 +487,40 @@ def _gaps(raster: Raster, settings: PredictionConfig, part: RegionPart | None) -
     return gaps
 
 
-def _write(
-    raster: Raster,
-    part: RegionPart | None,
-    scores: ImageScores,
-    execution: ExecutionPlan,
-    job: Job,
-    settings: PredictionConfig,
-    mark: str,
-    zones: Sequence[Zone],
-    tell: Callable[[float], None],
-    drawing: Bands | None = None,
-) -> None:
-    values, height = Values(settings.classes), raster.size[0]
-    gaps = _gaps(raster, settings, part)
-    has_outside = part is not None and part.has_outside
-    with _sink(raster, execution, job, values, settings, mark, has_outside) as sink:
-        rows = height if execution.png and not sink.wants_scores else execution.rows
-        for band in scores.bands(rows, start=sink.start, scores=sink.wants_scores):
-            sink.put(_with_gaps(band, gaps, raster))
-            tell(0.9 * min(band.top + rows, height) / height)
+def _write(image: OpenedImage, elsewhere: RowsElsewhere | None, tell: Callable[[float], None]) -> None:
+    raster, execution, job, settings = image.raster, image.execution, image.job, image.settings
+    height, values = raster.size[0], image.values
+    with _sink(image) as sink:
+        if elsewhere is not None and isinstance(sink, RasterSink):
+            for rows_of_tiles in elsewhere(image, sink.start, sink.outputs):
+                sink.put_packed(rows_of_tiles)
+                tell(0.9 * sink.rows_done / height)
+        else:
+            rows = height if execution.png and not sink.wants_scores else execution.rows
+            for band in image.bands(rows, sink.start, scores=sink.wants_scores):
+                sink.put(band)
+                tell(0.9 * min(band.top + rows, height) / height)
         sink.finish(lambda share: tell(0.9 + 0.1 * share))
         overwrite = settings.overwrite or settings.resume
         labels, doubt = (sink.labels, sink.uncertainty) if isinstance(sink, PngSink) else (None, None)
-        with Extras(
-            raster, scores, job, values, overwrite, labels, doubt, settings.choice, drawing, zones
-        ) as extras:
+        chosen = settings.choice, image.drawing, image.zones
+        with Extras(raster, image.scores, job, values, overwrite, labels, doubt, *chosen) as extras:
             for name in job.extras:
                 extras.save(name)
 
 
 @contextmanager
-def _sink(
-    raster: Raster,
-    execution: ExecutionPlan,
-    job: Job,
-    values: Values,
-    settings: PredictionConfig,
-    mark: str,
-    has_outside: bool,
-) -> Iterator[PngSink | RasterSink]:
+def _sink(image: OpenedImage) -> Iterator[PngSink | RasterSink]:
     """A PNG is kept in memory until it is written, whatever else is streamed."""
-    if execution.png:
+    raster, job, settings, values = image.raster, image.job, image.settings, image.values
+    if image.execution.png:
         overwrite = settings.overwrite or settings.resume
         yield PngSink(job, raster.size, values, overwrite=overwrite)
         return
+    has_outside = image.part is not None and image.part.has_outside
     gaps = has_outside or (settings.sampling.skip and may_be_skipped(raster))
     again = {"overwrite": settings.overwrite, "resume": settings.resume}
-    with RasterSink(job, raster, values, gaps=gaps, mark=mark, **again) as sink:
+    with RasterSink(job, raster, values, gaps=gaps, mark=image.mark, **again) as sink:
         yield sink
 
 

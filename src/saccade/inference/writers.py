@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -34,6 +34,7 @@ from saccade.rasters import (
 )
 from saccade.rasters.bands import Bands
 from saccade.rasters.picture import PictureRaster
+from saccade.rasters.journal import Packed, TilePacker
 from saccade.rasters.raster import Level, RasterInfo
 from saccade.runtime.files import finished_file, writing
 from saccade.samplers.base import ImageScores
@@ -216,13 +217,25 @@ class RasterSink:
                 writer.rewind(done)
         return done
 
+    @property
+    def rows_done(self) -> int:
+        """Rows of pixels that are safe on the disk in every output."""
+        return min((writer.rows_done for writer in self._writers.values()), default=0)
+
+    @property
+    def outputs(self) -> dict[str, Output]:
+        """What is written, by its kind."""
+        return {name: writer.output for name, writer in self._writers.items()}
+
     def put(self, band: Band) -> None:
-        if "scores" in self._writers and band.scores is not None:
-            self._writers["scores"].append(band.scores)
-        if "uncertainty" in self._writers and band.scores is not None:
-            self._writers["uncertainty"].append(uncertainty_of(band.scores, band.labels))
-        if "labels" in self._writers:
-            self._writers["labels"].append(self.values.of(band.labels))
+        for name, writer in self._writers.items():
+            writer.append(pixels_of(name, band, self.values))
+
+    def put_packed(self, rows: Mapping[str, Sequence[Sequence[Packed]]]) -> None:
+        """The next rows of tiles of each output, packed elsewhere by :class:`PackedRows`."""
+        for name, writer in self._writers.items():
+            for row in rows[name]:
+                writer.append_packed(row)
 
     def finish(self, progress: Callable[[float], None] | None = None) -> None:
         for name in ("scores", "uncertainty", "labels"):
@@ -236,6 +249,44 @@ class RasterSink:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+
+def pixels_of(name: str, band: Band, values: Values) -> NDArray[Any]:
+    """What an output of this kind holds of a band: (rows, W), scores (rows, W, K)."""
+    if name == "labels":
+        return values.of(band.labels)
+    assert band.scores is not None
+    return band.scores if name == "scores" else uncertainty_of(band.scores, band.labels)
+
+
+class PackedRows:
+    """Rows of tiles of several outputs, packed where the bands are made, to be written elsewhere.
+
+    Args:
+        outputs: by their kind; the first row of the first band begins a row of tiles of each.
+        values: what the pixels of labels mean.
+    """
+
+    def __init__(self, outputs: Mapping[str, Output], values: Values) -> None:
+        self.values = values
+        self._packers = {name: TilePacker(output, output.size) for name, output in outputs.items()}
+        self._waiting: dict[str, list[NDArray[Any]]] = {name: [] for name in outputs}
+        self.rows: dict[str, list[list[Packed]]] = {name: [] for name in outputs}
+
+    def put(self, band: Band, *, last: bool) -> None:
+        """The next rows; ``last``: those at the bottom of the image, which may be no whole row of tiles."""
+        for name, packer in self._packers.items():
+            pixels, side = pixels_of(name, band, self.values), packer.output.tile
+            waiting = self._waiting[name]
+            waiting.append(pixels[..., None] if pixels.ndim == 2 else pixels)
+            if not last and sum(map(len, waiting)) < side:
+                waiting[-1] = waiting[-1].copy()
+                continue
+            rows = waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+            whole = len(rows) if last else len(rows) // side * side
+            for top in range(0, whole, side):
+                self.rows[name].append(packer.packed_row(rows[top : min(top + side, whole)]))
+            self._waiting[name] = [rows[whole:].copy()] if whole < len(rows) else []
 
 
 def _require_mark(writer: RasterWriter, mark: str, resume: bool) -> None:

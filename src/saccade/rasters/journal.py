@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import imagecodecs
 import numpy as np
@@ -245,39 +245,54 @@ def _places(start: int, lengths: Sequence[int]) -> list[tuple[int, int]]:
 EFFORT = 6
 
 
-class TileStore:
-    """One level: tiles of (tile, tile) samples of one channel each, deflated, in a spool.
+Packed = int | bytes
+"""A tile, deflated; of one that holds a single value, that value."""
+
+
+class TilePacker:
+    """Deflates tiles of (tile, tile) samples of one channel each.
 
     A row of tiles holds all columns of the first channel, then of the second, and so on.
     """
 
-    def __init__(self, folder: Path, output: Output, size: tuple[int, int], *, resume: bool = False) -> None:
+    def __init__(self, output: Output, size: tuple[int, int]) -> None:
         self.output, self.size = output, size
         self.dtype = np.dtype(output.dtype)
         self.count = -(-size[0] // output.tile), -(-size[1] // output.tile)
         self._plain: dict[int, bytes] = {}
         self._values: dict[bytes, int] = {}
-        about: dict[str, Any] = {"output": output.as_json(), "size": size, "effort": EFFORT}
-        self.spool = TileJournal(folder, about, self.count[1] * output.channels, resume=resume)
 
-    def append(self, band: np.ndarray) -> None:
-        """The next row of tiles from its pixels (rows, W, C)."""
-        self.spool.append(_spread(lambda number: self._packed(band, number), self.spool.per_row))
+    @property
+    def per_row(self) -> int:
+        """Tiles in a row, of all channels."""
+        return self.count[1] * self.output.channels
 
-    def _packed(self, band: np.ndarray, number: int) -> bytes:
-        channel, column = divmod(number, self.count[1])
+    def packed_row(self, band: np.ndarray) -> list[Packed]:
+        """A row of tiles from its pixels (rows, W, C)."""
         side = self.output.tile
-        return self.pack(band[:, column * side : (column + 1) * side, channel])
 
-    def pack(self, pixels: np.ndarray) -> bytes:
-        """A tile, filled up with zeros at the right and below, deflated."""
+        def packed(number: int) -> Packed:
+            channel, column = divmod(number, self.count[1])
+            return self._packed(band[:, column * side : (column + 1) * side, channel])
+
+        return _spread(packed, self.per_row)
+
+    def _packed(self, pixels: np.ndarray) -> Packed:
         whole = pixels.shape == (self.output.tile, self.output.tile)
         # Most tiles of a label map are of one class, and compressing one takes longer than comparing it.
         if whole and self.dtype.kind == "u" and (pixels == pixels[0, 0]).all():
-            return self._plain_tile(int(pixels[0, 0]))
+            return int(pixels[0, 0])
         tile = np.zeros((self.output.tile, self.output.tile), self.dtype)
         tile[: pixels.shape[0], : pixels.shape[1]] = pixels
         return self._deflated(tile)
+
+    def pack(self, pixels: np.ndarray) -> bytes:
+        """A tile, filled up with zeros at the right and below, deflated."""
+        return self.deflated(self._packed(pixels))
+
+    def deflated(self, packed: Packed) -> bytes:
+        """The bytes of a tile."""
+        return self._plain_tile(packed) if isinstance(packed, int) else packed
 
     def _plain_tile(self, value: int) -> bytes:
         if value not in self._plain:
@@ -288,6 +303,23 @@ class TileStore:
 
     def _deflated(self, tile: np.ndarray) -> bytes:
         return bytes(imagecodecs.deflate_encode(tile.tobytes(), level=EFFORT))
+
+
+class TileStore(TilePacker):
+    """One level: the tiles of a packer in a spool."""
+
+    def __init__(self, folder: Path, output: Output, size: tuple[int, int], *, resume: bool = False) -> None:
+        super().__init__(output, size)
+        about: dict[str, Any] = {"output": output.as_json(), "size": size, "effort": EFFORT}
+        self.spool = TileJournal(folder, about, self.per_row, resume=resume)
+
+    def append(self, band: np.ndarray) -> None:
+        """The next row of tiles from its pixels (rows, W, C)."""
+        self.append_packed(self.packed_row(band))
+
+    def append_packed(self, row: Sequence[Packed]) -> None:
+        """The next row of tiles, as a packer elsewhere gave them."""
+        self.spool.append([self.deflated(tile) for tile in row])
 
     def tile(self, row: int, column: int, channel: int = 0) -> np.ndarray:
         """The pixels of a tile that lie inside the image."""
@@ -354,9 +386,12 @@ class TileStore:
         self.spool.close()
 
 
-def _spread(make: Callable[[int], bytes], count: int) -> list[bytes]:
+_T = TypeVar("_T")
+
+
+def _spread(make: Callable[[int], _T], count: int) -> list[_T]:
     """What ``make`` gives of 0 .. ``count`` - 1, computed in threads."""
-    tiles = [b""] * count
+    tiles: list[Any] = [None] * count
 
     def fill(first: int, last: int) -> None:
         tiles[first:last] = map(make, range(first, last))

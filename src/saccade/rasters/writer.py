@@ -14,7 +14,7 @@ from PIL import Image
 
 from saccade.errors import FileProblem, InvalidInput
 from saccade.rasters.decoders import load
-from saccade.rasters.journal import Output, TileStore
+from saccade.rasters.journal import Output, Packed, TileStore
 from saccade.runtime.files import publish, refuse_existing, writing
 
 
@@ -174,6 +174,18 @@ class RasterWriter:
             with writing(self.path):
                 self._store.append(rows[:wanted])
             self._waiting = [rows[wanted:].copy()] if len(rows) > wanted else []
+
+    def append_packed(self, row: Sequence[Packed]) -> None:
+        """The next row of tiles, packed elsewhere by a :class:`saccade.rasters.journal.TilePacker`.
+
+        Raises:
+            InvalidInput: another number of tiles, rows of pixels that wait, or no row is left.
+            FileProblem: the disk is full.
+        """
+        if self._waiting or self.rows_done >= self.output.size[0] or len(row) != self._store.per_row:
+            raise InvalidInput("row", f"the next {self._store.per_row} tiles of rows not given", len(row))
+        with writing(self.path):
+            self._store.append_packed(row)
 
     def _checked(self, band: np.ndarray) -> np.ndarray:
         band = band[..., None] if band.ndim == 2 else band
