@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -235,7 +235,8 @@ def _is_plain(value: object) -> bool:
     if isinstance(value, tuple | list):
         return all(map(_is_plain, value))
     plain = value is None or isinstance(value, bool | int | float | str)
-    return plain or (is_dataclass(value) and all(map(_is_plain, vars(value).values())))
+    # By its fields: what a use has cached beside them is no option.
+    return plain or (is_dataclass(value) and all(_is_plain(getattr(value, f.name)) for f in fields(value)))
 
 
 def _identity(image: Path) -> list[list[str | int]]:

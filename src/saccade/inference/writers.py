@@ -33,8 +33,8 @@ from saccade.rasters import (
     write_polygons,
 )
 from saccade.rasters.bands import Bands
-from saccade.rasters.picture import PictureRaster
 from saccade.rasters.journal import Packed, TilePacker
+from saccade.rasters.picture import PictureRaster
 from saccade.rasters.raster import Level, RasterInfo
 from saccade.runtime.files import finished_file, writing
 from saccade.samplers.base import ImageScores
