@@ -2,8 +2,9 @@
 
     python benchmarks/cluster.py RUN FOLDER [--json FILE]
 
-FOLDER is for a map that is made, and for labels. The map comes from a server on this machine that waits before
-each answer, as one far away would: what then takes time is waiting, which workers share even on busy cores.
+FOLDER is for a map that is made, and for labels. The map comes from a server on this machine that waits
+before each answer, as one far away would: what then takes time is waiting, which workers share even on busy
+cores.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from range_server import serving
-
 import saccade
+from range_server import serving
 from saccade.inference.cluster import connected
 from saccade.rasters import Output, RasterWriter
 
@@ -70,7 +70,8 @@ def nothing(number: int) -> list[int]:
 
 
 def overhead(parts: int) -> dict[str, Any]:
-    """Seconds a part that does nothing takes, asked for as parts of an image are; memory of client and scheduler."""
+    """What a part that does nothing takes, asked for as those of an image are; memory of client and scheduler
+    (one process)."""
     from collections import deque
 
     with connected("local:2") as client:
@@ -98,7 +99,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    found = {"overhead": overhead(args.parts), "network": network(args.run, args.folder, args.delay, args.side)}
+    found = {
+        "overhead": overhead(args.parts),
+        "network": network(args.run, args.folder, args.delay, args.side),
+    }
     print(json.dumps(found, indent=1))
     if args.json:
         args.json.write_text(json.dumps(found, indent=1))

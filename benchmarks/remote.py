@@ -2,7 +2,7 @@
 
     python benchmarks/remote.py RUN FOLDER [--json FILE]
 
-FOLDER is for the maps that are made, and for labels. The server is on this machine, and may wait before answers.
+FOLDER is for the maps that are made, and for labels. The server is on this machine and waits before answers.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from range_server import serving
-
 import saccade
+from range_server import serving
 from saccade.rasters import Output, RasterWriter, tiff
 
 
@@ -69,7 +68,8 @@ def measured(run: Path, folder: Path, name: str, delay: float, **how: Any) -> di
         read, requests = served.bytes, len(served.requests)
     here, there = ((folder / where / name).read_bytes() for where in ("here", "there"))
     return {
-        **how, "delay": delay, "load": os.getloadavg()[0], "seconds": seconds, "requests": requests, "bytes": read,
+        **how, "delay": delay, "load": os.getloadavg()[0], "seconds": seconds, "requests": requests,
+        "bytes": read,
         "of_tiles_needed": read / needed, "of_file": read / path.stat().st_size,
         "foreseen_of_read": (foreseen or 0) / read, "equal": here == there,
     }  # fmt: skip

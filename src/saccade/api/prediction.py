@@ -191,6 +191,8 @@ def _prepared(
     cluster, client = options.get("cluster"), options.get("client")
     if (cluster is not None) + (client is not None) + (options.get("jobs", 1) > 1) > 1:
         raise UsageError("of jobs, cluster and client one alone shares the work out")
+    if (cluster is not None or client is not None) and sampling.seconds is not None:
+        raise UsageError("--seconds is measured on one machine: leave it or --cluster out")
     worker = None
     if processes > 1 or cluster is not None or client is not None:
         if not isinstance(source, str | Path):

@@ -384,7 +384,9 @@ def opened_image(
         scores = twin.rows_of(source, _request(segmenter, execution, job, settings, skip))
         mark = fingerprint(segmenter, job.image, whole, execution.layout, settings, part)
         drawing = segmenter.drawing
-        yield OpenedImage(raster, part, scores, execution, job, settings, mark, len(skip), tuple(zones), drawing)
+        yield OpenedImage(
+            raster, part, scores, execution, job, settings, mark, len(skip), tuple(zones), drawing
+        )
 
 
 @torch.no_grad()
