@@ -26,6 +26,9 @@ from saccade.viewer.tiles import Patch
 PATIENCE = 0.12
 """Seconds that a patch waits for the reduced copy before it is shown in part."""
 
+MOST_READ = 1 << 24
+"""Pixels that a patch reads where they lie, however much they are reduced: all of a photograph."""
+
 NOTHING = 255
 """The value of a pixel of a plane of degrees that has none."""
 
@@ -77,9 +80,9 @@ class RasterPlane(Plane):
         fine = [n for n, level in enumerate(self.raster.levels) if max(level.downsample) <= step * 1.01]
         number = fine[-1] if fine else 0
         level = self.raster.levels[number]
-        if step / max(level.downsample) > FACTOR * 1.01:
-            return self._from_copy(number, box, patch.size)
         read, place = _pixels_of(box, level)
+        if step / max(level.downsample) > FACTOR * 1.01 and read.height * read.width > MOST_READ:
+            return self._from_copy(number, box, patch.size)
         return Drawn(self._resized(self._read(read, number), place, patch.size))
 
     def close(self) -> None:

@@ -91,8 +91,8 @@ class ReducedCopy:
     def read(self, window: Window, level: int) -> NDArray[np.uint8]:
         """What is there of a window of a level: where nothing is yet, colours (then with opacity) are
         transparent and values 255."""
+        there = self._there(window, level)  # first: what is made meanwhile is not said to be there
         pixels = np.array(self._arrays[level][window.slices])
-        there = self._there(window, level)
         if there.all():
             return pixels
         if pixels.ndim == 2:
