@@ -109,7 +109,7 @@ def evaluate(
         >>> scores.miou == saccade.evaluate(run, data, store=False).miou
         True
     """
-    voice, cache = Voice(progress), SampleCache()
+    voice = Voice(progress)
     with trusting(code=allow_code):
         opened_run = run_of(run, checkpoint)
     view = None if size is None else sampling_of({"size": size}).size
@@ -120,7 +120,9 @@ def evaluate(
     how = _data_options(opened_run, data_format, crop, options)
     data = _own_data(opened_run) if data is None else data
     split = split or scored_split(data, how)
-    folder = opened_data(data, how, (split,), cache, voice, reading_of(opened_run))
+    cache = SampleCache(None if how.window is None else 0)
+    keep = cache if how.window is None else None  # each window is looked at once
+    folder = opened_data(data, how, (split,), keep, voice, reading_of(opened_run))
     require_classes(opened_run, folder.classes, folder.path)
     require_bands(opened_run, folder, split)
     subject = Subject.of(opened_run.path, folder, split, opened_run.checkpoint, view) if store else None

@@ -17,7 +17,7 @@ from saccade.segmenter import Segmenter
 from saccade.training.config import Config, read_config
 from saccade.training.length import fitted_length
 from saccade.training.loading import batches_of
-from saccade.training.loop import resolve
+from saccade.training.loop import cache_of, resolve
 from saccade.training.loop import train as train_run
 from saccade.training.options import TrainingOptions, config_file, overrides_of
 from saccade.training.run_folder import (
@@ -89,8 +89,9 @@ def _training(
         require_network(name)
     if config.network.weights is not None and not goes_on:
         read_state(file_of(config.network.weights))
-    limit = config.training.cache_gigabytes
-    cache = SampleCache(None if limit is None else round(limit * 1e9))
+    cache = cache_of(config)
+    # Windows that are trained on are others in each epoch: keeping those of the check would only cost memory.
+    keep = keep and config.data.window is None
     opened = opened_data(data, config.data, ("train", "val"), cache if keep else None, voice)
     if goes_on and not knows_data(root):
         line = "kept no record of its images and masks; whether these are the same is not known"
@@ -184,11 +185,11 @@ def describe_training(
     segmenter = build_segmenter(config, len(ready.data.classes))
     parameters = sum(p.numel() for p in segmenter.parameters())
     samples = config.sampler.budget.replace("x", " x ").replace("..", " to ")
-    images, schedule = len(ready.data.split("train")), config.training
+    images, schedule = ready.data.training_items, config.training
     each = batches_of(images, schedule.batch_size, schedule.every_image) * config.recipe.visits
     steps = each * schedule.epochs
     return (
         f"would train {config.recipe.name} sampling with {config.network.name} ({parameters:,} parameters) "
-        f"on {samples} samples of {images} images, {schedule.epochs} epochs, "
+        f"on {samples} samples of {images} {config.data.items_named}, {schedule.epochs} epochs, "
         f"{steps} steps, into {root}"
     )

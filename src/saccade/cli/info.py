@@ -140,6 +140,8 @@ def data_facts(folder: DataFolder) -> dict[str, Any]:
         "kind": "data folder",
         "format": folder.format.name,
         "path": str(folder.path),
+        "window": None if (side := folder.options.window_size) is None else list(side),
+        "windows_an_epoch": None if folder.draws is None else folder.draws.number,
         "splits": {name: _split_facts(folder, name) for name in folder.splits},
         "classes": [
             {"index": i, "name": name, "colour": list(colour), "pixels": int(n), "share": int(n) / scored}
@@ -187,7 +189,12 @@ def data_lines(facts: dict[str, Any]) -> Iterator[str]:
 
     yield f"{facts['path']}: {FORMATS[facts['format']].title}, without faults"
     parts = ", ".join(f"{split['images']} {name}" for name, split in splits.items())
-    yield f"  images   {sum(split['images'] for split in splits.values())}: {parts}"
+    count = sum(split["images"] for split in splits.values())
+    if facts["window"] is None:
+        yield f"  images   {count}: {parts}"
+    else:
+        each = f"; {n} are drawn an epoch" if (n := facts["windows_an_epoch"]) else ""
+        yield f"  windows  {count} of {facts['window'][0]} x {facts['window'][1]} pixels: {parts}{each}"
     yield f"  sizes    {_sizes(splits)}"
     ignored = facts["ignored_values"]
     values = f"ignored value{'s' if len(ignored) > 1 else ''}: {', '.join(map(str, ignored)) or 'none'}"

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from saccade.data.classes import Colour, parse_classes
 from saccade.errors import FileProblem
-from saccade.rasters import open_raster, read_label_map
+from saccade.geometry import Window
+from saccade.rasters import Raster, open_raster
 from saccade.rasters.decoders import sniff
+from saccade.rasters.labels import label_values, open_mask
 from saccade.runtime.files import read_json
 
 
@@ -74,9 +76,13 @@ def read_colours(path: Path) -> NDArray[np.uint8] | None:
     if sniff(path) in ("jpeg", "webp"):
         return None
     with open_raster(path, place=False) as raster:
-        if raster.channels not in (3, 4) or raster.dtype != np.uint8:
-            return None
-        pixels = raster.read()
+        return _colours(raster, None)
+
+
+def _colours(raster: Raster, window: Window | None) -> NDArray[np.uint8] | None:
+    if raster.channels not in (3, 4) or raster.dtype != np.uint8:
+        return None
+    pixels = raster.read(window)
     if pixels.shape[-1] == 4 and (pixels[..., 3] != 255).any():
         return None
     return pixels[..., :3]
@@ -91,16 +97,24 @@ def read_mask(path: Path, colours: ColourTable | None, **ignored: int | None) ->
     Raises:
         FileProblem: as :func:`saccade.rasters.read_label_map`, or for colours that no class has.
     """
-    pixels = read_colours(path)
+    with open_mask(path) as raster:
+        return mask_values(raster, colours, None, **ignored)
+
+
+def mask_values(
+    raster: Raster, colours: ColourTable | None, window: Window | None, **ignored: int | None
+) -> NDArray[np.integer]:
+    """As :func:`read_mask`, of a window of an open file."""
+    path, pixels = raster.path, _colours(raster, window)
     if pixels is None:
-        return read_label_map(path, **ignored)
+        return label_values(raster, window, **ignored)
     known = None if colours is None else colours.indices_of(pixels)
     if known is not None and known[1].all():
         return known[0]
     if (pixels[..., :1] == pixels).all():
         return np.ascontiguousarray(pixels[..., 0])
     if known is None:
-        return read_label_map(path)  # which refuses it
+        return label_values(raster, window)  # which refuses it
     strange, times = np.unique(codes_of(pixels)[~known[1]], return_counts=True)
     order = np.argsort(-times)[:3]
     shown = ", ".join(f"{list(colour_of(int(strange[k])))} ({times[k]} pixels)" for k in order)

@@ -20,8 +20,9 @@ from saccade.data.options import DataOptions
 from saccade.data.region import Region
 from saccade.errors import Fault, FileProblem, InvalidInput
 from saccade.geometry import Window
-from saccade.rasters import RGB, open_raster, read_label_map, read_rgb
+from saccade.rasters import RGB, Raster, open_raster, read_label_map, read_rgb
 from saccade.rasters.bands import Bands, read_bands
+from saccade.rasters.part import PartRaster
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Item:
         image: path of the image.
         mask: path of the labels.
         others: further files that the labels come from, such as those of other annotators.
+        window: the part of the image that this item is; None for all of it.
 
     Examples:
         >>> from pathlib import Path
@@ -45,6 +47,7 @@ class Item:
     image: Path
     mask: Path
     others: tuple[Path, ...] = ()
+    window: Window | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,7 @@ class Format(ABC):
         source: where it is to be had, in words.
         any_split: whether ``splits.json`` may have splits of any name, which are opened when asked for.
         scored: the split that is scored where none is named: val where the labels of test are not public.
+        windowed: whether it can be read in windows (``data.window``): it has the four methods for that.
     """
 
     name: ClassVar[str]
@@ -134,6 +138,7 @@ class Format(ABC):
     source: ClassVar[str] = ""
     any_split: ClassVar[bool] = False
     scored: ClassVar[str] = "test"
+    windowed: ClassVar[bool] = False
 
     def __init__(self, options: DataOptions | None = None) -> None:
         self.options = options or DataOptions()
@@ -185,6 +190,22 @@ class Format(ABC):
         """Whether :meth:`instances` would give a map, without reading it."""
         return False
 
+    def open_labels(self, path: Path) -> Any:
+        """The file of labels, for :meth:`check_labels` and :meth:`values_in`; raises FileProblem."""
+        raise NotImplementedError
+
+    def check_labels(self, item: Item, raster: Raster, labels: Any) -> None:
+        """Raises FileProblem where open labels are not those of a whole image."""
+        raise NotImplementedError
+
+    def values_in(self, item: Item, part: PartRaster, labels: Any) -> NDArray[np.integer]:
+        """As :meth:`values`, of the window of an item, which ``part`` is; raises FileProblem."""
+        raise NotImplementedError
+
+    def outside(self, item: Item) -> NDArray[np.bool_] | None:
+        """(h, w) of a window: True where it is outside of an area of interest; None where nothing is."""
+        return None
+
     def missing(self, path: Path, expected: str, found: str = "nothing there") -> Fault:
         """The fault of a download that is not complete, with where to get the rest."""
         return Fault(path, expected, f"{found}; {self.title} is to be had from {self.source}")
@@ -211,6 +232,17 @@ class ItemFacts:
     bands: BandFacts | None = field(default=None, compare=False, repr=False)
 
 
+class EpochDraws(Protocol):
+    """Items to train on, which differ from epoch to epoch."""
+
+    @property
+    def number(self) -> int: ...
+
+    def of(self, seed: int, epoch: int) -> list[Item]:
+        """As many as ``number``, and the same for the same numbers."""
+        ...
+
+
 @dataclass(frozen=True)
 class DataFolder:
     """An opened data set; it satisfies :class:`saccade.data.dataset.DataSet`.
@@ -222,6 +254,7 @@ class DataFolder:
         facts: by stem, the size and the pixels of each class.
         notices: what a user should know, one line each with a count ("alpha channel dropped: 3 images").
         format: how its files are read.
+        draws: what an epoch trains on where that is not the split train itself: windows of it.
 
     Examples:
         >>> from saccade.data import open_data
@@ -239,6 +272,7 @@ class DataFolder:
     facts: Mapping[str, ItemFacts]
     notices: tuple[str, ...] = ()
     format: Format = field(kw_only=True, repr=False)
+    draws: EpochDraws | None = field(default=None, kw_only=True, repr=False)
 
     @property
     def options(self) -> DataOptions:
@@ -265,6 +299,11 @@ class DataFolder:
         if name not in self.splits:
             raise InvalidInput("split", f"one of {', '.join(self.splits)}", repr(name))
         return self.splits[name]
+
+    @property
+    def training_items(self) -> int:
+        """How many an epoch trains on."""
+        return len(self.split("train")) if self.draws is None else self.draws.number
 
     def size(self, item: Item) -> tuple[int, int]:
         """(H, W) of what :meth:`read` gives of an item."""
@@ -324,13 +363,18 @@ def decoded(
         trained_on: the item is of the split train.
     """
     cuts: list[Window] = []
-    if format.options.region is not None:
+    if item.window is not None:
+        outside = format.outside(item)
+        if outside is not None:
+            labels = np.where(outside, np.uint8(ClassTable.ignore_index), labels)
+    elif format.options.region is not None:
         image, labels, cut = cut_to_region(Region.parse(format.options.region), item, image, labels)
         cuts.append(cut)
     crop = format.options.cropping
     window = None if crop.random and trained_on else crop.window((labels.shape[0], labels.shape[1]))
     cuts += [] if window is None else [window]
-    reader = _instances_reader(format, item, cuts) if format.has_instances(item) else None
+    has_instances = item.window is None and format.has_instances(item)
+    reader = _instances_reader(format, item, cuts) if has_instances else None
     return Decoded(_cut(image, window), _cut(labels, window), tuple(notices), reader)
 
 

@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data.classes import read_classes
-from saccade.data.colour_masks import ColourTable, read_mask
+from saccade.data.colour_masks import ColourTable, mask_values, read_mask
 from saccade.data.dataset import Format, Found, Item
 from saccade.data.splits import SPLITS, Splits, composed, read_splits, wanted_splits
-from saccade.errors import Fault
+from saccade.errors import Fault, FileProblem
+from saccade.rasters import Raster
+from saccade.rasters.labels import open_mask
+from saccade.rasters.part import PartRaster
 
 PARTS = ("images", "masks", "classes.json", "splits.json")
 
@@ -182,7 +185,9 @@ def shared_contents(splits: Mapping[str, Iterable[Item]]) -> list[Fault]:
     for split, items in splits.items():
         for item in items:
             if item.image.is_file():
-                by_length.setdefault(item.image.stat().st_size, []).append((split, item))
+                same_size = by_length.setdefault(item.image.stat().st_size, [])
+                if all((split, item.image) != (name, other.image) for name, other in same_size[-1:]):
+                    same_size.append((split, item))
     faults = []
     for length, group in by_length.items():
         if length and len({split for split, _ in group}) > 1 and len({item.stem for _, item in group}) > 1:
@@ -197,7 +202,7 @@ def _same_bytes(group: list[tuple[str, Item]]) -> list[Fault]:
         with item.image.open("rb") as file:
             digest = hashlib.file_digest(file, "blake2b").digest()
         home, other = first.setdefault(digest, (split, item))
-        if home != split and other.stem != item.stem:
+        if home != split and other.stem != item.stem and other.image != item.image:
             found = f"the same bytes as {other.image.name} of {home}"
             faults.append(Fault(item.image, f"an image of {split} that is in no other split", found))
     return faults
@@ -217,6 +222,7 @@ class FolderFormat(Format):
     title = "a data folder"
     looks_for = ", ".join(f"{part}/" if "." not in part else part for part in PARTS)
     any_split = True
+    windowed = True
 
     _colours: ColourTable | None = None
 
@@ -232,7 +238,8 @@ class FolderFormat(Format):
             self.ignored = {"ignored": ignored, "instead": instead}
         self._colours = ColourTable.read(root / "classes.json")
         others = tuple(name for name in splits or () if name not in SPLITS)
-        stems, split_faults = read_splits(root / "splits.json", (*SPLITS, *others))
+        in_windows = self.options.window is not None
+        stems, split_faults = read_splits(root / "splits.json", (*SPLITS, *others), shared=in_windows)
         faults = [_with_way_out(root, fault) for fault in [*faults, *split_faults]]
         trained_on = set(stems.get("train", ()))
         shared = {name: len(trained_on & set(stems.get(name, ()))) for name in others}
@@ -247,3 +254,14 @@ class FolderFormat(Format):
 
     def values(self, item: Item) -> NDArray[np.integer]:
         return read_mask(item.mask, self._colours, **self.ignored)
+
+    def open_labels(self, path: Path) -> Raster:
+        return open_mask(path)
+
+    def check_labels(self, item: Item, raster: Raster, labels: Raster) -> None:
+        if labels.size != raster.size:
+            expected = f"the size of its image, {raster.size[0]} x {raster.size[1]} (rows x columns)"
+            raise FileProblem(item.mask, expected, f"{labels.size[0]} x {labels.size[1]}")
+
+    def values_in(self, item: Item, part: PartRaster, labels: Raster) -> NDArray[np.integer]:
+        return mask_values(labels, self._colours, item.window, **self.ignored)

@@ -75,7 +75,7 @@ def _inspect(
     notices = () if image is None else _general(image.notices, item)
     if image is not None and values is not None and image.array.shape[:2] != values.shape:
         faults.append(_size_fault(item, image.array.shape, values.shape))
-    elif image is not None and values is not None:
+    elif image is not None and values is not None and _is_first_of_image(item):
         faults += orientation_faults(item, values.shape[0] == values.shape[1])
         faults += place_faults(item)
     if values is None or classes is None:
@@ -87,8 +87,14 @@ def _inspect(
     found = decoded(format, item, image.array, classes.encode_valid(values), notices, trained_on)
     if on_decoded is not None:
         on_decoded(item, found)
-    known = _counts_of_ids(counts, classes) if found.labels.shape == values.shape else None
+    is_all = format.options.region is None and found.labels.shape == values.shape
+    known = _counts_of_ids(counts, classes) if is_all else None
     return Inspection(item, _facts(found, known, classes, format), (), notices)
+
+
+def _is_first_of_image(item: Item) -> bool:
+    """Whether it is an image, or the first window of one: what is told of both files is told once."""
+    return item.window is None or (item.window.top, item.window.left) == (0, 0)
 
 
 def value_counts(values: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from saccade.data.bands import (
     LARGEST_SHARE,
     LEAST_VALUES,
     MOST_VALUES,
+    BandFacts,
     chosen_bands,
     image_infos,
     scale_faults,
@@ -32,6 +33,7 @@ from saccade.data.splits import SPLITS
 from saccade.data.supervisely import SuperviselyPerson
 from saccade.data.synthia import Synthia
 from saccade.data.vector_folder import VectorFolder
+from saccade.data.windows import Windowed
 from saccade.errors import DataFaults, Fault, FileProblem, InvalidInput, nearest_name
 from saccade.rasters import open_raster
 from saccade.rasters.bands import Bands
@@ -148,14 +150,17 @@ def open_data(
     root = Path(path)
     options = replace((options or DataOptions()).changed(changes), path=str(root))
     format = choose_format(root, options)
+    if options.window is not None:
+        format = Windowed(format)
     wanted = None if splits is None else _known(splits, format)
     found = format.find(root, wanted)
     if options.target is not None and found.classes is not None:
         found.classes = found.classes.against_the_rest(options.target)
-    if options.region is not None:
+    if options.region is not None and options.window is None:
         found = _in_region(found, Region.parse(options.region), root)
     pairs = [(item, name == "train") for item, name in _each(found)]
-    format.bands = _bands_read(bands, [item.image for item, _ in pairs], options, found.faults)
+    images = list(dict.fromkeys(item.image for item, _ in pairs))
+    format.bands = _bands_read(bands, images, options, found.faults)
     format.some_pixels = min(LARGEST_SHARE, max(LEAST_VALUES, MOST_VALUES // max(1, len(pairs))))
     inspections = inspect_items(pairs, found.classes, format, on_decoded, on_progress)
     faults = [*found.faults, *shared_contents(found.splits), *_shared_stems([item for item, _ in pairs])]
@@ -165,16 +170,21 @@ def open_data(
     facts = {i.item.stem: i.facts for i in inspections if i.facts is not None}
     _require_one_scale(format, inspections)
     items = {name: tuple(some) for name, some in found.splits.items()}
-    data = DataFolder(root, found.classes, items, facts, format=format)
+    draws, told = None, list[str]()
+    if isinstance(format, Windowed):
+        items, draws, told = format.settle(facts, wanted)
+    data = DataFolder(root, found.classes, items, facts, format=format, draws=draws)
     if wanted is not None and (empty := _unlabelled(data, wanted)):
         raise DataFaults(empty)
     noticed: dict[str, list[str]] = {}
     for inspection in inspections:
         for notice in inspection.notices:
             noticed.setdefault(notice, []).append(inspection.item.image.name)
-    lines = [f"{notice}: {_counted(names)}" for notice, names in sorted(noticed.items())]
+    lines = [f"{notice}: {_counted(list(dict.fromkeys(names)))}" for notice, names in sorted(noticed.items())]
     remarks = format.remarks()
-    return replace(data, notices=(*found.notices, *lines, *remarks, *_unseen_classes(data, data.classes)))
+    return replace(
+        data, notices=(*found.notices, *told, *lines, *remarks, *_unseen_classes(data, data.classes))
+    )
 
 
 def _in_region(found: Found, region: Region, root: Path) -> Found:
@@ -216,8 +226,11 @@ def _require_one_scale(format: Format, inspections: Sequence[Inspection]) -> Non
     """Raises DataFaults where values of some images are of another unit than those of most."""
     if format.bands is None or format.bands.mean:  # those of a run: each image was compared with it
         return
-    each = [(i.item.image, i.facts.bands) for i in inspections if i.facts is not None]
-    faults = scale_faults(format.bands, [(path, seen) for path, seen in each if seen is not None])
+    seen: dict[Path, list[BandFacts]] = {}  # of an image in windows one for each
+    for one in inspections:
+        if one.facts is not None and one.facts.bands is not None:
+            seen.setdefault(one.item.image, []).append(one.facts.bands)
+    faults = scale_faults(format.bands, [(path, BandFacts.together(some)) for path, some in seen.items()])
     if faults:
         raise DataFaults(faults)
 

@@ -80,6 +80,20 @@ def parse_value_range(text: str, what: str = "--value-range") -> tuple[float, fl
 
 
 GRADE5 = ("ignore", "class")
+BALANCES = ("area", "classes")
+
+LEAST_WINDOW = 16
+
+
+def window_size(text: str | int) -> tuple[int, int]:
+    """``512x512``, or ``512`` for a square: (rows, columns); raises InvalidInput for anything else."""
+    found = _SIZE.fullmatch(str(text)) or _SIZE.fullmatch(f"{text}x{text}")
+    size = (0, 0) if found is None else (int(found[1]), int(found[2]))
+    if min(size) < LEAST_WINDOW:
+        expected = f"ROWSxCOLUMNS of at least {LEAST_WINDOW} pixels, such as 512x512"
+        raise InvalidInput("data.window", expected, repr(text))
+    return size
+
 
 SCALES = ("data", "percentiles", "imagenet")
 
@@ -124,6 +138,11 @@ class DataOptions:
             default by the rule of ``saccade.rasters.as_rgb``.
         region: an area of interest, as :class:`saccade.data.region.Region` takes it: images are cut to it,
             and what lies outside is ignored; images that it does not meet are left out.
+        window: rows x columns: images are read in windows of this size, at full resolution, and these are
+            what is trained on, validated and evaluated.
+        windows: how many an epoch trains on; default as many as the training area has.
+        balance: of windows that are trained on: area (each part as often as any other), or classes (each
+            class as often as any other).
         grade5: of Gleason 2019: ignore (as published: counts nowhere), or class (scored as the others).
 
     Examples:
@@ -144,6 +163,9 @@ class DataOptions:
     picture: Words | None = None
     value_range: tuple[float, float] | None = None
     region: str | None = None
+    window: str | int | None = None
+    windows: int | None = None
+    balance: str = "area"
     grade5: str = "ignore"
 
     def __post_init__(self) -> None:
@@ -161,6 +183,16 @@ class DataOptions:
         limits = self.value_range
         if limits is not None and not -math.inf < limits[0] < limits[1] < math.inf:
             raise InvalidInput("data.value_range", "LOW,HIGH with LOW below HIGH, such as 0,4095", limits)
+        if self.window is not None:
+            window_size(self.window)
+        elif self.windows is not None or self.balance != "area":
+            name = "windows" if self.windows is not None else "balance"
+            raise InvalidInput(f"data.{name}", "data.window too, the size of a window", "none")
+        if self.windows is not None and self.windows < 1:
+            raise InvalidInput("data.windows", "1 or more", self.windows)
+        if self.balance not in BALANCES:
+            fix = nearest_name(self.balance, BALANCES)
+            raise InvalidInput("data.balance", "one of " + ", ".join(BALANCES), repr(self.balance), fix)
         if self.grade5 not in GRADE5:
             fix = nearest_name(self.grade5, GRADE5)
             raise InvalidInput("data.grade5", "one of " + ", ".join(GRADE5), repr(self.grade5), fix)
@@ -198,6 +230,17 @@ class DataOptions:
     def cropping(self) -> Crop:
         """The parsed ``crop``."""
         return Crop.parse(self.crop)
+
+    @property
+    def window_size(self) -> tuple[int, int] | None:
+        """The parsed ``window``: (rows, columns)."""
+        return None if self.window is None else window_size(self.window)
+
+    @property
+    def items_named(self) -> str:
+        """What the items are, in words: "images", or "windows of 512 x 512 pixels"."""
+        size = self.window_size
+        return "images" if size is None else f"windows of {size[0]} x {size[1]} pixels"
 
     def changed(self, changes: dict[str, Any]) -> DataOptions:
         """A copy with other values; raises InvalidInput for a name that is no option."""

@@ -13,17 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data.classes import read_classes
+from saccade.data.coco import CocoFile
 from saccade.data.dataset import Format, Found, Item
 from saccade.data.folder import files, match
 from saccade.data.label_drawing import Seen, VectorFile, draw_labels, open_vectors, remarks_on
 from saccade.data.label_rule import LabelRule, read_label_rule
 from saccade.data.options import DataOptions
-from saccade.data.splits import read_splits, seeded_splits, wanted_splits
+from saccade.data.placing import no_place, place_vectors
+from saccade.data.splits import SPLITS, Splits, read_splits, seeded_splits, wanted_splits
 from saccade.data.vectors import VECTOR_SUFFIXES, belongs_to_vectors
 from saccade.errors import Fault, FileProblem
 from saccade.geometry import Window
 from saccade.rasters import RGB, Raster, as_rgb, open_raster, thumbnail
 from saccade.rasters.bands import BandRaster, as_bands, whole
+from saccade.rasters.part import PartRaster
 from saccade.rasters.reduce import reduced_pixels
 
 
@@ -39,12 +42,7 @@ def nearest_labels(path: Path, full: tuple[int, int], size: tuple[int, int]) -> 
         FileProblem: it cannot be read, holds colours or fractions, or has other proportions.
     """
     with open_raster(path, place=False) as raster:
-        if raster.channels != 1 or raster.dtype.name not in ("uint8", "uint16"):
-            got = f"{raster.channels} channels of {raster.dtype}"
-            raise FileProblem(path, "one channel of class indices, uint8 or uint16", got)
-        if not _same_proportions(raster.size, full):
-            expected = f"the proportions of its slide, {full[0]} x {full[1]} (rows x columns)"
-            raise FileProblem(path, expected, f"{raster.size[0]} x {raster.size[1]}")
+        require_indices(raster, full)
         if size[0] <= raster.size[0] and size[1] <= raster.size[1]:
             return thumbnail(_Indices(raster), size)[..., 0]
         pixels = raster.read()[..., 0]
@@ -53,6 +51,31 @@ def nearest_labels(path: Path, full: tuple[int, int], size: tuple[int, int]) -> 
         for wanted, has in zip(size, pixels.shape, strict=True)
     )
     return pixels[np.ix_(rows, columns)]
+
+
+def require_indices(raster: Raster, full: tuple[int, int]) -> None:
+    """Raises FileProblem for colours or fractions, and for other proportions than those of a slide (H, W)."""
+    if raster.channels != 1 or raster.dtype.name not in ("uint8", "uint16"):
+        got = f"{raster.channels} channels of {raster.dtype}"
+        raise FileProblem(raster.path, "one channel of class indices, uint8 or uint16", got)
+    if not _same_proportions(raster.size, full):
+        expected = f"the proportions of its slide, {full[0]} x {full[1]} (rows x columns)"
+        raise FileProblem(raster.path, expected, f"{raster.size[0]} x {raster.size[1]}")
+
+
+def indices_in(raster: Raster, window: Window, full: tuple[int, int]) -> NDArray[np.integer]:
+    """The indices at the centres of the pixels of a window of a slide of ``full`` (H, W)."""
+    if raster.size == full:
+        return raster.read(window)[..., 0]
+    rows, columns = (
+        ((np.arange(first, last) + 0.5) * has / of).astype(int)
+        for first, last, has, of in zip(
+            (window.top, window.left), (window.bottom, window.right), raster.size, full, strict=True
+        )
+    )
+    top, left = int(rows[0]), int(columns[0])
+    around = Window(top, int(rows[-1]) + 1, left, int(columns[-1]) + 1)
+    return raster.read(around)[..., 0][np.ix_(rows - top, columns - left)]
 
 
 def _same_proportions(size: tuple[int, int], full: tuple[int, int]) -> bool:
@@ -129,6 +152,8 @@ class Slides(Format):
     where: ClassVar[str] = "slides"
     """An image and its folder, in messages."""
 
+    windowed: ClassVar[bool] = True
+
     _unlabelled: tuple[str, ...] = ()
     """Stems of images without labels, which is told of each."""
 
@@ -189,11 +214,15 @@ class Slides(Format):
         self, root: Path, stems: list[str], wanted: tuple[str, ...] | None
     ) -> tuple[dict[str, tuple[str, ...]], list[Fault]]:
         path = root / "splits.json"
-        if not path.exists():
-            splits = {name: tuple(some) for name, some in seeded_splits(stems, _WHOLE).items()}
+        in_windows = self.options.window is not None
+        if not path.exists() and in_windows and len(stems) < len(SPLITS):
+            splits: Splits = dict.fromkeys(SPLITS, tuple(stems))
             faults: list[Fault] = []
+        elif not path.exists():
+            splits = {name: tuple(some) for name, some in seeded_splits(stems, _WHOLE).items()}
+            faults = []
         else:
-            splits, faults = read_splits(path)
+            splits, faults = read_splits(path, shared=in_windows)
             known = {*stems, *self._unlabelled}
             unknown = [s for some in splits.values() for s in some if s not in known]
             faults += [Fault(path, f"{self.what} {s!r} in {self.where}/", "no such file") for s in unknown]
@@ -234,6 +263,37 @@ class Slides(Format):
         with self._lock:
             self._seen[item.stem] = seen
         return labels
+
+    def open_labels(self, path: Path) -> Raster | VectorFile:
+        if path.suffix.lower() in RASTERS:
+            return open_raster(path, place=False)
+        return open_vectors(path, self._layer) if self._shared is None else self._shared
+
+    @property
+    def _layer(self) -> str | None:
+        return None if self._rule is None else self._rule.layer
+
+    def check_labels(self, item: Item, raster: Raster, labels: Raster | VectorFile) -> None:
+        if isinstance(labels, Raster):
+            require_indices(labels, raster.size)
+            return
+        if isinstance(labels, CocoFile):
+            fix = "save its polygons as GeoPackage or GeoJSON"
+            raise FileProblem(labels.path, "polygons that can be read in windows", "COCO JSON", fix)
+        if self._rule is not None:
+            self._rule.attributes_of(labels)
+        if self._shared is None and labels.bounds is not None and place_vectors(labels, raster) is None:
+            raise no_place(labels, raster)
+
+    def values_in(self, item: Item, part: PartRaster, labels: Raster | VectorFile) -> NDArray[np.integer]:
+        assert item.window is not None and self._rule is not None
+        if isinstance(labels, Raster):
+            return indices_in(labels, item.window, part.whole_size)
+        drawn, seen = draw_labels(labels, part, item.stem, item.window.size, self._rule, shared=True)
+        with self._lock:
+            # A polygon without a pixel in a window may have some in the next.
+            self._seen[item.stem] = replace(seen, missed=0, beyond=0)
+        return drawn
 
     def remarks(self) -> list[str]:
         if self._rule is None:

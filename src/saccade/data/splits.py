@@ -18,8 +18,13 @@ SPLITS = ("train", "val", "test")
 Splits = dict[str, tuple[str, ...]]
 
 
-def read_splits(path: Path, names: Iterable[str] = SPLITS) -> tuple[Splits, list[Fault]]:
-    """The stems of each split of ``names`` that the file has, without those that are faults."""
+def read_splits(
+    path: Path, names: Iterable[str] = SPLITS, *, shared: bool = False
+) -> tuple[Splits, list[Fault]]:
+    """The stems of each split of ``names`` that the file has, without those that are faults.
+
+    ``shared``: a stem may stand in several splits, which its windows are shared out to.
+    """
     value, faults = read_json(path)
     if value is None:
         return {}, faults
@@ -33,7 +38,7 @@ def read_splits(path: Path, names: Iterable[str] = SPLITS) -> tuple[Splits, list
     if not splits and not faults:
         faults.append(Fault(path, "at least one split: " + ", ".join(SPLITS), "none of them"))
     usual = {name: stems for name, stems in splits.items() if name in SPLITS}
-    return splits, faults + _shared_stems(usual, path)
+    return splits, faults if shared else faults + _shared_stems(usual, path)
 
 
 def _read_split(name: str, stems: Any, path: Path) -> tuple[tuple[str, ...], list[Fault]]:

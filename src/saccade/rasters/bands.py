@@ -389,9 +389,10 @@ def read_bands(
         return whole(raster), raster.notices
 
 
-def whole(raster: BandRaster) -> np.ndarray:
-    """All pixels of a raster: (H, W, C), or (H, W, 2 C) float32 with shares where some were not measured."""
+def whole(raster: BandRaster, window: Window | None = None) -> np.ndarray:
+    """All pixels of a raster, or of a window: (H, W, C), or (H, W, 2 C) float32 with shares where some were
+    not measured."""
     if not raster.info.masked:
-        return raster.read()
-    values, valid = raster.read_valid()
+        return raster.read(window)
+    values, valid = raster.read_valid(window)
     return values if valid.all() else with_shares(values, valid)

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from saccade.errors import FileProblem, InvalidInput
+from saccade.geometry import Window
 from saccade.rasters.decoders import sniff
 from saccade.rasters.open import open_raster
 from saccade.rasters.raster import Raster
@@ -38,7 +39,12 @@ def read_label_map(path: Path | str, *, ignored: int | None = None, instead: int
         >>> read_label_map("labels.png").tolist()
         [[0, 1], [2, 300]]
     """
-    path = Path(path)
+    with open_mask(Path(path)) as raster:
+        return label_values(raster, ignored=ignored, instead=instead)
+
+
+def open_mask(path: Path) -> Raster:
+    """An open label map; raises FileProblem for a format that changes values."""
     kind = sniff(path)
     if kind in ("jpeg", "webp"):
         raise FileProblem(
@@ -47,15 +53,22 @@ def read_label_map(path: Path | str, *, ignored: int | None = None, instead: int
             f"a {kind.upper()} image",
             "JPEG and WebP change class indices; save masks as PNG",
         )
-    with open_raster(path, place=False) as raster:
-        if raster.channels != 1 or raster.dtype.kind not in "uif":
+    return open_raster(path, place=False)
+
+
+def label_values(
+    raster: Raster, window: Window | None = None, *, ignored: int | None = None, instead: int | None = None
+) -> np.ndarray:
+    """As :func:`read_label_map`, of a window of an open file."""
+    path = raster.path
+    if raster.channels != 1 or raster.dtype.kind not in "uif":
+        raise _not_indices(raster)
+    labels = raster.read(window)[..., 0]
+    if labels.dtype.kind == "f":
+        if instead is not None:
+            labels = np.where(np.isnan(labels), instead, labels)
+        if not (labels == np.floor(labels)).all() or not np.isfinite(labels).all():
             raise _not_indices(raster)
-        labels = raster.read()[..., 0]
-        if labels.dtype.kind == "f":
-            if instead is not None:
-                labels = np.where(np.isnan(labels), instead, labels)
-            if not (labels == np.floor(labels)).all() or not np.isfinite(labels).all():
-                raise _not_indices(raster)
     if labels.dtype.itemsize == 1 and labels.dtype.kind == "u":
         return labels
     if ignored is not None and instead is not None and ignored != instead:

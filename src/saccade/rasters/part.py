@@ -32,6 +32,7 @@ class PartRaster(Raster):
 
     def __init__(self, raster: Raster, window: Window) -> None:
         self._raster = raster
+        self.whole_size = raster.size
         self._windows = {}
         levels: list[Level] = []
         for number, level in enumerate(raster.levels):

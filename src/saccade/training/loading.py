@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,6 +12,7 @@ from torch.utils.data import Sampler as OrderSampler
 
 from saccade.data import DataSet, Item, SampleCache
 from saccade.data.cache import Sample
+from saccade.data.dataset import EpochDraws
 from saccade.data.options import Crop
 from saccade.errors import InvalidInput
 from saccade.rasters.bands import Bands
@@ -122,16 +123,37 @@ def _part(one: Sample, crop: Crop, place: tuple[float, float]) -> Sample:
 
 
 class Samples(Dataset[Sample]):
-    """The samples of one split, from the cache."""
+    """The samples of one split, from the cache; or those that are drawn for an epoch, each for once.
 
-    def __init__(self, data: DataSet, items: Sequence[Item], cache: SampleCache) -> None:
+    Args:
+        data: the data set.
+        items: of the split.
+        cache: of decoded images.
+        draws: the items of an epoch, in the place of ``items``.
+        seed: of the run, which they follow from.
+    """
+
+    def __init__(
+        self, data: DataSet, items: Sequence[Item], cache: SampleCache, draws: EpochDraws | None = None,
+        seed: int = 0,
+    ) -> None:  # fmt: skip
         self.data, self.items, self.cache = data, list(items), cache
+        self.draws, self.seed = draws, seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draws the items of an epoch, where they are drawn."""
+        if self.draws is not None:
+            self.items = self.draws.of(self.seed, epoch)
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> Sample:
-        return self.cache.get(self.data, self.items[index])
+        item = self.items[index]
+        if self.draws is None:
+            return self.cache.get(self.data, item)
+        return replace(Sample.of(item, self.data.read(item)), varied=True)
 
 
 class Shuffle(OrderSampler[list[int]]):
@@ -147,12 +169,14 @@ class Shuffle(OrderSampler[list[int]]):
         rounds: how often an epoch comes to each image, each time in another order.
         every_image: what is left for the last batch is filled up with the first images of the order; without,
             it is left out.
+        on_epoch: called with each epoch before it begins.
     """
 
     def __init__(
         self, samples: int, batch_size: int, seed: int, rank: int = 0, count: int = 1, rounds: int = 1,
-        every_image: bool = True,
+        every_image: bool = True, on_epoch: Callable[[int], None] | None = None,
     ) -> None:  # fmt: skip
+        self.on_epoch = on_epoch
         self.every_image = every_image
         self.samples, self.batch_size, self.seed, self.rounds = samples, batch_size, seed, rounds
         self.rank, self.count, self.epoch = rank, count, 0
@@ -161,6 +185,8 @@ class Shuffle(OrderSampler[list[int]]):
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
         self.epoch = epoch
+        if self.on_epoch is not None:
+            self.on_epoch(epoch)
 
     def __len__(self) -> int:
         return batches_of(self.samples, self.batch_size, self.every_image) * self.rounds
@@ -195,7 +221,7 @@ def training_batches(
         named = f"{size}, all training images" if size < batch_size else str(size)
         fix = "change training.batch_size, or the number of processes"
         raise InvalidInput("training.batch_size", f"a multiple of the {count} processes", named, fix)
-    order = Shuffle(len(samples), size, seed, rank, count, rounds, every_image)
+    order = Shuffle(len(samples), size, seed, rank, count, rounds, every_image, samples.set_epoch)
     return DataLoader(samples, batch_sampler=order, collate_fn=list)
 
 

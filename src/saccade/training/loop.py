@@ -104,7 +104,11 @@ def fit(
         encoders_of(segmenter.network)
     if config_here.network.weights is not None:
         lines.append(load_weights(segmenter, config_here.network.weights).line())
-    samples = {name: Samples(job.data, job.data.split(name), cache) for name in ("train", "val")}
+    drawn = job.data.draws, options.seed
+    samples = {
+        "train": Samples(job.data, job.data.split("train"), cache, *drawn),
+        "val": Samples(job.data, job.data.split("val"), cache),
+    }
     share = {"rank": place.rank, "count": place.count}
     batches = training_batches(
         samples["train"], options.batch_size, options.seed, rounds=config.recipe.visits,
@@ -135,15 +139,16 @@ FEW_STEPS = 200
 
 def _first_lines(job: Job, place: DistributedContext, steps: int) -> Iterator[str]:
     """What is about to be trained, and what is likely not meant."""
-    config, images = job.config, len(job.data.split("train"))
+    config, images = job.config, job.data.training_items
+    what = job.config.data.items_named
     (rows, columns), options = config.sampler.size, config.training
     processes = f" ({place.count} processes)" if place.count > 1 else ""
     network = f"{config.recipe.name} sampling with {config.network.name} on {place.accelerator}{processes}"
     length = f"{options.epochs} epochs of {steps} step{'s' if steps > 1 else ''}"
     batch = min(options.batch_size, images)
     yield (
-        f"training {network}: {rows} x {columns} samples (rows x columns) of {images} images, "
-        f"{length} of {batch} image{'s' if batch > 1 else ''}"
+        f"training {network}: {rows} x {columns} samples (rows x columns) of {images} {what}, "
+        f"{length} of {batch} {'window' if config.data.window else 'image'}{'s' if batch > 1 else ''}"
     )
     if (total := steps * options.epochs) < FEW_STEPS:
         yield f"note: {total} steps in all are few: more epochs or smaller batches (--batch-size) make more"
@@ -444,7 +449,7 @@ def train(
         assemble(data, root, config)
         return folder.load_run(root)
     with disk_told(root):
-        kept = _cache_for(config, cache)
+        kept = cache_of(config) if cache is None else cache
         _fit(Job(data, root, config, goes_on), kept, device, on_epoch, say)
         run = folder.load_run(root)
         if config.sampler.sizes is not None:
@@ -525,8 +530,13 @@ def require_as_opened(data: DataFolder, asked: DataOptions) -> DataOptions:
     return opened
 
 
-def _cache_for(config: Config, cache: SampleCache | None) -> SampleCache:
-    if cache is not None:
-        return cache
+KEPT_OF_WINDOWS = 1 << 28
+"""Bytes of decoded windows that are kept, of val alone: data in windows is more than memory holds."""
+
+
+def cache_of(config: Config) -> SampleCache:
+    """The cache of a training: as told, else half of the free memory, and a little of data in windows."""
     limit = config.training.cache_gigabytes
-    return SampleCache(None if limit is None else round(limit * 1e9))
+    if limit is None:
+        return SampleCache(None if config.data.window is None else KEPT_OF_WINDOWS)
+    return SampleCache(round(limit * 1e9))
