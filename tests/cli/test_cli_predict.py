@@ -98,6 +98,12 @@ def test_a_plan_for_a_program(trained_folder: Path, photos: Path, capsys) -> Non
         (["--mpp", "2", "--gsd", "2"], 2, "--gsd"),
         (["--jobs", "0"], 2, "--jobs"),
         (["--pixels", "0"], 1, "--pixels"),
+        (["--gflops", "1e-9"], 1, "--gflops to be at least"),
+        (["--seconds", "0"], 1, "--seconds to be a positive number"),
+        (["--seconds", "1", "--gflops", "1"], 1, "choose one"),
+        (["--total-seconds", "5", "--pixels", "9"], 2, "leave --size, --pixels"),
+        (["--total-seconds", "5", "--jobs", "2"], 2, "leave --jobs out"),
+        (["--total-seconds", "1e-6"], 1, "--total-seconds to be at least"),
     ],
 )
 def test_wishes_that_cannot_be_met(options, code, words, trained_folder, photos, tmp_path, capsys) -> None:

@@ -18,7 +18,7 @@ from saccade.errors import InvalidInput, UsageError
 from saccade.geometry import SizeRange
 from saccade.inference import Job, Outcome, PredictionConfig, SamplingOptions, budget, jobs
 from saccade.inference.budget import BeyondBudget, Pace, Timing, layout_within
-from saccade.inference.options import Layout
+from saccade.inference.options import Layout, sampling_of
 from saccade.inference.plan import layout_for, make_plan
 from saccade.inference.predict import Done, predict_array
 from saccade.samplers import UniformSampler
@@ -219,6 +219,12 @@ def test_real_seconds_are_those_of_the_clock_on_the_wall() -> None:
 def test_budgets_that_are_none_or_two_are_refused(wishes: dict[str, float]) -> None:
     with pytest.raises(InvalidInput, match="--"):
         SamplingOptions(**wishes)
+
+
+def test_budgets_may_be_told_as_text() -> None:
+    assert sampling_of({"gflops": "0.5"}).gflops == 0.5
+    with pytest.raises(InvalidInput, match="--seconds to be a positive number, but got 'soon'"):
+        sampling_of({"seconds": "soon"})
 
 
 def test_a_sampler_that_chooses_its_own_patches_takes_no_budget() -> None:

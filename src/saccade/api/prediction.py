@@ -32,7 +32,7 @@ from saccade.inference.files import (
 )
 from saccade.inference.jobs import Outcome, Worker, predict_all, predict_in_processes, require_predictor
 from saccade.inference.objects import LeastArea, ObjectChoice, Tolerance
-from saccade.inference.options import SamplingKeywords, SamplingOptions, sampling_of
+from saccade.inference.options import SamplingKeywords, SamplingOptions, parse_amount, sampling_of
 from saccade.inference.plan import Plan, make_plan
 from saccade.inference.predict import PredictionConfig, predict_array
 from saccade.inference.region import region_part
@@ -212,11 +212,10 @@ def _prepared(
 
 def _total_seconds(sampling: SamplingOptions, options: Mapping[str, Any]) -> float | None:
     """Seconds for all images; refused beside what says how closely each is looked at."""
-    total: float | None = options.get("total_seconds")
-    if total is None:
+    told = options.get("total_seconds")
+    if told is None:
         return None
-    if not 0 < total < float("inf"):
-        raise InvalidInput("--total-seconds", "a positive number", total)
+    total = parse_amount(str(told), "--total-seconds")
     if sampling != SamplingOptions(
         sampling.mode,
         overlap=sampling.overlap,

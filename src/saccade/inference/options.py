@@ -89,9 +89,8 @@ class SamplingOptions:
         if not 0 <= self.overlap <= MOST_OVERLAP:
             raise InvalidInput("--overlap", f"a share from 0 to {MOST_OVERLAP}", self.overlap)
         for option in ("gflops", "seconds"):
-            value = getattr(self, option)
-            if value is not None and not 0 < value < float("inf"):
-                raise InvalidInput(f"--{option}", "a positive number", value)
+            if getattr(self, option) is not None:
+                parse_amount(str(getattr(self, option)), f"--{option}")
         given = [f"--{name}" for name in ("pixels", "gflops", "seconds") if getattr(self, name) is not None]
         given += [] if self.spacing is None else [self.spacing.option]
         if len(given) > 1:
@@ -128,6 +127,17 @@ def parse_pixels(text: str) -> int:
         return max(0, int(float(text.strip()[:-1] if factor else text) * (factor or 1)))
     except (ValueError, OverflowError):
         raise InvalidInput("--pixels", "a number of samples, such as 250000 or 2M", repr(text)) from None
+
+
+def parse_amount(text: str, what: str) -> float:
+    """A positive number of GFLOPs or seconds; raises InvalidInput for anything else."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < float("inf"):
+        raise InvalidInput(what, "a positive number", repr(text))
+    return value
 
 
 def parse_tile(text: str) -> tuple[int, int]:
@@ -170,6 +180,8 @@ def sampling_of(options: Mapping[str, Any]) -> SamplingOptions:
     parsers: dict[str, Callable[[str], Any]] = {
         "size": lambda text: parse_size(text, "--size"),
         "pixels": parse_pixels,
+        "gflops": lambda text: parse_amount(text, "--gflops"),
+        "seconds": lambda text: parse_amount(text, "--seconds"),
         "tile": parse_tile,
         "memory": parse_memory,
     }
