@@ -26,6 +26,7 @@ MAX_SEED = 2**63 - 1
 SCHEDULES = ("cosine", "poly", "step", "constant")
 SCALINGS = ("none", "sqrt", "linear")
 VARIANTS = ("joint", "single", "staged", "staged_joint")
+LOGGERS = ("tensorboard", "wandb", "mlflow")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
@@ -141,6 +142,7 @@ class ScheduleConfig:
         average: decay of a moving average of the weights (0.99, 0.998), which is then what is validated, kept
             and predicted with; 0 for the weights themselves.
         cache_gigabytes: memory for decoded images; default half of what is free.
+        logger: where scores and losses go besides metrics.csv: tensorboard, wandb, mlflow; several by commas.
     """
 
     epochs: int = 30
@@ -154,6 +156,7 @@ class ScheduleConfig:
     precision: str = "32-true"
     average: float = 0.0
     cache_gigabytes: float | None = None
+    logger: str | None = None
 
     def __post_init__(self) -> None:
         if self.variant is not None:
@@ -163,10 +166,17 @@ class ScheduleConfig:
             at_least(f"training.{name}", getattr(self, name), 1)
         for name in ("cache_gigabytes", "seed"):
             at_least(f"training.{name}", getattr(self, name), 0)
+        for name in self.loggers:
+            one_of("training.logger", name, LOGGERS)
         if self.seed > MAX_SEED:
             raise InvalidInput("training.seed", f"at most {MAX_SEED}", self.seed)
         if not 0 <= self.average < 1:
             raise InvalidInput("training.average", "a decay in [0, 1), 0 for none", self.average)
+
+    @property
+    def loggers(self) -> tuple[str, ...]:
+        """Names in ``logger``."""
+        return tuple(name.strip() for name in (self.logger or "").split(",") if name.strip())
 
 
 def sampler_sections(sampler: str = "uniform", options: Iterable[str] = ()) -> dict[str, type]:

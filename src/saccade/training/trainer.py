@@ -20,6 +20,7 @@ import lightning as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
@@ -28,7 +29,7 @@ from saccade.errors import InvalidInput
 from saccade.networks.build import ADAPTED
 from saccade.runtime.devices import DistributedContext
 from saccade.runtime.files import write_file
-from saccade.training.config import Config, OptimizerConfig
+from saccade.training.config import Config, OptimizerConfig, ScheduleConfig
 from saccade.training.run_folder import BEST, CHECKPOINTS, DATA, LAST, METRICS, metrics_rows, save_checkpoint
 
 PATIENCE = timedelta(hours=2)
@@ -290,6 +291,27 @@ _MOOT = (
 """Advice of Lightning that does not apply (loading only looks samples up), and its use of old calls."""
 
 
+def build_loggers(root: Path, options: ScheduleConfig) -> list[Logger]:
+    """Loggers by their names, whose files lie in the run folder; nothing is written before the training.
+
+    Raises:
+        InvalidInput: for one whose library is not installed.
+    """
+    made: list[Logger] = []
+    for name in options.loggers:
+        try:
+            if name == "tensorboard":
+                made.append(TensorBoardLogger(root, name="", version=name))
+            elif name == "wandb":
+                made.append(WandbLogger(name=root.name, save_dir=root, project="saccade"))
+            else:
+                made.append(MLFlowLogger("saccade", root.name, save_dir=str(root / name)))
+        except ModuleNotFoundError as error:
+            expected = "of loggers whose libraries are installed"
+            raise InvalidInput("training.logger", expected, name, f"pip install {name}") from error
+    return made
+
+
 def build_trainer(
     root: Path,
     config: Config,
@@ -323,7 +345,8 @@ def build_trainer(
             strategy=strategy(place, config), use_distributed_sampler=False,
             sync_batchnorm=place.count > 1 and place.accelerator == "cuda",
             precision=options.precision,  # type: ignore[arg-type]
-            max_epochs=config.all_epochs, check_val_every_n_epoch=options.validate_every, logger=False,
+            max_epochs=config.all_epochs, check_val_every_n_epoch=options.validate_every,
+            logger=build_loggers(root, options) or False,
             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
             num_sanity_val_steps=0, plugins=[WholeCheckpoints()],
         )  # fmt: skip
