@@ -50,7 +50,7 @@ def timed(run: Path, address: str, out: Path, **how: Any) -> float:
 def network(run: Path, folder: Path, delay: float, side: int) -> dict[str, Any]:
     """Seconds of one worker and of two, start of the workers left out, least of two rounds; equal bytes."""
     made_map(folder / "map.tif", side)
-    how = {"mode": "tiles", "size": "16x16", "tile": "256x256"}
+    how = {"mode": "tiles", "size": "128x128", "tile": "256x256"}
     found: dict[str, Any] = {"delay": delay, "load": os.getloadavg()[0]}
     with serving(folder) as served:
         served.delay = delay

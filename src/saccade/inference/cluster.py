@@ -93,7 +93,7 @@ def connected(where: str) -> Iterator[Any]:
     library = distributed()
     with ExitStack() as stack:
         if found[1]:
-            quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL, "memory_limit": 0}
+            quiet = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL, "memory_limit": 0}
             count = {"n_workers": int(found[1]), "threads_per_worker": 1}
             where = stack.enter_context(library.LocalCluster(**count, **quiet))
         try:
