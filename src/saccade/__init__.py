@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from saccade.api.export import export as export
+    from saccade.api.info import info as info
     from saccade.api.prediction import plan as plan
     from saccade.api.prediction import predict as predict
     from saccade.api.reporting import report_run as report_run
@@ -49,6 +50,7 @@ _HOME = {
     "evaluate": "api.scoring",
     "compare": "api.scoring",
     "export": "api.export",
+    "info": "api.info",
     "report_run": "api.reporting",
     "attraction_grid": "grids",
     "boundary_grid": "grids",

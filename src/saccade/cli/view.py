@@ -176,7 +176,7 @@ def _folder_page(folder: Path) -> Path:
 
 
 def _image_page(args: argparse.Namespace) -> Path:
-    from saccade.cli.info import image_facts
+    from saccade.api.info import image_facts
     from saccade.rasters import open_raster
     from saccade.report.view import image_page
     from saccade.runtime.files import finished_file
