@@ -102,7 +102,7 @@ def test_a_plan_for_a_program(trained_folder: Path, photos: Path, capsys) -> Non
         (["--seconds", "0"], 1, "--seconds to be a positive number"),
         (["--seconds", "1", "--gflops", "1"], 1, "choose one"),
         (["--total-seconds", "5", "--pixels", "9"], 2, "leave --size, --pixels"),
-        (["--total-seconds", "5", "--jobs", "2"], 2, "leave --jobs out"),
+        (["--total-seconds", "5", "--jobs", "2"], 2, "leave --jobs"),
         (["--total-seconds", "1e-6"], 1, "--total-seconds to be at least"),
     ],
 )
