@@ -71,7 +71,7 @@ class Subject:
 
 
 def use_raster(folder: Path) -> None:
-    from saccade.cli.info import image_facts
+    from saccade.api.info import image_facts
     from saccade.rasters import Window, open_raster, read_label_map, read_rgb, thumbnail
 
     beside = (".pgw", ".prj", ".xml")
