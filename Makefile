@@ -5,7 +5,7 @@ LOWEST := build/lowest
 .PHONY: install test lint format types docs serve check lowest dist
 
 install:  ## what a contributor needs, into the active environment
-	$(PYTHON) -m pip install -e '.[test,docs]'
+	$(PYTHON) -m pip install -c constraints.txt -e '.[test,docs]'
 
 test:  ## the suite, in another order each time
 	$(PYTHON) -m pytest
