@@ -266,3 +266,18 @@ def test_wishes_of_polygons_are_read_with_their_units() -> None:
             parse_kinds(text)
     with pytest.raises(InvalidInput, match="--simplify"):
         Tolerance.parse("two")
+
+
+@pytest.mark.parametrize(
+    ("option", "choice"),
+    [
+        ("--min-area", {"least": LeastArea.parse("5um2")}),
+        ("--fill-holes", {"fill": LeastArea.parse("5um2", "--fill-holes")}),
+        ("--simplify", {"simplify": Tolerance.parse("2m")}),
+    ],
+)
+def test_a_wish_in_real_units_is_told_by_its_own_option(
+    option: str, choice: dict[str, object], tmp_path: Path
+) -> None:
+    with open_raster(photo(tmp_path)) as raster, pytest.raises(InvalidInput, match=option):
+        ObjectChoice(**choice).check(raster)

@@ -29,6 +29,16 @@ ROWS_AT_ONCE, PIXELS_AT_ONCE = 64, 1 << 20
 _DOUBT = (((255 - np.arange(256)) * MOST_CERTAIN + 127) // 255).astype(np.uint8)
 """The uncertainty of each margin, of 255."""
 
+
+def _pixel_sides(raster: Raster, unit: str, option: str) -> tuple[float, float]:
+    """(y, x) of a pixel: microns for um and um2, metres for m and m2; raises InvalidInput without a scale."""
+    size = raster.pixel_size
+    if size is None:
+        expected = "in pixels for an image without a scale"
+        raise InvalidInput(option, expected, f"{unit} for {raster.path}", "give pixels")
+    return size.microns if unit.startswith("u") else size.metres
+
+
 _AREA = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?(?:e[0-9]+)?)\s*(px|um2|µm2|µm²|m2|m²)?\s*", re.IGNORECASE)
 
 
@@ -56,7 +66,7 @@ class LeastArea:
         unit = (match[2] or "px").lower().replace("µ", "u").replace("²", "2")
         return cls(float(match[1]), unit)
 
-    def pixels(self, raster: Raster) -> float:
+    def pixels(self, raster: Raster, option: str = "--min-area") -> float:
         """The same in pixels of an image.
 
         Raises:
@@ -64,11 +74,7 @@ class LeastArea:
         """
         if self.unit == "px":
             return self.value
-        size = raster.pixel_size
-        if size is None:
-            expected = "in pixels for an image without a scale"
-            raise InvalidInput("--min-area", expected, f"{self.unit} for {raster.path}", "give pixels")
-        y, x = size.microns if self.unit == "um2" else size.metres
+        y, x = _pixel_sides(raster, self.unit, option)
         return self.value / (y * x)
 
 
@@ -104,11 +110,7 @@ class Tolerance:
         """
         if self.unit == "px":
             return self.value
-        size = raster.pixel_size
-        if size is None:
-            expected = "in pixels for an image without a scale"
-            raise InvalidInput("--simplify", expected, f"{self.unit} for {raster.path}", "give pixels")
-        y, x = size.microns if self.unit == "um" else size.metres
+        y, x = _pixel_sides(raster, self.unit, "--simplify")
         return self.value / sqrt(y * x)
 
 
@@ -137,8 +139,9 @@ class ObjectChoice:
 
     def check(self, raster: Raster) -> None:
         """Raises InvalidInput for lengths and areas that an image without a scale cannot have."""
-        for wish in (self.least, self.fill, self.simplify):
-            wish.pixels(raster)
+        self.least.pixels(raster, "--min-area")
+        self.fill.pixels(raster, "--fill-holes")
+        self.simplify.pixels(raster)
 
     def left_out(self, table: ClassTable) -> set[int]:
         """The indices of the classes whose objects do not count.
