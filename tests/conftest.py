@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,18 @@ hypothesis.settings.load_profile("repeatable")
 
 TINY = ["network.name=small:4", "sampler.size=8x12", "training.batch_size=2", "training.epochs=2"]
 """Options with which a training takes a second."""
+
+
+def pytest_configure() -> None:
+    """Signals mean what they usually do, however the tests were started: ``nohup`` and ``&`` ignore some,
+    which tests and the programs that they start would take over."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            usual = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+            signal.signal(number, usual)
 
 
 @pytest.hookimpl(tryfirst=True)
