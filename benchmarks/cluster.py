@@ -18,27 +18,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import saccade
+from huge_files import make_map
 from range_server import serving
 from saccade.inference.cluster import connected
-from saccade.rasters import Output, RasterWriter
-
-
-def made_map(path: Path, side: int) -> None:
-    """A COG of soft noise in tiles of 128 pixels, so that there is much to ask for."""
-    if path.exists():
-        return
-    rng = np.random.default_rng(0)
-    place = {"crs": "EPSG:32632", "transform": (0.5, 0.0, 5e5, 0.0, -0.5, 5e6)}
-    with RasterWriter(path, Output((side, side // 8), "scores", channels=3, tile=128, **place)) as writer:
-        for _ in range(side // 512):
-            coarse = rng.integers(0, 255, (64, side // 64, 3), np.uint8)
-            writer.append(np.kron(coarse, np.ones((8, 8, 1), np.uint8)))
-        writer.finish()
 
 
 def timed(run: Path, address: str, out: Path, **how: Any) -> float:
@@ -49,7 +34,7 @@ def timed(run: Path, address: str, out: Path, **how: Any) -> float:
 
 def network(run: Path, folder: Path, delay: float, side: int) -> dict[str, Any]:
     """Seconds of one worker and of two, start of the workers left out, least of two rounds; equal bytes."""
-    made_map(folder / "map.tif", side)
+    make_map(folder / "map.tif", side, side // 8, tile=128)
     how = {"mode": "tiles", "size": "128x128", "tile": "256x256"}
     found: dict[str, Any] = {"delay": delay, "load": os.getloadavg()[0]}
     with serving(folder) as served:

@@ -1,4 +1,5 @@
-"""Makes the huge images of ``huge.py``: JPEG pyramids in tiles of 512, as slide scanners write them.
+"""Makes the huge images of ``huge.py``: JPEG pyramids in tiles of 512, as slide scanners write them; and the
+maps of ``cluster.py`` and ``remote.py``.
 
 A texture of 4,096 pixels with structure at many scales is repeated over the image, so that making takes
 seconds; every tile is stored (nothing is shared), so that reading costs what a real file costs.
@@ -13,6 +14,8 @@ import imagecodecs
 import numpy as np
 import tifffile
 from scipy.ndimage import zoom
+
+from saccade.rasters import Output, RasterWriter
 
 TILE, TEXTURE, SMALLEST, QUALITY = 512, 4096, 1024, 85
 
@@ -81,3 +84,16 @@ def label_rows(top: int, rows: int, side: int, step: int = 1) -> np.ndarray:
         start = int(y[row]) // 3 % rows
         np.remainder(across[start : start + side] + np.uint8(y[row] // 197 % 7), 7, out=out[row])
     return out
+
+
+def make_map(path: Path, rows: int, columns: int, *, tile: int) -> None:
+    """A COG of soft noise (rows, columns, 3) uint8, unless it is there; steps of 512 rows, 8 columns."""
+    if path.exists():
+        return
+    rng = np.random.default_rng(0)
+    place = {"crs": "EPSG:32632", "transform": (0.5, 0.0, 5e5, 0.0, -0.5, 5e6)}
+    with RasterWriter(path, Output((rows, columns), "scores", channels=3, tile=tile, **place)) as writer:
+        for _ in range(rows // 512):
+            coarse = rng.integers(0, 255, (64, columns // 8, 3), np.uint8)
+            writer.append(np.kron(coarse, np.ones((8, 8, 1), np.uint8)))
+        writer.finish()

@@ -15,26 +15,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import saccade
+from huge_files import make_map
 from range_server import serving
-from saccade.rasters import Output, RasterWriter, tiff
-
-
-def made_map(path: Path, side: int) -> None:
-    """A COG of soft noise, tiles of 256."""
-    if path.exists():
-        return
-    rng = np.random.default_rng(0)
-    place = {"crs": "EPSG:32632", "transform": (0.5, 0.0, 5e5, 0.0, -0.5, 5e6)}
-    with RasterWriter(path, Output((side, side), "scores", channels=3, tile=256, **place)) as writer:
-        for _ in range(side // 512):
-            coarse = rng.integers(0, 255, (64, side // 8, 3), np.uint8)
-            writer.append(np.kron(coarse, np.ones((8, 8, 1), np.uint8)))
-        writer.finish()
+from saccade.rasters import tiff
 
 
 def tiles_needed(run: Path, path: Path, out: Path, **how: Any) -> int:
@@ -85,7 +71,7 @@ def main() -> None:
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     name = f"map{args.side}.tif"
-    made_map(args.folder / name, args.side)
+    make_map(args.folder / name, args.side, args.side, tile=256)
     found = [
         measured(args.run, args.folder, name, args.delay, mode="whole", size="64x64"),
         measured(args.run, args.folder, name, args.delay, mode="tiles", size="64x64", tile="1024x1024"),

@@ -236,20 +236,11 @@ class BandRaster(Raster):
         gaps = raster.has_gaps() if self._by_pixel else self.has_own_gaps(info.dtype)
         plain = info.dtype == np.uint8
         super().__init__(
-            replace(
-                info,
+            info.as_handed_out(
                 dtype=np.dtype(np.uint8 if plain else np.float32),
                 channels=len(self._places),
                 meaning="bands",
                 white=255.0 if plain else None,
-                alpha=False,
-                opacity=-1,
-                colours=(),
-                premultiplied=False,
-                profile=None,
-                palette=None,
-                nodata=None,
-                nodata_of_bands=(),
                 masked=gaps,
                 bands=tuple(names_of(info)[place] for place in self._places),
                 notices=(*info.notices, *notices),

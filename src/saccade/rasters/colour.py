@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -96,8 +96,9 @@ def to_bytes(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
     low, high = limits
     if values.dtype == np.uint8 and (low, high) == (0.0, 255.0):
         return values
-    scaled = np.subtract(values, low, dtype=np.float32 if values.dtype.itemsize < 4 else np.float64)
-    scaled *= 255.0 / (high - low)
+    with np.errstate(invalid="ignore", over="ignore"):  # signalling NaN, and what overflows is clipped
+        scaled = np.subtract(values, low, dtype=np.float32 if values.dtype.itemsize < 4 else np.float64)
+        scaled *= 255.0 / (high - low)
     np.clip(np.nan_to_num(scaled, copy=False, nan=0.0), 0, 255, out=scaled)
     return np.rint(scaled, out=scaled).astype(np.uint8)
 
@@ -194,20 +195,11 @@ class RGBRaster(Raster):
         self._same &= limits == (0.0, 255.0) and raster.info.profile is None
         self._same &= colour_channels(raster.info) == (0, 1, 2)
         super().__init__(
-            replace(
-                raster.info,
+            raster.info.as_handed_out(
                 dtype=np.dtype(np.uint8),
                 channels=3,
                 meaning="rgb",
                 white=255.0,
-                alpha=False,
-                opacity=-1,
-                colours=(),
-                premultiplied=False,
-                profile=None,
-                palette=None,
-                nodata=None,
-                nodata_of_bands=(),
                 masked=raster.has_gaps(),
                 notices=notices,
             )

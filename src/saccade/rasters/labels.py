@@ -67,7 +67,7 @@ def label_values(
     if labels.dtype.kind == "f":
         if instead is not None:
             labels = np.where(np.isnan(labels), instead, labels)
-        if not (labels == np.floor(labels)).all() or not np.isfinite(labels).all():
+        if not np.isfinite(labels).all() or not (labels == np.floor(labels)).all():
             raise _not_indices(raster)
     if labels.dtype.itemsize == 1 and labels.dtype.kind == "u":
         return labels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -193,6 +193,15 @@ class RasterInfo:
     background: float = 0.0
     bands: tuple[str, ...] = ()
     folder: bool = False
+
+    def as_handed_out(self, **changes: Any) -> RasterInfo:
+        """Of another view of the file, whose values mean what ``changes`` say: no opacity, profile, palette,
+        nodata value or name of a band of the file is left to be applied to them."""
+        of_the_file = {
+            "alpha": False, "opacity": -1, "colours": (), "premultiplied": False, "profile": None,
+            "palette": None, "nodata": None, "nodata_of_bands": (), "bands": (),
+        }  # fmt: skip
+        return replace(self, **{**of_the_file, **changes})
 
 
 def measured(pixels: np.ndarray, info: RasterInfo, *, by_mask: bool = False) -> np.ndarray:
