@@ -21,7 +21,7 @@ from torch import Tensor
 from harness import Case, current_commit, keep, machine_peaks, measure, show, surroundings
 from saccade.grids import patch_grids
 from saccade.warp.pyramid import Pyramid
-from saccade.warp.sample import sample
+from saccade.warp.sampling import sample
 
 SIZE = (2336, 3504)
 BANK = (192, 320, 512, 768, 1120)

@@ -31,6 +31,7 @@ ROOMS = (
     "data",
     "training",
     "inference",
+    "lite",
     "evaluation",
     "report",
     "viewer",

@@ -38,7 +38,7 @@ class Source:
         self.pyramid, self.size, self.white = pyramid, pyramid.size, 255.0
 
     def sample(self, grids: Tensor, *, antialias: bool) -> Tensor:
-        from saccade.warp.sample import sample
+        from saccade.warp.sampling import sample
 
         return sample(self.pyramid, grids, antialias=antialias)
 

@@ -20,7 +20,7 @@ from saccade.errors import FileProblem, InvalidInput, UsageError
 from saccade.geometry import Window
 from saccade.grids import uniform_grid
 from saccade.inference import Job, PredictionConfig, SamplingOptions, Spacing, list_jobs, predict_image
-from saccade.inference.writers import Values
+from saccade.inference.label_values import Values
 from saccade.rasters import journal, open_raster, read_rgb, sample_raster
 from saccade.samplers import Glimpses, UniformSampler
 from saccade.samplers.base import PatchScores

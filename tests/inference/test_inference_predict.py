@@ -29,12 +29,12 @@ from saccade.inference import files as files_module
 from saccade.inference import writers as extras_module
 from saccade.inference.files import labels_suffix
 from saccade.inference.jobs import Worker, predict_in_processes
-from saccade.inference.writers import Values
+from saccade.inference.label_values import Values
 from saccade.rasters import Raster, open_raster, write_polygons
 from saccade.samplers import DeformationSampler, OracleSampler, UniformSampler
 from saccade.samplers.base import TiledScores
 from saccade.segmenter import Segmenter
-from saccade.warp.unwarp import unwarp_labels
+from saccade.warp.unwarping import unwarp_labels
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from saccade.segmenter import Segmenter
 from saccade.sources import MemorySource
 from saccade.warp import Pyramid
 from saccade.warp.stitch import bands
-from saccade.warp.unwarp import unwarp
+from saccade.warp.unwarping import unwarp
 
 SIZE = (150, 190)
 

@@ -12,7 +12,7 @@ from saccade.errors import InvalidInput
 from saccade.geometry import Window
 from saccade.grids.uniform import uniform_grid
 from saccade.warp.stitch import RasterisedPatch, one_patch
-from saccade.warp.unwarp import unwarp, unwarp_labels
+from saccade.warp.unwarping import unwarp, unwarp_labels
 
 REGION = Window(40, 110, 25, 120)
 

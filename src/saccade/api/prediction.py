@@ -19,6 +19,7 @@ from saccade.data.label_drawing import open_vectors
 from saccade.data.region import Region
 from saccade.errors import InvalidInput, UsageError
 from saccade.inference.cluster import connected, predict_on_cluster
+from saccade.inference.engine import OnnxNetworks, require_engine
 from saccade.inference.files import (
     ZONES,
     ListedJob,
@@ -73,6 +74,7 @@ class PredictOptions(SamplingKeywords, total=False):
         device: where networks run; default auto, or where the model is.
         region: where alone there are labels: "XMIN,YMIN,XMAX,YMAX" in map coordinates (in pixels of an image
             without any), or a file of polygons.
+        engine: what runs them: "torch" (default), or "onnx", onnxruntime on the CPU.
         allow_code: run the code that the run's options name (``python:...``): only of people you trust.
     """
 
@@ -92,6 +94,7 @@ class PredictOptions(SamplingKeywords, total=False):
     overwrite: bool
     device: str | None
     region: str | Path | None
+    engine: str
     allow_code: bool
 
 
@@ -113,7 +116,7 @@ class _Prediction:
 _OWN = (
     "save", "classes", "min_area", "fill_holes", "simplify", "zones", "checkpoint",
     "value_range", "jobs", "cluster", "client", "total_seconds", "resume", "overwrite", "device",
-    "region", "allow_code",
+    "region", "engine", "allow_code",
 )  # fmt: skip
 
 
@@ -185,6 +188,7 @@ def _prepared(
     listed = list_jobs(inputs, out, extras, kinds)
     jobs = still_to_do(listed, resume=resume, overwrite=overwrite)
     torch_device(device or "auto")
+    require_engine(options.get("engine", "torch"), device)
     run = run_of(source, options.get("checkpoint"))
     require_predictor(run.segmenter, extras)
     processes = min(processes, len(jobs))
@@ -324,7 +328,7 @@ def _predicted(
     if len(ready.jobs) < len(ready.listed):
         before = len(ready.listed) - len(ready.jobs)
         voice.say(f"{before} of {len(ready.listed)} images were labelled before")
-    on_device(run, ready.run, options.get("device"))
+    ready = _placed(run, ready, options)
     make_folder(Path(out))
     outcomes = _carried_out(ready, voice)
     if alone and len(ready.listed) == 1:
@@ -332,6 +336,23 @@ def _predicted(
             if outcome.fault is not None:
                 raise outcome.fault
     return outcomes
+
+
+def _placed(source: RunSource, ready: _Prediction, options: Mapping[str, Any]) -> _Prediction:
+    """With the networks where they are to run."""
+    if options.get("engine", "torch") == "torch":
+        on_device(source, ready.run, options.get("device"))
+        return ready
+    networks = _in_onnxruntime(source, ready.run)
+    worker = None if ready.worker is None else replace(ready.worker, device="cpu", networks=networks)
+    run = replace(ready.run, segmenter=networks.segmenter(ready.run.segmenter))
+    return replace(ready, run=run, worker=worker)
+
+
+def _in_onnxruntime(source: RunSource, run: Run) -> OnnxNetworks:
+    place = on_device(source, run, None if not isinstance(source, str | Path) else "cpu")
+    require_engine("onnx", str(place))
+    return OnnxNetworks.of(run.segmenter, len(run.classes))
 
 
 def _paths(images: Any) -> list[Path]:
@@ -415,10 +436,11 @@ def _arrays(source: RunSource, images: Any, options: Mapping[str, Any], voice: V
     if _extras_of(options.get("save", "labels")) or options.get("jobs", 1) != 1:
         raise UsageError("save and jobs are for files; give a folder for them, as out")
     sampling = _sampling_of(options)
+    require_engine(options.get("engine", "torch"), options.get("device"))
     run = run_of(source, options.get("checkpoint"))
     require_predictor(run.segmenter)
-    on_device(source, run, options.get("device"))
-    settings = _settings(run, sampling, options)
+    ready = _placed(source, _Prediction(run, [], [], _settings(run, sampling, options)), options)
+    run, settings = ready.run, ready.settings
     several = isinstance(images, list | tuple)
     labels = []
     with voice.progress("predicting", len(images) if several else 1, "images") as shown:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.cli import options
+from saccade.errors import SaccadeError, UsageError
 from saccade.runtime.addresses import path_of
 
 
@@ -20,7 +21,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "GeoTIFF (COG) for maps, OME-TIFF for slides and large TIFF, OME-Zarr for Zarr, PNG for what is "
         "small. One bad image does not stop the others; it is named at the end.",
     )
-    parser.add_argument("run_folder", metavar="RUN", type=Path, help="a trained run")
+    parser.add_argument(
+        "run_folder", metavar="RUN", type=Path, help="a trained run, or a model.onnx that was exported"
+    )
     parser.add_argument(
         "images",
         metavar="IMAGE",
@@ -74,10 +77,46 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="share the work out with Dask, parts of huge images too: local:N, N processes here, or "
         "tcp://HOST:8786, a scheduler",
     )
+    parser.add_argument(
+        "--engine",
+        choices=("torch", "onnx"),
+        default="torch",
+        help="what runs the networks: PyTorch, or onnxruntime on the CPU (default: torch)",
+    )
     return parser
 
 
+NOT_LITE = ("save", "classes", "min_area", "region", "resume", "dry_run", "value_range", "memory")
+"""Options that need the run itself; ``--jobs`` and ``--device`` too."""
+
+
+def _of_exported(args: argparse.Namespace) -> int:
+    """Prediction from an exported model, for which torch need not be installed."""
+    from saccade.lite import Model
+
+    given = [name for name in NOT_LITE if getattr(args, name) not in (None, False, "labels")]
+    given += [
+        name for name, usual in (("jobs", 1), ("device", "auto")) if getattr(args, name) not in (usual, "cpu")
+    ]
+    if given:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(f"{named} cannot be had of an exported model; give the run")
+    left_out = ("value_range", "memory")
+    how = {name: value for name, value in options.look_options(args).items() if name not in left_out}
+    done = failed = 0
+    model = Model(args.run_folder)
+    for outcome in model.predict_files(args.images, args.out, overwrite=args.overwrite, **how):
+        if isinstance(outcome, SaccadeError):
+            print(f"saccade: error: {outcome}", file=sys.stderr)
+            failed += 1
+        done += 1
+    options.say(f"{done - failed} of {done} images labelled in {args.out}", args)
+    return 1 if failed else 0
+
+
 def run(args: argparse.Namespace) -> int:
+    if args.run_folder.suffix == ".onnx":
+        return _of_exported(args)
     from saccade.api.prediction import describe_prediction, predict
 
     options.require_order(args.run_folder, [*args.images, args.out], "saccade predict RUN IMAGE... OUT")
@@ -88,6 +127,7 @@ def run(args: argparse.Namespace) -> int:
         "total_seconds": args.total_seconds,
         "cluster": args.cluster,
         "resume": args.resume, "overwrite": args.overwrite, "device": args.device,
+        "engine": args.engine,
     }  # fmt: skip
     if args.dry_run:
         print("\n".join(describe_prediction(args.run_folder, args.images, args.out, **how)))

@@ -14,7 +14,6 @@ Floater 1997). It always covers the image, and only ratios of the density count.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,14 +25,11 @@ from torch.autograd.function import once_differentiable
 from saccade.errors import InvalidInput
 from saccade.geometry import require_size
 from saccade.grids._kernels import adjoint, relax
+from saccade.grids.relaxation import SWEEPS, levels, over_relaxation
 from saccade.grids.uniform import resize_grid, uniform_grid
 from saccade.grids.validate import require_density, require_finite_number
 from saccade.runtime.threads import run_bands
 
-SWEEPS = 5
-FINEST_ROUNDS = 8
-MOST_ROUNDS = 200
-COARSEST = 4
 GRADIENT_TOLERANCE = 1e-4
 
 
@@ -82,21 +78,6 @@ def elastic_grid(density: Tensor, size: Sequence[int] | None = None, *, floor: f
         largest = density.detach().float().amax(dim=(2, 3), keepdim=True)
         stiffness = density.float() / largest.clamp_min(torch.finfo(torch.float32).tiny) + floor
         return _AtRest.apply(stiffness, size)
-
-
-def levels(size: tuple[int, int]) -> list[tuple[tuple[int, int], int]]:
-    """Sizes from coarse to fine, each with its number of rounds: new stiffness, then SWEEPS sweeps.
-
-    Coarse levels settle what is far apart, at little cost, so they get more rounds.
-    """
-    sizes = [size]
-    while max(sizes[0]) >= 2 * COARSEST:
-        rows, columns = sizes[0]
-        sizes.insert(
-            0, ((rows + 1) // 2 if rows > 3 else rows, (columns + 1) // 2 if columns > 3 else columns)
-        )
-    finer = range(len(sizes) - 1, -1, -1)
-    return [(s, min(MOST_ROUNDS, FINEST_ROUNDS * 4**k)) for s, k in zip(sizes, finer, strict=True)]
 
 
 def at_level(stiffness: Tensor, level: tuple[int, int]) -> Tensor:
@@ -191,11 +172,6 @@ def _sweep(grid: Tensor, across: Tensor, down: Tensor, colour: int) -> Tensor:
     turn = (i[:, None] + j) % 2 == colour
     free = torch.stack([turn & (j > 0) & (j < columns - 1), turn & ((i > 0) & (i < rows - 1))[:, None]], -1)
     return grid + over_relaxation(rows, columns) * move * free
-
-
-def over_relaxation(rows: int, columns: int) -> float:
-    """The step of a sweep: the best for a plain Laplacian of this size, held back as stiffness varies."""
-    return min(2 / (1 + math.sin(math.pi / max(rows, columns, 2))), 1.7)
 
 
 class _AtRest(torch.autograd.Function):

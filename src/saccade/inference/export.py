@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from saccade import __version__
 from saccade.errors import FileProblem, SaccadeError, nearest_name
+from saccade.inference.files import training_downsampling
 from saccade.networks.adapters import Padded, scores_in, scores_of
 from saccade.runtime.files import refuse_existing, write_file
 from saccade.samplers import DeformationSampler, UniformSampler
@@ -53,10 +54,9 @@ def export_files(run: Run, file: Path) -> dict[Path, nn.Module]:
             file, "a file to write that ends in " + " or ".join(SUFFIXES), file.suffix or "no suffix", fix
         )
     sampler, network = run.segmenter.sampler, run.segmenter.network
-    scores = _Scores(
-        _traceable(network), len(run.classes), run.segmenter.reading.channels
-    ).eval()  # the exporter restores the outermost mode
-    modules: dict[Path, nn.Module] = {file: scores}
+    modules: dict[Path, nn.Module] = {
+        file: _scores(network, len(run.classes), run.segmenter.reading.channels)
+    }
     if isinstance(sampler, DeformationSampler):
         modules[file.with_suffix(".density" + file.suffix)] = _traceable(sampler.net)
     elif not isinstance(sampler, UniformSampler):
@@ -99,8 +99,12 @@ def _about(run: Run, kind: str) -> dict[str, str]:
         "sampler_options": {name: _plain(value) for name, value in vars(options).items()},
         "size": sampler.size,
         "thumbnail_size": sampler.thumbnail_size,
+        "density_size": getattr(sampler, "density_size", None),
+        "antialias": run.segmenter.antialias,
+        "value_range": run.config.data.value_range,
+        "bands": list(run.segmenter.drawing.names) if run.segmenter.drawing is not None else None,
         "network": run.config.network.name,
-        "shrink": run.shrink,
+        "shrink": training_downsampling(run),
         "opset": OPSET,
         "saccade_version": __version__,
     }
@@ -111,6 +115,24 @@ def _plain(value: Any) -> Any:
     return (
         value if value is None or isinstance(value, bool | int | float | str | list | tuple) else str(value)
     )
+
+
+def onnx_of_scores(network: nn.Module, classes: int, channels: int) -> bytes:
+    """The segmentation network, from pixels (B, C, h, w) to scores (B, K, h, w), as an ONNX file in memory.
+
+    Raises:
+        SaccadeError: where it cannot be exported.
+    """
+    return _exported(_scores(network, classes, channels), "scores", {}, ".onnx", channels)
+
+
+def onnx_of_density(net: nn.Module, channels: int) -> bytes:
+    """As :func:`onnx_of_scores`, the net of densities of a deformation sampler."""
+    return _exported(_traceable(net), "density", {}, ".onnx", channels)
+
+
+def _scores(network: nn.Module, classes: int, channels: int) -> nn.Module:
+    return _Scores(_traceable(network), classes, channels).eval()  # the exporter restores the outermost mode
 
 
 class _Scores(nn.Module):
@@ -188,7 +210,7 @@ class _SlicedPooling(nn.Module):
 @torch.no_grad()
 def _exported(module: nn.Module, kind: str, about: dict[str, str], suffix: str, channels: int) -> bytes:
     if suffix == ".onnx":
-        _require_onnx()
+        require_onnx()
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
@@ -214,7 +236,8 @@ def _refusal(suffix: str, reason: str) -> SaccadeError:
     return SaccadeError(f"the network cannot be exported to {suffix} ({reason}); nothing was written")
 
 
-def _require_onnx() -> None:
+def require_onnx() -> None:
+    """Raises SaccadeError where the libraries of the extra ``onnx`` are missing."""
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401

@@ -11,7 +11,7 @@ from functools import cached_property
 from math import prod, sqrt
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from saccade.errors import FileProblem, SaccadeError, UsageError, nearest_name
 from saccade.rasters import Raster, image_size, open_raster
@@ -21,7 +21,9 @@ from saccade.rasters.writer import LARGEST_PNG
 from saccade.runtime.addresses import Address, path_of, require_local
 from saccade.runtime.files import writing
 from saccade.runtime.trust import trust
-from saccade.training.run_folder import Run
+
+if TYPE_CHECKING:
+    from saccade.training.run_folder import Run
 
 PHOTOS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp")
 IMAGE_SUFFIXES = (

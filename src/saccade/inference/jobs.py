@@ -11,6 +11,7 @@ import torch
 
 from saccade.errors import InvalidInput, SaccadeError, UsageError
 from saccade.inference.budget import BeyondBudget, Pace, Timing
+from saccade.inference.engine import OnnxNetworks
 from saccade.inference.estimate import WARM, least_told
 from saccade.inference.files import Job, ListedJob, claim_of, still_to_do
 from saccade.inference.predict import Done, PredictionConfig, RowsElsewhere, predict_image
@@ -181,12 +182,14 @@ class Worker:
         run_folder, checkpoint: where the weights are.
         device: where the networks run.
         threads: of each process.
+        networks: as onnxruntime is to run them; None where PyTorch does.
     """
 
     run_folder: Path
     checkpoint: str
     device: str
     threads: int
+    networks: OnnxNetworks | None = None
 
 
 def predict_in_processes(
@@ -229,6 +232,8 @@ def _begin(
 
     torch.set_num_threads(worker.threads)
     segmenter = load_run(worker.run_folder, worker.checkpoint).segmenter.to(torch_device(worker.device))
+    if worker.networks is not None:
+        segmenter = worker.networks.segmenter(segmenter)
     return lambda job, _: _sendable(predict_one(segmenter, job, settings))
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,17 @@ from saccade import __version__
 from saccade.data.classes import ClassTable
 from saccade.data.region import Region
 from saccade.geometry import Window
+from saccade.inference.emptiness import Measured, empty_tiles, may_be_skipped, with_gaps
 from saccade.inference.estimate import Workload
 from saccade.inference.files import Job, ListedJob
+from saccade.inference.label_values import Values
 from saccade.inference.objects import ObjectChoice
 from saccade.inference.options import Layout, SamplingOptions
 from saccade.inference.plan import ExecutionPlan, choose_execution
 from saccade.inference.region import RegionPart, region_part
-from saccade.inference.writers import Extras, PngSink, RasterSink, Values
+from saccade.inference.writers import Extras, PngSink, RasterSink
 from saccade.inference.zones import Zone, zones_on
-from saccade.rasters import Raster, RGBRaster, thumbnail
+from saccade.rasters import Raster, RGBRaster
 from saccade.rasters.bands import Bands
 from saccade.rasters.journal import Output, Packed
 from saccade.rasters.open import split_image_number
@@ -37,104 +39,6 @@ from saccade.runtime.addresses import Address
 from saccade.samplers.base import ImageScores, TileRequest
 from saccade.segmenter import Segmenter, evaluating
 from saccade.sources import AnyImage, opened_raster, source_of_raster
-from saccade.warp._stitch_kernels import UNLABELLED
-from saccade.warp.stitch import Band
-
-LOOK_SIDE = 1024
-"""The longer side of the thumbnail on which emptiness is judged."""
-
-MASK_SIDE = 4096
-"""Pixels without measurement are known to this many places along the longer side, or exactly."""
-
-MASK_PIECE = 1 << 21
-"""Pixels of a mask that are read at once."""
-
-GLASS_BRIGHTEST, GLASS_COLOUR = 205, 18
-"""Glass: every channel at least so bright, and the channels no further apart."""
-
-
-def may_be_skipped(raster: Raster) -> bool:
-    """Whether an image may hold what need not be looked at: a raster with a mask, or a slide."""
-    return raster.info.masked or is_microscopy(raster)
-
-
-def is_microscopy(raster: Raster) -> bool:
-    """Whether the file gives its scale in microns: on a map, white is snow and not glass, and of bands there
-    is no white."""
-    colour = raster.info.meaning != "bands"
-    return colour and raster.pixel_size is not None and raster.pixel_size.unit == "micron"
-
-
-def empty_tiles(raster: Raster, tiles: Sequence[Window]) -> list[Window]:
-    """The tiles in which nothing was measured, or where a slide shows glass alone.
-
-    Judged on a thumbnail of at most 1024 pixels: a tile is left out only when every pixel of the thumbnail
-    that it meets, and those around it, is empty.
-    """
-    if not may_be_skipped(raster):
-        return []
-    empty = _empty(raster)
-    down, across = (full / small for full, small in zip(raster.size, empty.shape, strict=True))
-
-    def is_empty(tile: Window) -> bool:
-        rows = slice(max(0, int(tile.top / down) - 1), int(np.ceil(tile.bottom / down)) + 1)
-        columns = slice(max(0, int(tile.left / across) - 1), int(np.ceil(tile.right / across)) + 1)
-        return bool(empty[rows, columns].all())
-
-    return [tile for tile in tiles if is_empty(tile)]
-
-
-def _empty(raster: Raster) -> NDArray[np.bool_]:
-    """Where the thumbnail shows nothing."""
-    scale = max(1.0, max(raster.size) / LOOK_SIDE)
-    small = (max(1, int(raster.size[0] / scale)), max(1, int(raster.size[1] / scale)))
-    empty = np.zeros(small, np.bool_)
-    if raster.info.masked:
-        empty |= ~Measured(raster).rows(Window.full(small), small)
-    if is_microscopy(raster):
-        pixels = thumbnail(raster, small)
-        empty |= (pixels.min(2) >= GLASS_BRIGHTEST) & (np.ptp(pixels, 2) <= GLASS_COLOUR)
-    return empty
-
-
-class Measured:
-    """Where a raster was measured, read from a level that is cheap."""
-
-    def __init__(self, raster: Raster) -> None:
-        self.raster = raster
-        fine = [n for n, level in enumerate(raster.levels) if max(level.size) >= MASK_SIDE]
-        self.level = fine[-1] if fine else 0
-
-    def rows(self, window: Window, size: tuple[int, int]) -> NDArray[np.bool_]:
-        """(rows, columns) of a window of the image at ``size``: True where its centre was measured."""
-        full = self.raster.levels[self.level].size
-        lines = ((np.arange(window.top, window.bottom) + 0.5) * full[0] / size[0]).astype(int)
-        columns = ((np.arange(window.left, window.right) + 0.5) * full[1] / size[1]).astype(int)
-        part = Window(int(lines[0]), int(lines[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
-        if part.height * part.width > MASK_PIECE and max(window.size) > 1:
-            return np.concatenate([self.rows(half, size) for half in _halves(window)], int(_is_wide(window)))
-        valid = self.raster.valid(part, self.level)
-        if valid.shape == window.size:
-            return valid
-        return valid[np.ix_(lines - part.top, columns - part.left)]
-
-
-def _is_wide(window: Window) -> bool:
-    return window.width >= window.height
-
-
-def _halves(window: Window) -> tuple[Window, Window]:
-    if _is_wide(window):
-        middle = (window.left + window.right) // 2
-        return (
-            Window(window.top, window.bottom, window.left, middle),
-            Window(window.top, window.bottom, middle, window.right),
-        )
-    middle = (window.top + window.bottom) // 2
-    return (
-        Window(window.top, middle, window.left, window.right),
-        Window(middle, window.bottom, window.left, window.right),
-    )
 
 
 @dataclass(frozen=True)
@@ -356,7 +260,7 @@ class OpenedImage:
         """Labels from row ``start`` on, in bands of ``rows`` rows, without those that get none."""
         gaps = _gaps(self.raster, self.settings, self.part)
         for band in self.scores.bands(rows, start=start, scores=scores):
-            yield _with_gaps(band, gaps, self.raster)
+            yield with_gaps(band, gaps, self.raster)
 
 
 RowsElsewhere = Callable[[OpenedImage, int, dict[str, Output]], Iterator[dict[str, list[list[Packed]]]]]
@@ -422,7 +326,7 @@ def predict_array(
         with evaluating(segmenter) as twin:
             scores = twin.rows_of(source, _request(segmenter, execution, None, settings, skip))
             for band in scores.bands(execution.rows):
-                rows = _with_gaps(band, gaps, raster)
+                rows = with_gaps(band, gaps, raster)
                 labels[band.top : band.top + len(band.labels)] = rows.labels
                 if on_progress is not None:
                     on_progress(min(1.0, (band.top + execution.rows) / raster.size[0]))
@@ -525,19 +429,3 @@ def _sink(image: OpenedImage) -> Iterator[PngSink | RasterSink]:
     again = {"overwrite": settings.overwrite, "resume": settings.resume}
     with RasterSink(job, raster, values, gaps=gaps, mark=image.mark, **again) as sink:
         yield sink
-
-
-def _with_gaps(band: Band, gaps: Sequence[Measured | RegionPart], raster: Raster) -> Band:
-    if not gaps:
-        return band
-    window = Window(band.top, band.top + len(band.labels), 0, raster.size[1])
-    holes = ~gaps[0].rows(window, raster.size)
-    for other in gaps[1:]:
-        holes |= ~other.rows(window, raster.size)
-    if not holes.any():
-        return band
-    labels = band.labels.copy()
-    labels[holes] = UNLABELLED
-    if band.scores is not None:
-        band.scores[holes] = 0
-    return replace(band, labels=labels)

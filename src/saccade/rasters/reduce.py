@@ -8,14 +8,13 @@ from contextlib import closing
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from saccade.errors import InvalidInput
 from saccade.geometry import Window, require_size, tile_windows
 from saccade.rasters._kernels import cell_sums, means
 from saccade.rasters.raster import Level, Raster
-from saccade.runtime.threads import in_order
+from saccade.runtime.threads import in_order, threads
 
 T = TypeVar("T")
 BLOCK_PIXELS = 1 << 20
@@ -52,8 +51,8 @@ def map_windows(
     def read(window: Window) -> T:
         return work(window, raster.read(window, level))
 
-    threads = max(1, torch.get_num_threads())
-    with closing(in_order(read, windows, threads=threads, ahead=threads)) as results:
+    count = threads()
+    with closing(in_order(read, windows, threads=count, ahead=count)) as results:
         for number, (window, result) in enumerate(zip(windows, results, strict=True)):
             use(window, result)
             if progress is not None:

@@ -12,21 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from saccade.errors import InvalidInput
 from saccade.geometry import Window
-from saccade.grids.validate import require_grid
 from saccade.rasters._kernels import footprint_boxes, footprint_sums, means
 from saccade.rasters.raster import Level, Raster
 from saccade.rasters.reduce import map_windows, validity
 from saccade.runtime.threads import run_bands
 from saccade.warp._sample_kernels import averaged_patches, bilinear_patches, copy_patches, patches_of
-from saccade.warp.mesh import pixels as pixel_places
-from saccade.warp.pyramid import halvings
+from saccade.warp.halvings import halvings
+from saccade.warp.mesh import places_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 READING_RULE = 2
 """Rises whenever a file may give other samples than before: it is part of what a resumed run must share."""
@@ -88,18 +89,32 @@ def sample_raster(
         ...     print(sample_raster(raster, saccade.uniform_grid((2, 2)))[0, :, 0, 0].tolist())
         [10.0, 20.0, 30.0]
     """
+    import torch
+
+    from saccade.grids.validate import require_grid
+
     require_grid(grid)
+    return torch.from_numpy(samples_at(raster, grid.detach().cpu().numpy(), antialias, progress))
+
+
+def samples_at(
+    raster: Raster,
+    grid: np.ndarray,
+    antialias: bool = True,
+    progress: Callable[[float], None] | None = None,
+) -> np.ndarray:
+    """As :func:`sample_raster`, of an array (B, h, w, 2) within [-1, 1], without torch."""
     if raster.info.meaning == "palette":
         raise InvalidInput("raster", "of colours or bands", f"palette indices ({raster.path})", "use as_rgb")
     if raster.info.masked or (antialias and len(raster.levels) > 1):
         return _means(raster, grid, antialias, None, progress)
     samples = _sampled(raster, grid, antialias, progress)
     if raster.dtype.kind == "f":
-        gaps = ~samples.isfinite().all(1).flatten().numpy()
+        gaps = ~np.isfinite(samples).all(1).ravel()
         if gaps.any():
             repaired = _means(raster, grid, antialias, np.flatnonzero(gaps), None)
-            there = torch.from_numpy(gaps).view(len(grid), 1, *grid.shape[1:3])
-            samples = torch.where(there, repaired, samples)
+            there = gaps.reshape(len(grid), 1, *grid.shape[1:3])
+            samples = np.where(there, repaired, samples)
     return samples
 
 
@@ -140,10 +155,10 @@ class _Patches:
 
 
 def _sampled(
-    raster: Raster, grid: Tensor, antialias: bool, progress: Callable[[float], None] | None
-) -> Tensor:
+    raster: Raster, grid: np.ndarray, antialias: bool, progress: Callable[[float], None] | None
+) -> np.ndarray:
     """(B, C, h, w) as the whole image in memory would give them."""
-    places = grid.detach().cpu().to(torch.float64).contiguous().numpy()
+    places = np.ascontiguousarray(grid, np.float64)
     patches = _Patches.of(places, raster.size, antialias)
     dtype = _working(raster.dtype)
     out = np.empty((len(grid), raster.channels, *grid.shape[1:3]), _computed(dtype))
@@ -154,7 +169,7 @@ def _sampled(
         values, starts = _copied(raster, patches, numbers, dtype, share)
         arguments = (numbers, values, starts, raster.size, max(raster.size).bit_length(), places, out)
         run_bands(average, len(numbers), *arguments, smallest=SMALLEST_BAND)
-    return torch.from_numpy(out.astype(np.float32, copy=False))
+    return out.astype(np.float32, copy=False)
 
 
 def _working(dtype: np.dtype) -> np.dtype:
@@ -277,13 +292,13 @@ def _windows(
 
 def _means(
     raster: Raster,
-    grid: Tensor,
+    grid: np.ndarray,
     antialias: bool,
     numbers: np.ndarray | None,
     progress: Callable[[float], None] | None,
-) -> Tensor:
+) -> np.ndarray:
     """(B, C, h, w) means over footprints on levels of the file; only of the samples ``numbers``, others 0."""
-    boxes, scale = _boxes(grid.detach().cpu(), raster.size) if antialias else _pixels(grid, raster.size)
+    boxes, scale = _boxes(grid, raster.size) if antialias else _pixels(grid, raster.size)
     sums = np.zeros((len(boxes), raster.channels + 1))
     chosen = _levels(raster, scale)
     wanted = np.arange(len(boxes)) if numbers is None else numbers
@@ -294,22 +309,22 @@ def _means(
         _add_level(raster, number, boxes[here], here, sums, share)
     batch, height, width, _ = grid.shape
     out = means(sums, np.dtype(np.float32), raster.info.background).reshape(batch, height, width, -1)
-    return torch.from_numpy(np.ascontiguousarray(out.transpose(0, 3, 1, 2)))
+    return np.ascontiguousarray(out.transpose(0, 3, 1, 2))
 
 
-def _boxes(grid: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _boxes(grid: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """(n, 4) y0, y1, x0, x1 of each sample's box in pixel edges of level 0, and (n,) the downsampling of the
     level that would average it in memory."""
-    places = grid.to(torch.float64).contiguous().numpy()
+    places = np.ascontiguousarray(grid, np.float64)
     boxes, scales = np.empty((*places.shape[:3], 4)), np.empty(places.shape[:3])
     lines = places.shape[0] * places.shape[1]
     run_bands(footprint_boxes, lines, places, size, max(size).bit_length(), boxes, scales)
     return boxes.reshape(-1, 4), scales.ravel()
 
 
-def _pixels(grid: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _pixels(grid: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """As ``_boxes``, for bilinear samples: the mean over a box of one pixel's size is just that."""
-    x, y = pixel_places(grid.detach().cpu(), size).reshape(-1, 2).numpy().T
+    x, y = places_of(grid, size).reshape(-1, 2).T
     boxes = np.stack([y, y + 1, x, x + 1], 1)
     return boxes, np.ones(len(boxes))
 

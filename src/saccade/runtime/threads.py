@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, pairwise
 from typing import Any, TypeVar
-
-import torch
 
 BANDS_PER_WORKER = 4
 """More bands than workers, so that a band with much to do does not leave the others waiting."""
@@ -48,10 +47,25 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def threads() -> int:
+    """How many threads compute: as many as torch uses, where that is loaded, else OMP_NUM_THREADS or a thread
+    a core."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        return max(1, torch.get_num_threads())
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdecimal() and int(told) else cores()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def run_bands(kernel: Callable[..., Any], n_rows: int, *args: Any, smallest: int = 1) -> None:
     """Calls ``kernel(first_row, last_row, *args)`` until all of ``n_rows`` rows are done.
 
-    Uses ``torch.get_num_threads()`` workers, the calling thread among them. May be called from several
+    Uses :func:`threads` workers, the calling thread among them. May be called from several
     threads at once and after a fork. A kernel must write only what belongs to its own rows, so that the
     result does not depend on how the rows were cut.
 
@@ -60,7 +74,7 @@ def run_bands(kernel: Callable[..., Any], n_rows: int, *args: Any, smallest: int
         n_rows: how many rows there are; 0 does nothing.
         smallest: the fewest rows worth a band of their own.
     """
-    workers = min(torch.get_num_threads(), max(1, n_rows // max(1, smallest)))
+    workers = min(threads(), max(1, n_rows // max(1, smallest)))
     if n_rows <= 0:
         return
     if workers <= 1:
@@ -96,8 +110,7 @@ MOST_WORKERS = 4
 
 def workers() -> int:
     """As many threads as this process may use cores, but few: decoding also waits for the disk and memory."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST_WORKERS, cores)
+    return min(MOST_WORKERS, cores())
 
 
 def in_order(

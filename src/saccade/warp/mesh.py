@@ -1,4 +1,4 @@
-"""The mesh of a grid in pixel coordinates, and its rasterising, window by window."""
+"""The mesh of a grid in pixel coordinates, and its rasterising, window by window; torch is not needed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from saccade.errors import InvalidInput
 from saccade.geometry import require_size
@@ -20,40 +18,9 @@ from saccade.warp import _value_kernels as plain
 from saccade.warp._mesh_kernels import BLOCK, HUGE, MANY, survey, winners
 from saccade.warp._value_kernels import bin_nodes
 
-_SAME_WIDTH = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+if TYPE_CHECKING:
+    from torch import Tensor
 
-
-def flat(tensor: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """A 1-D view of the memory that a CPU tensor spans, and its strides in elements; nothing is copied."""
-    tensor = tensor.detach()
-    if tensor.is_contiguous():
-        return tensor.view(-1).numpy(), np.array(tensor.stride(), np.int64)
-    extent = 1 + sum((side - 1) * stride for side, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    if tensor.numel() == 0:
-        extent = 0
-    span = torch.as_strided(tensor, (extent,), (1,), tensor.storage_offset())
-    return span.numpy(), np.array(tensor.stride(), np.int64)
-
-
-def as_bits(tensor: Tensor) -> Tensor:
-    """The same memory as an integer type of equal width, for kernels that only move values."""
-    width = tensor.element_size()
-    if width not in _SAME_WIDTH:
-        return torch.view_as_real(tensor)
-    return tensor.view(_SAME_WIDTH[width])
-
-
-def working_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The type that interpolation works in: float64 for float64, else float32."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def result_dtype(dtype: torch.dtype) -> torch.dtype:
-    """What interpolating ``dtype`` gives: floating types keep theirs, integers give float32."""
-    return dtype if dtype.is_floating_point else torch.float32
-
-
-MOST_CLASSES = 65_535
 NODES_PER_BIN = 4
 NO_BINS = (np.zeros(2, np.int64), np.zeros(0, np.int32), 1.0, 1)
 
@@ -67,10 +34,10 @@ class Mesh:
     size: tuple[int, int]
 
     @classmethod
-    def of(cls, grid: Tensor, size: tuple[int, int]) -> Mesh:
+    def of(cls, grid: Tensor | np.ndarray, size: tuple[int, int]) -> Mesh:
         """The mesh of one grid (h, w, 2)."""
-        x, y = pixels(grid, size).unbind(-1)
-        return cls(x.contiguous().numpy(), y.contiguous().numpy(), size)
+        places = places_of(grid if isinstance(grid, np.ndarray) else as_array(grid.double()), size)
+        return cls(np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1]), size)
 
     def reaches_borders(self) -> bool:
         """Whether the outermost nodes lie on the image border, so that the mesh leaves no pixel out."""
@@ -106,26 +73,15 @@ class Mesh:
         run(self.bins, missed)
 
 
-def pixels(grid: Tensor, size: Sequence[int]) -> Tensor:
+def as_array(values: Tensor | np.ndarray) -> np.ndarray:
+    """The same memory; of a tensor on the CPU too."""
+    return values if isinstance(values, np.ndarray) else values.detach().numpy()
+
+
+def places_of(grid: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """Grid coordinates (..., 2) as float64 pixel coordinates inside an image of ``size`` (H, W)."""
-    sides = torch.tensor([size[1] - 1, size[0] - 1], dtype=torch.float64, device=grid.device)
-    return torch.minimum(((grid.detach().double() + 1) * 0.5 * sides).clamp(min=0), sides)
-
-
-def with_area(values: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-    """Values (B, C, h, w) and their grid, an only row or column doubled and drawn out to both image borders.
-
-    A grid of one row has no triangles; drawn out, its values are linear along the row and constant across.
-    """
-    if grid.shape[1] == 1:
-        ends = grid.repeat(1, 2, 1, 1)
-        ends[:, 0, :, 1], ends[:, 1, :, 1] = -1.0, 1.0
-        values, grid = values.expand(-1, -1, 2, -1), ends
-    if grid.shape[2] == 1:
-        ends = grid.repeat(1, 1, 2, 1)
-        ends[:, :, 0, 0], ends[:, :, 1, 0] = -1.0, 1.0
-        values, grid = values.expand(-1, -1, -1, 2), ends
-    return values, grid
+    sides = np.array([size[1] - 1, size[0] - 1], np.float64)
+    return np.minimum(np.maximum((grid.astype(np.float64) + 1) * 0.5 * sides, 0), sides)
 
 
 def require_window(window: Sequence[int] | None, size: Sequence[int]) -> tuple[int, int, int, int]:
@@ -147,19 +103,6 @@ def require_window(window: Sequence[int] | None, size: Sequence[int]) -> tuple[i
     return top, bottom, left, right
 
 
-def label_dtype(classes: int) -> tuple[torch.dtype, int]:
-    """The type of a label map of so many classes, and a value in it that is no class.
-
-    Raises:
-        InvalidInput: for more than 65,535 classes.
-    """
-    if classes > MOST_CLASSES:
-        raise InvalidInput("scores", f"of at most {MOST_CLASSES} classes", classes)
-    if classes <= 255:
-        return torch.uint8, 255
-    return (torch.int16 if classes <= 32_767 else torch.int32), -1
-
-
 MOST_TRACED = 0.3
 """Where more triangles than this share have three classes to choose from, painting all is quicker."""
 
@@ -178,12 +121,13 @@ class MeshRasteriser:
         mesh: (h, w) nodes; neither side of 1, see :func:`saccade.warp.mesh.with_area`.
     """
 
-    def __init__(self, values: Tensor, mesh: Mesh) -> None:
+    def __init__(self, values: Tensor | np.ndarray, mesh: Mesh) -> None:
         self.values, self.mesh = values, mesh
 
     def interpolate(self, out: np.ndarray, place: Window) -> None:
         """Values of all pixels of a window into ``out`` (C, rows, columns), of their own type."""
-        source = self.values.flatten(1).contiguous().numpy()
+        values = as_array(self.values)
+        source = np.ascontiguousarray(values).reshape(len(values), -1)
 
         def run(bins: Any, missed: np.ndarray) -> None:
             by_rows(plain.interpolated, place, source, out, place, self.mesh.heights, bins, missed)
@@ -239,6 +183,14 @@ class MeshRasteriser:
     def _readable(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         """Scores as ``score_kernels`` read them: values, table of what they mean, strides, classes."""
         scores = self.values
+        if isinstance(scores, np.ndarray):
+            held = np.ascontiguousarray(scores)
+            strides = np.array(held.strides, np.int64) // held.itemsize
+            return held.reshape(-1), np.empty(0, np.float32), strides, len(held)
+        import torch
+
+        from saccade.warp.tensors import flat
+
         if scores.element_size() > 2:
             source, strides = flat(scores)
             return source, np.empty(0, np.float32), strides, len(scores)

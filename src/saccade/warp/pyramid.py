@@ -21,7 +21,8 @@ from saccade.errors import InvalidInput
 from saccade.grids.validate import require_tensor
 from saccade.runtime.threads import run_bands
 from saccade.warp._pyramid_kernels import halve, spread
-from saccade.warp.mesh import flat, working_dtype
+from saccade.warp.halvings import rounding, strides_of
+from saccade.warp.tensors import flat, working_dtype
 
 SMALLEST_BAND = 1 << 14
 """Values worth a thread of their own."""
@@ -144,42 +145,6 @@ def _level_table(shape: tuple[int, int, int, int]) -> np.ndarray:
     return np.array(table, np.int64)
 
 
-def _rounding(dtype: torch.dtype, level: int) -> tuple[np.generic, np.ndarray]:
-    """What ``halve`` adds to a sum of four before it cuts, and the type of its sums of two."""
-    if dtype == torch.uint8:
-        return np.uint16(2 if level % 2 == 0 else 1), np.empty(0, np.uint16)
-    kind = np.float64 if dtype == torch.float64 else np.float32
-    return kind(0), np.empty(0, kind)
-
-
-def halvings(pixels: np.ndarray, full: tuple[int, int], level: int, last: int) -> list[np.ndarray]:
-    """Levels ``level`` to ``last`` of a pyramid from its level ``level`` alone, on the calling thread.
-
-    A level is the same to the bit whether it is made of the whole image or, window by window, of windows that
-    begin at multiples of 2^last pixels and end there or at the border of the image.
-
-    Args:
-        pixels: (h, w, C) of that level, contiguous; uint8, float32 or float64.
-        full: (H, W) of the image, or window, that ``pixels`` are a level of.
-        level, last: numbers of levels, ``level`` at most ``last``.
-    """
-    channels = pixels.shape[2]
-    levels = [pixels]
-    for number in range(level + 1, last + 1):
-        below = levels[-1]
-        rows, columns = (((side - 1) >> number) + 1 for side in full)
-        out = np.empty((rows, columns, channels), pixels.dtype)
-        arguments = (below.reshape(-1), _strides(*below.shape), out.reshape(-1), (*full, channels), number)
-        halve(0, rows, *arguments, *_rounding(torch.from_numpy(pixels).dtype, number))
-        levels.append(out)
-    return levels
-
-
-def _strides(rows: int, columns: int, channels: int) -> np.ndarray:
-    row = columns * channels
-    return np.array([rows * row, row, channels, 1], np.int64)
-
-
 def _values_above(shape: Sequence[int]) -> int:
     batch, _, _, channels = shape
     table = level_table(shape)
@@ -199,10 +164,10 @@ class _Halvings(torch.autograd.Function):
         for level in range(1, len(levels)):
             at, rows, columns = (int(number) for number in levels[level])
             out = rest.detach().numpy()[at:]
-            arguments = (below, strides, out, full, level, *_rounding(base.dtype, level))
+            arguments = (below, strides, out, full, level, *rounding(below.dtype, level))
             smallest = max(1, SMALLEST_BAND // (columns * full[2]))
             run_bands(halve, base.shape[0] * rows, *arguments, smallest=smallest)
-            below, strides = out, _strides(rows, columns, full[2])
+            below, strides = out, strides_of(rows, columns, full[2])
         return rest
 
     @staticmethod

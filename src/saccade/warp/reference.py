@@ -14,8 +14,9 @@ from torch import Tensor
 from saccade.grids.diagnostics import footprints
 from saccade.warp._mesh_kernels import HUGE, THINNEST
 from saccade.warp._sample_kernels import LONGEST, ROUNDING
-from saccade.warp.mesh import label_dtype, pixels, require_window, result_dtype, with_area, working_dtype
+from saccade.warp.mesh import require_window
 from saccade.warp.pyramid import Pyramid
+from saccade.warp.tensors import label_dtype, pixels, result_dtype, with_area, working_dtype
 
 
 def sample_reference(

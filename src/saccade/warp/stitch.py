@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from saccade.errors import InvalidInput, nearest_name
 from saccade.geometry import Window
 from saccade.runtime.threads import run_bands
 from saccade.warp._stitch_kernels import UNLABELLED, add, added, choose, meet
-from saccade.warp.mesh import Mesh, MeshRasteriser, with_area
+from saccade.warp.mesh import Mesh, MeshRasteriser, as_array
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class Patch:
 
     Attributes:
         region: the pixels that it covers.
-        scores: (K, h, w) float32, on the CPU.
-        grid: (h, w, 2) float32 where the scores belong, (x, y) in [-1, 1] over the region.
+        scores: (K, h, w) float32, a tensor on the CPU or an array.
+        grid: (h, w, 2) float32, likewise, where the scores belong, (x, y) in [-1, 1] over the region.
         rows, columns: (region.height,) and (region.width,) float32 > 0; a pixel's scores weigh the product
             of its row's and its column's where patches overlap.
 
@@ -43,8 +44,8 @@ class Patch:
     """
 
     region: Window
-    scores: Tensor
-    grid: Tensor
+    scores: Tensor | NDArray[np.float32]
+    grid: Tensor | NDArray[np.float32]
     rows: NDArray[np.float32]
     columns: NDArray[np.float32]
 
@@ -93,7 +94,7 @@ class Patches(Protocol):
         ...
 
 
-def one_patch(scores: Tensor, grid: Tensor, region: Window) -> Patch:
+def one_patch(scores: Any, grid: Any, region: Window) -> Patch:
     """A patch that weighs the same everywhere.
 
     Examples:
@@ -113,6 +114,24 @@ BYTES_A_NODE = 30
 """What is kept of each node beside its scores: place, winner, kinds of its triangles."""
 
 
+def _array(values: Tensor | NDArray[Any], dtype: type[np.floating]) -> NDArray[Any]:
+    if isinstance(values, np.ndarray):
+        return values.astype(dtype)
+    return as_array(values.float() if dtype == np.float32 else values.double())
+
+
+def _with_area(
+    scores: NDArray[np.float32], grid: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """As :func:`saccade.warp.tensors.with_area`, of one patch (K, h, w) and (h, w, 2)."""
+    for axis, place in ((0, 1), (1, 0)):
+        if grid.shape[axis] == 1:
+            scores, grid = scores.repeat(2, axis + 1), grid.repeat(2, axis)
+            first, last = np.moveaxis(grid, axis, 0)
+            first[..., place], last[..., place] = -1.0, 1.0
+    return scores, grid
+
+
 class RasterisedPatch:
     """Labels and scores of a patch, window by window, in pixels of the image.
 
@@ -121,8 +140,8 @@ class RasterisedPatch:
 
     def __init__(self, patch: Patch) -> None:
         self.patch, self.region, self.classes = patch, patch.region, len(patch.scores)
-        scores, grid = with_area(patch.scores[None].float(), patch.grid[None])
-        self._rasteriser = MeshRasteriser(scores[0].contiguous(), Mesh.of(grid[0], patch.region.size))
+        scores, grid = _with_area(_array(patch.scores, np.float32), _array(patch.grid, np.float64))
+        self._rasteriser = MeshRasteriser(np.ascontiguousarray(scores), Mesh.of(grid, patch.region.size))
 
     def labels(self, window: Window) -> NDArray[np.uint8]:
         """(rows, columns) uint8 class ids; the window lies inside the region.
@@ -270,6 +289,8 @@ def blend(patches: list[RasterisedPatch], window: Window) -> tuple[NDArray[np.fl
 
 def probabilities_of(here: list[RasterisedPatch], window: Window, patches: Patches) -> NDArray[np.uint8]:
     """(rows, columns, K) uint8: each class's share of 255 in the patches that are ``here``; 0 without one."""
+    import torch
+
     out = np.zeros((*window.size, patches.classes), np.uint8)
     step = max(1, BLEND_VALUES // (patches.classes * window.height))
     if not here:
@@ -344,6 +365,8 @@ def stitch_lattice_reference(
     window: str = "smooth",
 ) -> Tensor:
     """The twin: (K, H, W) float64, the mean of the probabilities of a whole image, in plain PyTorch."""
+    import torch
+
     down = [_spread(middle, field[0], patches.shape[2], size[0], window) for middle in rows]
     across = [_spread(middle, field[1], patches.shape[3], size[1], window) for middle in columns]
     total = torch.zeros(patches.shape[4], *size, dtype=torch.float64)
@@ -357,6 +380,8 @@ def stitch_lattice_reference(
 
 def _spread(middle: float, field: float, cells: int, pixels: int, window: str) -> tuple[Tensor, Tensor]:
     """(pixels, cells) weighted interpolation along an axis, and (pixels,) the weights."""
+    import torch
+
     offset = (torch.arange(pixels, dtype=torch.float64) - middle) / field
     weight = (offset.abs() <= 0.5 + 1e-12).double()
     if window == "smooth":

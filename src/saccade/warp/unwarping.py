@@ -14,20 +14,9 @@ from saccade.geometry import require_size
 from saccade.grids.validate import require_grid, require_tensor
 from saccade.runtime.threads import run_bands
 from saccade.warp import _value_kernels as plain
-from saccade.warp.mesh import (
-    Mesh,
-    MeshRasteriser,
-    Window,
-    as_bits,
-    by_rows,
-    flat,
-    label_dtype,
-    require_window,
-    result_dtype,
-    with_area,
-    working_dtype,
-)
+from saccade.warp.mesh import Mesh, MeshRasteriser, Window, by_rows, require_window
 from saccade.warp.reference import unwarp_labels_reference, unwarp_reference
+from saccade.warp.tensors import as_bits, flat, label_dtype, result_dtype, with_area, working_dtype
 
 MODES = ("linear", "nearest")
 

@@ -14,9 +14,9 @@ from saccade.runtime.threads import run_bands
 from saccade.warp import _sample_kernels as averaged
 from saccade.warp import _sample_kernels as plain
 from saccade.warp._sample_kernels import footprint_to_grid
-from saccade.warp.mesh import as_bits, flat, result_dtype, working_dtype
 from saccade.warp.pyramid import Pyramid, as_base, level_table
 from saccade.warp.reference import sample_reference
+from saccade.warp.tensors import as_bits, flat, result_dtype, working_dtype
 
 MODES = ("bilinear", "nearest")
 SMALLEST_BAND = 1 << 10
