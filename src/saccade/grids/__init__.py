@@ -53,5 +53,27 @@ _HOMES = {
     "uniform_grid": "grids.uniform",
 }
 
-__all__ = [*_HOMES]
+__all__ = [
+    "Cover",
+    "Folds",
+    "attraction_grid",
+    "attraction_grid_reference",
+    "boundary_energy_minimiser",
+    "boundary_energy_minimiser_reference",
+    "boundary_grid",
+    "boundary_targets",
+    "boundary_targets_reference",
+    "covers",
+    "edge_density",
+    "edge_density_reference",
+    "elastic_grid",
+    "elastic_grid_reference",
+    "folds",
+    "footprints",
+    "patch_grids",
+    "resize_grid",
+    "samples_per_region",
+    "unfold_grid",
+    "uniform_grid",
+]
 __getattr__ = lazy(__name__, _HOMES)

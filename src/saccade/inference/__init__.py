@@ -53,5 +53,28 @@ _HOMES = {
     "one_patch": "warp.stitch",
 }
 
-__all__ = [*_HOMES]
+__all__ = [
+    "EXTRAS",
+    "Band",
+    "Done",
+    "Job",
+    "LeastArea",
+    "ListedJob",
+    "ObjectChoice",
+    "Outcome",
+    "Patch",
+    "Patches",
+    "PredictionConfig",
+    "SamplingOptions",
+    "Spacing",
+    "bands",
+    "list_jobs",
+    "make_folder",
+    "one_patch",
+    "parse_extras",
+    "predict_all",
+    "predict_image",
+    "require_predictor",
+    "still_to_do",
+]
 __getattr__ = lazy(__name__, _HOMES)

@@ -23,5 +23,13 @@ _HOMES = {
     "unwarp_labels": "warp.unwarping",
 }
 
-__all__ = [*_HOMES]
+__all__ = [
+    "Pyramid",
+    "sample",
+    "sample_reference",
+    "unwarp",
+    "unwarp_labels",
+    "unwarp_labels_reference",
+    "unwarp_reference",
+]
 __getattr__ = lazy(__name__, _HOMES)
