@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from saccade.grids.elastic import SWEEPS, levels
+from saccade.grids.relaxation import SWEEPS, levels
 from saccade.runtime.memory import peak_memory
 from saccade.warp import Pyramid
 
