@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from saccade.geometry import Window
+from saccade.inference.label_values import OUTPUT_TILE
 from saccade.inference.options import Layout
-from saccade.inference.writers import OUTPUT_TILE
 from saccade.metrics.cost import AVERAGED, count_flops, elastic_flops, sampling_flops
 from saccade.rasters import Level, Raster
 from saccade.rasters.polygons import BAND_PIXELS

@@ -24,8 +24,8 @@ from saccade.inference.estimate import (
     tiles_read,
 )
 from saccade.inference.files import labels_suffix
+from saccade.inference.label_values import OUTPUT_TILE
 from saccade.inference.options import Layout, SamplingOptions, lay_out
-from saccade.inference.writers import OUTPUT_TILE
 from saccade.metrics.cost import unwarping_flops
 from saccade.rasters import Raster
 from saccade.runtime.memory import resident_memory
