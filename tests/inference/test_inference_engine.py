@@ -131,6 +131,8 @@ def test_what_cannot_be_is_one_line_and_nothing_is_written(
     model.network = network
     with pytest.raises(saccade.InvalidInput, match="'onnx'"):
         saccade.predict(model, images_of(tiny_data), out, engine="onyx")
+    with pytest.raises(saccade.UsageError, match="--gflops counts"):
+        saccade.predict(model, images_of(tiny_data), out, engine="onnx", gflops=1)
     with pytest.raises(saccade.UsageError, match="runs on the CPU, not on cuda:1"):
         require_engine("onnx", "cuda:1")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)

@@ -188,7 +188,7 @@ def _prepared(
     listed = list_jobs(inputs, out, extras, kinds)
     jobs = still_to_do(listed, resume=resume, overwrite=overwrite)
     torch_device(device or "auto")
-    require_engine(options.get("engine", "torch"), device)
+    _require_engine(options, sampling)
     run = run_of(source, options.get("checkpoint"))
     require_predictor(run.segmenter, extras)
     processes = min(processes, len(jobs))
@@ -349,6 +349,13 @@ def _placed(source: RunSource, ready: _Prediction, options: Mapping[str, Any]) -
     return replace(ready, run=run, worker=worker)
 
 
+def _require_engine(options: Mapping[str, Any], sampling: SamplingOptions) -> None:
+    engine = options.get("engine", "torch")
+    require_engine(engine, options.get("device"))
+    if engine == "onnx" and sampling.gflops is not None:
+        raise UsageError("--gflops counts what PyTorch does; give --pixels or --seconds for --engine onnx")
+
+
 def _in_onnxruntime(source: RunSource, run: Run) -> OnnxNetworks:
     place = on_device(source, run, None if not isinstance(source, str | Path) else "cpu")
     require_engine("onnx", str(place))
@@ -436,7 +443,7 @@ def _arrays(source: RunSource, images: Any, options: Mapping[str, Any], voice: V
     if _extras_of(options.get("save", "labels")) or options.get("jobs", 1) != 1:
         raise UsageError("save and jobs are for files; give a folder for them, as out")
     sampling = _sampling_of(options)
-    require_engine(options.get("engine", "torch"), options.get("device"))
+    _require_engine(options, sampling)
     run = run_of(source, options.get("checkpoint"))
     require_predictor(run.segmenter)
     ready = _placed(source, _Prediction(run, [], [], _settings(run, sampling, options)), options)

@@ -86,7 +86,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     return parser
 
 
-NOT_LITE = ("save", "classes", "min_area", "region", "resume", "dry_run", "value_range", "memory")
+NOT_LITE = (
+    "save", "classes", "min_area", "fill_holes", "simplify", "zones", "region", "resume", "dry_run",
+    "value_range", "memory", "gflops", "seconds", "total_seconds",
+)  # fmt: skip
 """Options that need the run itself; ``--jobs`` and ``--device`` too."""
 
 
@@ -101,8 +104,7 @@ def _of_exported(args: argparse.Namespace) -> int:
     if given:
         named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise UsageError(f"{named} cannot be had of an exported model; give the run")
-    left_out = ("value_range", "memory")
-    how = {name: value for name, value in options.look_options(args).items() if name not in left_out}
+    how = {name: value for name, value in options.look_options(args).items() if name not in NOT_LITE}
     done = failed = 0
     model = Model(args.run_folder)
     for outcome in model.predict_files(args.images, args.out, overwrite=args.overwrite, **how):

@@ -23,8 +23,8 @@ from torch import nn
 from saccade.errors import InvalidInput, SaccadeError
 from saccade.geometry import Tiling
 from saccade.inference.estimate import Workload, flops_of_view, measure_view, of_a_tile, seconds
+from saccade.inference.label_values import OUTPUT_TILE
 from saccade.inference.options import MOST_SAMPLES, Layout, SamplingOptions, lay_out
-from saccade.inference.writers import OUTPUT_TILE
 from saccade.metrics.cost import unwarping_flops
 from saccade.rasters import Raster, open_raster
 from saccade.samplers.base import TileRequest
