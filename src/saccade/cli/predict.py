@@ -88,7 +88,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 NOT_LITE = (
     "save", "classes", "min_area", "fill_holes", "simplify", "zones", "region", "resume", "dry_run",
-    "value_range", "memory", "gflops", "seconds", "total_seconds",
+    "value_range", "memory", "gflops", "seconds", "total_seconds", "cluster",
 )  # fmt: skip
 """Options that need the run itself; ``--jobs`` and ``--device`` too."""
 

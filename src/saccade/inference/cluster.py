@@ -286,7 +286,8 @@ def _segmenter(work: Work) -> Segmenter:
         if worker.threads:
             torch.set_num_threads(worker.threads)
         run = load_run(worker.run_folder, worker.checkpoint)
-        _models[worker] = run.segmenter.to(torch_device(worker.device))
+        model = run.segmenter.to(torch_device(worker.device))
+        _models[worker] = model if worker.networks is None else worker.networks.segmenter(model)
     return _models[worker]
 
 

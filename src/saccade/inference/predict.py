@@ -39,6 +39,7 @@ from saccade.runtime.addresses import Address
 from saccade.samplers.base import ImageScores, TileRequest
 from saccade.segmenter import Segmenter, evaluating
 from saccade.sources import AnyImage, opened_raster, source_of_raster
+from saccade.warp.stitch import Band
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,9 @@ _POOL = _Pool()
 def _after_fork() -> None:
     """A forked child has none of its parent's threads, and would wait for those of OpenMP in vain."""
     _POOL.forget()
-    torch.set_num_threads(1)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
 
 
 if hasattr(os, "register_at_fork"):
