@@ -24,8 +24,9 @@ from saccade import __version__
 from saccade.errors import SaccadeError, UsageError
 from saccade.inference.files import Job, ListedJob
 from saccade.inference.jobs import OnProgress, Outcome, Worker, predict_one
+from saccade.inference.label_values import OUTPUT_TILE
 from saccade.inference.predict import OpenedImage, PredictionConfig, opened_image
-from saccade.inference.writers import OUTPUT_TILE, PackedRows
+from saccade.inference.writers import PackedRows
 from saccade.rasters.journal import Output, Packed
 from saccade.runtime.trust import Trust, take_over, trust
 from saccade.segmenter import Segmenter
