@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saccade.errors import InvalidInput
-from saccade.grids import elastic
+from saccade.grids import elastic, relaxation
 from saccade.grids.elastic import elastic_grid, elastic_grid_reference, rest_gradient, spring_stiffness
 from saccade.grids.uniform import uniform_grid
 
@@ -99,8 +99,8 @@ def dense_rest(across: torch.Tensor, down: torch.Tensor, axis: int) -> torch.Ten
 
 
 def test_many_rounds_end_at_rest(monkeypatch):
-    monkeypatch.setattr(elastic, "FINEST_ROUNDS", 400)
-    monkeypatch.setattr(elastic, "MOST_ROUNDS", 400)
+    monkeypatch.setattr(relaxation, "FINEST_ROUNDS", 400)
+    monkeypatch.setattr(relaxation, "MOST_ROUNDS", 400)
     stiffness = random_density(5, (1, 1, 6, 8), power=1).double() + 0.3
     grid = elastic._solve(stiffness, (7, 9))
     across, down = spring_stiffness(stiffness, grid)
@@ -121,8 +121,8 @@ def test_the_gradient_is_that_of_a_dense_solve(monkeypatch):
     stiffness = random_density(7, (1, 1, 6, 8), power=1).double() + 0.3
     weight = torch.randn(1, 7, 9, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     oracle = stiffness.clone().requires_grad_()
-    monkeypatch.setattr(elastic, "FINEST_ROUNDS", 400)
-    monkeypatch.setattr(elastic, "MOST_ROUNDS", 400)
+    monkeypatch.setattr(relaxation, "FINEST_ROUNDS", 400)
+    monkeypatch.setattr(relaxation, "MOST_ROUNDS", 400)
     middles = elastic._solve(stiffness, (7, 9))
     across, down = spring_stiffness(oracle, middles)
     rest = torch.stack([dense_rest(across[0], down[0], axis) for axis in (0, 1)], dim=-1)[None]
