@@ -25,7 +25,7 @@ from PIL import Image
 from saccade.data import DataFolder, open_data
 from saccade.figures import outlines, samples_on, shrink
 from saccade.geometry import parse_size
-from saccade.lab.studies.boundary import STEPS, Found, Way, smoothness_study, ways_of
+from saccade.lab.studies.boundary import STEPS, Placement, Recovered, placements_of, smoothness_study
 from saccade.metrics.cost import count_flops
 from saccade.samplers import BoundarySampler, BoundaryTarget
 from saccade.samplers.boundary import BoundaryConfig, target_classes
@@ -115,12 +115,12 @@ def smoothness(args: argparse.Namespace) -> None:
     data = open_data(args.paths[0], splits=(args.split,))
     wanted = None if args.classes is None else tuple(args.classes.split(","))
     classes = target_classes(BoundaryConfig(classes=wanted), data.classes.names)
-    ways = [*ways_of(), *(Way(step, (16, 16)) for step in STEPS)]
+    placements = [*placements_of(), *(Placement(step, (16, 16)) for step in STEPS)]
     found = {}
     for text in args.sizes.split(","):
         images = labels_of(data, args.split, args.most)
         found[text] = smoothness_study(
-            images, len(data.classes), parse_size(text), ways=ways, classes=classes
+            images, len(data.classes), parse_size(text), placements=placements, classes=classes
         )
         print(text, "done", flush=True)
     rows = {size: [one.to_json(data.classes.names) for one in some] for size, some in found.items()}
@@ -139,7 +139,7 @@ def labels_of(data: DataFolder, split: str, most: int) -> Iterator[Labels]:
         yield Labels(item.stem, torch.from_numpy(np.ascontiguousarray(data.read(item).labels))[None])
 
 
-def table(about: dict, found: dict[str, list[Found]], names: tuple[str, ...]) -> str:
+def table(about: dict, found: dict[str, list[Recovered]], names: tuple[str, ...]) -> str:
     head = ["size", "grid", "lambda", *names, "mean", "samples near", "folded"]
     lines = [head, ["---"] * len(head)]
     for size, some in found.items():
@@ -177,7 +177,7 @@ def draw(
     picture = shrink(np.ascontiguousarray(decoded.image), 760)
     rows = []
     for step in PICTURED:
-        grids = [Way(step, tensor).grid(labels, size, classes)[0].numpy() for tensor in ((8, 8), None)]
+        grids = [Placement(step, tensor).grid(labels, size, classes)[0].numpy() for tensor in ((8, 8), None)]
         rows.append(np.concatenate([samples_on(picture, grid) for grid in grids], axis=1))
     Image.fromarray(np.concatenate(rows)).save(path)
 

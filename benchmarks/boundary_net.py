@@ -24,8 +24,8 @@ from saccade.data import Decoded, open_data
 from saccade.figures import Picture, outlines, samples_on, shrink
 from saccade.grids import resize_grid, uniform_grid
 from saccade.samplers import BoundarySampler, BoundaryTarget
-from saccade.samplers.boundary import SamplingTensorLoss, covering, sampling_grid, untangled
-from saccade.training import Config, load_run
+from saccade.samplers.boundary import BoundaryConfig, covering, sampling_grid, target_classes, untangled
+from saccade.training import load_run
 from saccade.training.run_folder import Run
 from saccade.warp import Pyramid
 
@@ -49,15 +49,15 @@ def main() -> None:
     print(table(rows))
 
 
-Found = dict[str, list[tuple[Tensor, Tensor]]]
+NodesBySplit = dict[str, list[tuple[Tensor, Tensor]]]
 """By split, of every image: the nodes of the net, not projected, and those of the target, (h_t, w_t, 2)."""
 
 
 @torch.no_grad()
-def nodes_of(path: Path, runs: list[Run]) -> tuple[dict[Path, Found], list[Decoded]]:
+def nodes_of(path: Path, runs: list[Run]) -> tuple[dict[Path, NodesBySplit], list[Decoded]]:
     """Of every run; and the test images with most boundary, a third of the split apart from each other."""
     data = open_data(path)
-    found: dict[Path, Found] = {run.path: defaultdict(list) for run in runs}
+    found: dict[Path, NodesBySplit] = {run.path: defaultdict(list) for run in runs}
     for split in SPLITS:
         for item in data.split(split):
             one = data.read(item)
@@ -82,17 +82,15 @@ def predicted(run: Run, pyramid: Pyramid) -> Tensor:
 
 
 def exact(run: Run, labels: Tensor) -> Tensor:
-    return target_of(run.config)([labels], run.config.boundary.tensor)[0].permute(1, 2, 0)
+    options = run.config.options_of(BoundaryConfig)
+    target = BoundaryTarget(options.smoothness, target_classes(options, run.classes.names))
+    return target([labels], options.tensor)[0].permute(1, 2, 0)
 
 
-def target_of(config: Config) -> BoundaryTarget:
-    return SamplingTensorLoss.of(config).target
-
-
-def errors(run: Run, found: Found) -> dict:
-    """Means over nodes and images of the squared distance to the exact grid, as the lesson counts it."""
+def errors(run: Run, found: NodesBySplit) -> dict:
+    """Means over nodes and images of the squared distance to the exact grid: the auxiliary loss."""
     mean = torch.stack([target for _, target in found["train"]]).mean(dim=0)
-    even = uniform_grid(run.config.boundary.tensor)[0]
+    even = uniform_grid(run.config.options_of(BoundaryConfig).tensor)[0]
     rows = {"run": run.path.name}
     for split in SPLITS:
         pairs = found[split]

@@ -44,7 +44,7 @@ def view_ours(image: Path, folder: Path) -> str:
     line = torch.linspace(-1, 1, VIEW)
     grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)[None]
     grid = grid.sign() * grid.abs() ** 1.5
-    with as_rgb(open_raster(image)) as raster:
+    with (raster := as_rgb(open_raster(image))):
         sample_raster(Noting(raster, raster.limits, ()), grid)
     _tile_list(folder, image).write_text(json.dumps(read))
     return "512 x 512 view, densest in the middle"
@@ -56,14 +56,16 @@ def view_tifffile(image: Path, folder: Path) -> str:
 
     with tifffile.TiffFile(image) as file, ThreadPoolExecutor(2) as pool:
         pages = [level.pages[0] for level in file.series[0].levels]
+        # what tifffile reads when it is first asked for moves the file: before the threads
+        known = [(page.decode, page.jpegtables, page.jpegheader) for page in pages]
 
         def decode(place: list[int]) -> None:
-            page = pages[place[0]]
+            page, (decoded, tables, header) = pages[place[0]], known[place[0]]
             number = place[1] // 512 * -(-page.imagewidth // 512) + place[2] // 512
             with lock:
                 file.filehandle.seek(page.dataoffsets[number])
                 data = file.filehandle.read(page.databytecounts[number])
-            page.decode(data, number, jpegtables=page.jpegtables, jpegheader=page.jpegheader)
+            decoded(data, number, jpegtables=tables, jpegheader=header)
 
         lock = threading.Lock()
         list(pool.map(decode, json.loads(_tile_list(folder, image).read_text())))
@@ -144,16 +146,15 @@ def _write_levels(path: Path, side: int, tiles: Callable[[int, int], Iterator[np
 
 def predict_ours(image: Path, folder: Path) -> str:
     """Labels of the whole image in one learned view, from file to file; notes what it read and its shares."""
-    import saccade.inference.predict as room
     from huge_predict import CLASSES, noting, segmenter, timed
+    from saccade import sources
     from saccade.inference import Job, PredictionConfig, SamplingOptions, predict_image
-    from saccade.inference import regions as reader
-    from saccade.rasters import RasterWriter
+    from saccade.rasters import RasterWriter, sample_raster
 
     read: list[tuple[int, int, int]] = []
     spent: dict[str, float] = {}
-    room.as_rgb = noting(read)
-    reader.sample_raster = timed(reader.sample_raster, "reading", spent)
+    vars(sources)["as_rgb"] = noting(read)
+    vars(sources)["sample_raster"] = timed(sample_raster, "reading", spent)
     RasterWriter.append = timed(RasterWriter.append, "writing", spent)
     RasterWriter.finish = timed(RasterWriter.finish, "writing", spent)
     start = time.perf_counter()

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from saccade.data.classes import ClassTable, default_colours
 from saccade.geometry import Window
 from saccade.networks import build_network
-from saccade.rasters import Raster, RGBRaster, as_rgb
+from saccade.rasters import RGBRaster, as_rgb
 from saccade.samplers import DeformationSampler
 from saccade.segmenter import Segmenter
 
@@ -45,7 +45,7 @@ def segmenter() -> Segmenter:
     return Segmenter(sampler, Shaped(build_network("small", len(NAMES)))).eval()
 
 
-def noting(read: list[tuple[int, int, int]]) -> Callable[[Raster], RGBRaster]:
+def noting(read: list[tuple[int, int, int]]) -> Callable[..., RGBRaster]:
     """``as_rgb`` that writes down the level and corner of every window that is read."""
 
     class Noting(RGBRaster):
@@ -53,7 +53,7 @@ def noting(read: list[tuple[int, int, int]]) -> Callable[[Raster], RGBRaster]:
             read.append((level, window.top, window.left))
             return super()._read(window, level)
 
-    return lambda raster: Noting(as_rgb(raster), (0.0, 255.0), ())
+    return lambda raster, **limits: Noting(as_rgb(raster, **limits), (0.0, 255.0), ())
 
 
 def timed(function: Callable[..., Any], name: str, spent: dict[str, float]) -> Callable[..., Any]:

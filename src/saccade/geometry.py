@@ -239,8 +239,8 @@ def parse_size(text: str, what: str = "size") -> tuple[int, int]:
     Raises:
         InvalidInput: when ``text`` is anything else.
     """
-    found = _SIZE.fullmatch(text)
-    rows, columns = (int(found[1]), int(found[2])) if found else (0, 0)
+    match = _SIZE.fullmatch(text)
+    rows, columns = (int(match[1]), int(match[2])) if match else (0, 0)
     if rows < 1 or columns < 1:
         raise InvalidInput(what, "ROWSxCOLUMNS, both at least 1, such as 64x128", repr(text))
     return rows, columns

@@ -157,9 +157,9 @@ class Model:
             return even_grid(view)
         thumbnail = self.read(raster, region, even_grid(sizes["thumbnail_size"]), antialias=True)
         density = self._density.run(None, {"pixels": thumbnail})[0][0, 0]
-        wanted = sizes.get("density_size", density.shape)
-        if density.shape != wanted:
-            density = resized(density, wanted, antialias=False)
+        density_size = sizes.get("density_size", density.shape)
+        if density.shape != density_size:
+            density = resized(density, density_size, antialias=False)
             density = density / density.sum()
         return elastic_nodes(density, view, self.options["floor"])
 
@@ -194,9 +194,11 @@ NEEDED = ("classes", "mean", "std", "sampler", "sampler_options", "size", "shrin
 
 
 def _metadata(file: Path, session: Any) -> dict[str, Any]:
-    found = session.get_modelmeta().custom_metadata_map
+    metadata = session.get_modelmeta().custom_metadata_map
     about = {
-        key.removeprefix("saccade."): json.loads(text) for key, text in found.items() if key[:8] == "saccade."
+        key.removeprefix("saccade."): json.loads(text)
+        for key, text in metadata.items()
+        if key[:8] == "saccade."
     }
     if any(name not in about for name in NEEDED) or about.get("output") != "scores":
         fix = "give the file that saccade export RUN wrote under its own name"

@@ -80,14 +80,16 @@ def _table(class_weights: Sequence[float] | Tensor, scores: Tensor) -> Tensor:
     return table
 
 
-def soft_cross_entropy(scores: Tensor, shares: Tensor, labels: Tensor, *, ignore_index: int = 255) -> Tensor:
+def soft_cross_entropy(
+    scores: Tensor, probabilities: Tensor, labels: Tensor, *, ignore_index: int = 255
+) -> Tensor:
     """Mean of -sum_k q_k log p_k over the samples that are not ignored; 0 (gradient too) where all are.
 
     What a student learns from a teacher's soft scores (Hinton, Vinyals and Dean 2015, at temperature 1).
 
     Args:
         scores: (V, K, h, w) floating of the student, before any softmax.
-        shares: (V, K, h, w) floating, q: what the teacher gives each class; sums to 1 over the classes.
+        probabilities: (V, K, h, w) floating, q of the teacher; sum to 1 over the classes.
         labels: (V, h, w) integer; only where they are ``ignore_index`` is looked at.
         ignore_index: samples of this label count nowhere.
 
@@ -97,15 +99,15 @@ def soft_cross_entropy(scores: Tensor, shares: Tensor, labels: Tensor, *, ignore
     Examples:
         >>> import torch
         >>> from saccade.losses import soft_cross_entropy
-        >>> scores, shares = torch.zeros(1, 4, 2, 2), torch.full((1, 4, 2, 2), 0.25)
-        >>> round(soft_cross_entropy(scores, shares, torch.zeros(1, 2, 2, dtype=torch.int64)).item(), 4)
+        >>> scores, q = torch.zeros(1, 4, 2, 2), torch.full((1, 4, 2, 2), 0.25)
+        >>> round(soft_cross_entropy(scores, q, torch.zeros(1, 2, 2, dtype=torch.int64)).item(), 4)
         1.3863
     """
-    if shares.shape != scores.shape or labels.shape != (scores.shape[0], *scores.shape[2:]):
-        got = f"{tuple(shares.shape)} and labels {tuple(labels.shape)}"
+    if probabilities.shape != scores.shape or labels.shape != (scores.shape[0], *scores.shape[2:]):
+        got = f"{tuple(probabilities.shape)} and labels {tuple(labels.shape)}"
         raise InvalidInput("shares", f"of the scores' shape {tuple(scores.shape)}, labels alike", got)
     counted = (labels != ignore_index).float()
-    loss = F.cross_entropy(scores.float(), shares.float(), reduction="none")
+    loss = F.cross_entropy(scores.float(), probabilities.float(), reduction="none")
     return (counted * loss).sum() / counted.sum().clamp_min(1)
 
 

@@ -308,9 +308,9 @@ class Segmenter(nn.Module):
         count = self.reading.channels
         if pixels.shape[1] == count:
             return (pixels - self.mean) / self.std
-        values, shares = pixels[:, :count], pixels[:, count:]
-        measured = shares > LEAST_SHARE
-        means = values / torch.where(measured, shares, 1.0)
+        values, valid_shares = pixels[:, :count], pixels[:, count:]
+        measured = valid_shares > LEAST_SHARE
+        means = values / torch.where(measured, valid_shares, 1.0)
         return torch.where(measured, (means - self.mean) / self.std, 0.0)
 
     def score(self, pixels: Tensor) -> Tensor:

@@ -187,8 +187,8 @@ def opened_raster(
     elif isinstance(image, Raster):
         yield reading.of(image)
     else:
-        given = image if isinstance(image, Pyramid) else single(image, reading.channels)
-        pyramids = as_pyramids(given, reading)
+        pyramid = image if isinstance(image, Pyramid) else single(image, reading.channels)
+        pyramids = as_pyramids(pyramid, reading)
         if len(pyramids) != 1:
             raise InvalidInput("image", "a single one", f"a batch of {len(pyramids)}", "give them one by one")
         yield ArrayRaster(pyramids[0], reading.channels if reading.own else None)

@@ -171,7 +171,7 @@ scores = torch.randn(1, classes, 200, 300, dtype=torch.float32).to(dtype)
 unwarp_labels(scores[:, :, :9, :9], smooth(9, 9), (64, 64))
 open("/proc/self/clear_refs", "w").write("5")
 before = peak()
-labels = unwarp_labels(scores, grid, (4000, 6000))
+labels = unwarp_labels(scores, grid, (2000, 3000))
 print(peak() - before - labels.numel() * labels.element_size())
 """
 

@@ -67,12 +67,12 @@ def opened_data(
         return data
     keep = None if cache is None else cache.keep
     with voice.progress("checking", None, "images") as progress:
-        found = open_data(
+        folder = open_data(
             Path(data), options, splits=splits, on_decoded=keep, on_progress=progress.update, bands=bands
         )
-    for notice in found.notices:
+    for notice in folder.notices:
         voice.say(f"note: {notice}")
-    return found
+    return folder
 
 
 def limits_of(value_range: ValueRange, run: Run) -> tuple[float, float] | None:

@@ -148,8 +148,8 @@ def _choice_of(run: Run, options: Mapping[str, Any]) -> ObjectChoice:
 
 
 def _region_of(options: Mapping[str, Any]) -> Region | None:
-    told = options.get("region")
-    return None if told is None else Region.parse(str(told))
+    region = options.get("region")
+    return None if region is None else Region.parse(str(region))
 
 
 def _settings(run: Run, sampling: Any, options: Mapping[str, Any]) -> PredictionConfig:
@@ -216,10 +216,10 @@ def _prepared(
 
 def _total_seconds(sampling: SamplingOptions, options: Mapping[str, Any]) -> float | None:
     """Seconds for all images; refused beside what says how closely each is looked at."""
-    told = options.get("total_seconds")
-    if told is None:
+    budget = options.get("total_seconds")
+    if budget is None:
         return None
-    total = parse_amount(str(told), "--total-seconds")
+    total = parse_amount(str(budget), "--total-seconds")
     if sampling != SamplingOptions(
         sampling.mode,
         overlap=sampling.overlap,
@@ -411,9 +411,9 @@ def _outcomes(ready: _Prediction, shown: Progress) -> Iterator[Outcome]:
 
 def _on_cluster(ready: _Prediction, within: Callable[[float], None]) -> Iterator[Outcome]:
     assert ready.worker is not None
-    given = nullcontext(ready.client) if ready.client is not None else connected(str(ready.cluster))
+    connection = nullcontext(ready.client) if ready.client is not None else connected(str(ready.cluster))
     jobs = [_absolute(job) for job in ready.jobs]
-    with given as client:
+    with connection as client:
         yield from predict_on_cluster(
             client, ready.worker, ready.run.segmenter, jobs, ready.settings, on_progress=within
         )

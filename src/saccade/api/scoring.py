@@ -153,8 +153,8 @@ def _data_options(
     run: Run, data_format: str | None, crop: str | None, options: Mapping[str, Any] | Iterable[str]
 ) -> DataOptions:
     """How data is read: as the run's own, but for what is told."""
-    told: dict[str, Any] = {"data_format": data_format, "crop": crop, "options": options}
-    return data_options(overrides_of(told), run.config.data.evaluated())
+    values: dict[str, Any] = {"data_format": data_format, "crop": crop, "options": options}
+    return data_options(overrides_of(values), run.config.data.evaluated())
 
 
 def _require_own_weights(run: Run) -> None:

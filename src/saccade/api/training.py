@@ -97,8 +97,8 @@ def _training(
         line = "kept no record of its images and masks; whether these are the same is not known"
         voice.say(f"note: {root} {line}")
     if not goes_on and options.get("config") is None:  # a file of options leaves nothing open
-        told = [word.partition("=")[0] for word in overrides_of(options)]
-        config = fitted_length(config, len(opened.split("train")), told)
+        names = [word.partition("=")[0] for word in overrides_of(options)]
+        config = fitted_length(config, len(opened.split("train")), names)
     return _Training(opened, config, cache)
 
 

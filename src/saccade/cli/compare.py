@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     args.hint = "what is finished is kept: repeat the command with --resume"
     if args.study:
-        found = study(args.data, args.out, args.study, **how)
-        compared, lines, name = found.comparison, found.lines(), f"study_{args.study}"
+        results = study(args.data, args.out, args.study, **how)
+        compared, lines, name = results.comparison, results.lines(), f"study_{args.study}"
     else:
         compared = compare(args.data, args.out, **how)
         lines, name = comparison_lines(compared), "comparison"

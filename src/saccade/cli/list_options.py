@@ -31,17 +31,17 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     from saccade.cli.option_list import list_options
 
-    found = list_options(args.section)
+    options = list_options(args.section)
     if args.json:
-        print(json.dumps([asdict(option) for option in found], indent=1))
+        print(json.dumps([asdict(option) for option in options], indent=1))
         return 0
-    print("\n".join(lines_of(found)))
+    print("\n".join(lines_of(options)))
     return 0
 
 
-def lines_of(found: Sequence[Option]) -> Iterator[str]:
+def lines_of(options: Sequence[Option]) -> Iterator[str]:
     """Each option with its default, and its meaning below, as wide as the terminal."""
     width = min(110, shutil.get_terminal_size((110, 24)).columns)
-    for option in found:
+    for option in options:
         yield f"{option.name}={option.default}" if option.default else option.name
         yield textwrap.fill(option.meaning, width, initial_indent="    ", subsequent_indent="    ")

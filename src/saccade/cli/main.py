@@ -85,12 +85,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
         UsageError: for an unknown command or option, or a missing or bad argument.
     """
-    wanted = next((word for word in argv if not word.startswith("-")), None)
+    named = next((word for word in argv if not word.startswith("-")), None)
     names = [command.name for command in COMMANDS]
-    if wanted is not None and wanted not in names:
-        raise UsageError(f"unknown command {wanted!r}; {nearest_name(wanted, names)}")
+    if named is not None and named not in names:
+        raise UsageError(f"unknown command {named!r}; {nearest_name(named, names)}")
     parser, subparsers = _program()
-    chosen = _add_commands(subparsers, wanted)
+    chosen = _add_commands(subparsers, named)
     args, unknown = parser.parse_known_args(argv)
     if "overrides" in args:  # argparse takes no KEY=VALUE that stands behind an option
         args.overrides += [word for word in unknown if _is_override(word)]
@@ -126,11 +126,11 @@ learn where to look, and put the answer back exactly.
 Sizes are rows x columns everywhere."""
 
 
-def _add_commands(subparsers: Any, wanted: str | None) -> Parser | None:
+def _add_commands(subparsers: Any, named: str | None) -> Parser | None:
     """Every command with its line of help; only the wanted one with its options, so no other loads."""
     chosen = None
     for command in COMMANDS:
-        if command.name != wanted:
+        if command.name != named:
             subparsers.add_parser(command.name, help=command.help)
             continue
         module = load(command)

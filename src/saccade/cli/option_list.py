@@ -77,7 +77,7 @@ def _options_of(section: str) -> Iterator[Option]:
 
 def _constants(file: str) -> dict[str, Any]:
     """Values that have a name in a module: ``A, B = 1, 2`` too."""
-    found: dict[str, Any] = {}
+    constants: dict[str, Any] = {}
     for node in _module(file).body:
         if not isinstance(node, ast.Assign):
             continue
@@ -87,11 +87,11 @@ def _constants(file: str) -> dict[str, Any]:
             continue
         (target,) = node.targets
         if isinstance(target, ast.Name):
-            found[target.id] = value
+            constants[target.id] = value
         elif isinstance(target, ast.Tuple):
-            names = [one.id for one in target.elts if isinstance(one, ast.Name)]
-            found.update(zip(names, value, strict=True))
-    return found
+            names = [element.id for element in target.elts if isinstance(element, ast.Name)]
+            constants.update(zip(names, value, strict=True))
+    return constants
 
 
 def _value(node: ast.expr, constants: dict[str, Any]) -> Any:
@@ -111,7 +111,7 @@ _ROLE = re.compile(r":[a-z]+:`~?([^`]*)`")
 def meanings_of(docstring: str) -> dict[str, str]:
     """What a docstring says of the attributes of its class, by name; ``a, b: text`` is of both."""
     _, _, text = inspect.cleandoc(docstring).partition("Attributes:\n")
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     names: list[str] = []
     for line in text.splitlines():
         if line and not line.startswith(" "):
@@ -119,10 +119,10 @@ def meanings_of(docstring: str) -> dict[str, str]:
         entry = _ENTRY.fullmatch(line.strip()) if line.startswith("    ") and line[4:5] != " " else None
         if entry:
             names = [name.strip() for name in entry[1].split(",")]
-            found.update(dict.fromkeys(names, entry[2]))
+            meanings.update(dict.fromkeys(names, entry[2]))
         elif line.strip():
-            found.update({name: f"{found[name]} {line.strip()}" for name in names})
-    return {name: _ROLE.sub(r"\1", meaning).replace("`", "") for name, meaning in found.items()}
+            meanings.update({name: f"{meanings[name]} {line.strip()}" for name in names})
+    return {name: _ROLE.sub(r"\1", meaning).replace("`", "") for name, meaning in meanings.items()}
 
 
 def _written(value: Any, hint: str) -> str:

@@ -201,8 +201,8 @@ TRAINING = ("sampler", "size", "network", "epochs", "batch_size", "seed", "data_
 
 def training_options(args: argparse.Namespace) -> dict[str, Any]:
     """What a command was told of a training, as the functions of :mod:`saccade.api` take it."""
-    told = {name: getattr(args, name) for name in TRAINING if getattr(args, name, None) is not None}
-    return {**told, "options": args.overrides}
+    values = {name: getattr(args, name) for name in TRAINING if getattr(args, name, None) is not None}
+    return {**values, "options": args.overrides}
 
 
 def say(line: str, args: argparse.Namespace) -> None:

@@ -97,12 +97,12 @@ def _of_exported(args: argparse.Namespace) -> int:
     """Prediction from an exported model, for which torch need not be installed."""
     from saccade.lite import Model
 
-    given = [name for name in NOT_LITE if getattr(args, name) not in (None, False, "labels")]
-    given += [
+    refused = [name for name in NOT_LITE if getattr(args, name) not in (None, False, "labels")]
+    refused += [
         name for name, usual in (("jobs", 1), ("device", "auto")) if getattr(args, name) not in (usual, "cpu")
     ]
-    if given:
-        named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+    if refused:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in refused)
         raise UsageError(f"{named} cannot be had of an exported model; give the run")
     how = {name: value for name, value in options.look_options(args).items() if name not in NOT_LITE}
     done = failed = 0

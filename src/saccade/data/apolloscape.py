@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from saccade.data.cityscapes import official_instances
 from saccade.data.classes import ClassTable, Colour
-from saccade.data.dataset import Format, Found, Item
+from saccade.data.dataset import Format, Item, Listing
 from saccade.data.folder import files, limited
 from saccade.errors import Fault
 from saccade.runtime.reading import read_text
@@ -66,22 +66,22 @@ class ApolloScape(Format):
     def recognises(cls, root: Path) -> bool:
         return next(root.glob("road*/ColorImage"), None) is not None or bool(_lists(root, "*"))
 
-    def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
+    def find(self, root: Path, splits: tuple[str, ...] | None) -> Listing:
         names, colours = zip(*_CLASSES.values(), strict=True)
-        found = Found(ClassTable(names, tuple(_CLASSES), colours, _UNLABELED, _VOID, _GROUPS))
+        listing = Listing(ClassTable(names, tuple(_CLASSES), colours, _UNLABELED, _VOID, _GROUPS))
         listed = {split: _lists(root, split) for split in splits or ("train", "val", "test")}
         items = {}
         for split, lists in listed.items():
             if lists:
-                items[split] = self._read(root, split, lists, found)
+                items[split] = self._read(root, split, lists, listing)
             elif splits is not None:
-                found.faults.append(self.missing(root, f"lists of the images of {split}: *_{split}.lst"))
+                listing.faults.append(self.missing(root, f"lists of the images of {split}: *_{split}.lst"))
         if not any(listed.values()) and splits is None:
-            found.faults.append(self.missing(root, "lists of the images: *_train.lst and *_val.lst"))
-        found.splits = items
-        return found
+            listing.faults.append(self.missing(root, "lists of the images: *_train.lst and *_val.lst"))
+        listing.splits = items
+        return listing
 
-    def _read(self, root: Path, split: str, lists: list[Path], found: Found) -> list[Item]:
+    def _read(self, root: Path, split: str, lists: list[Path], listing: Listing) -> list[Item]:
         """The items of a split; what is wrong is added to ``found``."""
         items, missing, absent = [], [], 0
         for path in lists:
@@ -89,17 +89,17 @@ class ApolloScape(Format):
                 pair = [_resolve(root, part) for part in line.strip().split("\t") if part]
                 if len(pair) != 2 and line.strip():
                     expected = f"an image and its labels, with a tab between, in line {number}"
-                    found.faults.append(Fault(path, expected, repr(line)[:60]))
+                    listing.faults.append(Fault(path, expected, repr(line)[:60]))
                 elif pair and not _road(root, pair[0]).is_dir():
                     absent += 1
                 elif pair:
                     missing += [(p, f"a file that {path.name} lists") for p in pair if not p.is_file()]
                     items.append(Item(_stem(root, pair[0]), pair[0], pair[1]))
-        found.faults += limited(self, missing)
+        listing.faults += limited(self, missing)
         if absent:
-            found.notices.append(f"{absent} listed images in {split} are of roads that are not here")
+            listing.notices.append(f"{absent} listed images in {split} are of roads that are not here")
         if not items:
-            found.faults.append(self.missing(root, f"images of {split}"))
+            listing.faults.append(self.missing(root, f"images of {split}"))
         gone = {path for path, _ in missing}
         return [item for item in items if item.image not in gone and item.mask not in gone]
 

@@ -87,7 +87,7 @@ def scaled(bands: Bands, facts: Iterable[BandFacts], options: DataOptions) -> Ba
     else:
         deviation = np.sqrt(seen.squares / np.maximum(seen.count, 1))
         mean = tuple(seen.mean.tolist())
-        std = tuple(one if one > 0 else 1.0 for one in deviation.tolist())
+        std = tuple(spread if spread > 0 else 1.0 for spread in deviation.tolist())
     known = replace(bands, mean=mean, std=std, low=low, high=high)
     return with_picture(known, options.picture_words)
 
@@ -114,10 +114,10 @@ def chosen_bands(images: Sequence[RasterInfo], options: DataOptions) -> tuple[Ba
     With neither ``data.bands`` nor ``data.scale`` photographs are taken as ever, and of files that are none
     all bands as they are.
     """
-    wanted = options.band_words
-    if not images or wanted == COLOUR or options.scale == "imagenet" or options.value_range is not None:
+    words = options.band_words
+    if not images or words == COLOUR or options.scale == "imagenet" or options.value_range is not None:
         return None, []
-    if wanted is None and options.scale is None:
+    if words is None and options.scale is None:
         photographs = [info for info in images if is_photograph(info)]
         others = [info for info in images if info.meaning == "bands"]
         if photographs and not others:
@@ -128,7 +128,7 @@ def chosen_bands(images: Sequence[RasterInfo], options: DataOptions) -> tuple[Ba
             return None, [Fault(info.path, expected, found.format(_told(info))) for info in others]
     first = images[0]
     try:
-        bands = Bands.of(first, _colours(first) if wanted is None else wanted)
+        bands = Bands.of(first, _colours(first) if words is None else words)
     except FileProblem as problem:
         return None, [_as_fault(problem)]
     faults = []
@@ -166,20 +166,20 @@ def image_infos(images: Iterable[Path]) -> list[RasterInfo]:
         except FileProblem:
             return None
 
-    return [found for found in in_order(info, list(images)) if found is not None]
+    return [each for each in in_order(info, list(images)) if each is not None]
 
 
 def scale_faults(bands: Bands, facts: Sequence[tuple[Path, BandFacts]]) -> list[Fault]:
     """Images whose values are of another unit than those of most: counts among reflectances."""
     if len(facts) < 2:
         return []
-    each = [percentiles(one.values) for _, one in facts]
+    each = [percentiles(fact.values) for _, fact in facts]
     low, high = (tuple(np.median([pair[n] for pair in each], axis=0).tolist()) for n in (0, 1))
     usual = replace(bands, low=low, high=high)
     faults = []
-    for path, one in facts:
+    for path, fact in facts:
         try:
-            usual.require_scale(path, one.values, like="most images")
+            usual.require_scale(path, fact.values, like="most images")
         except FileProblem as problem:
             faults.append(_as_fault(problem))
     return faults

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data.classes import ClassTable, Colour
-from saccade.data.dataset import Format, Found, Item
+from saccade.data.dataset import Format, Item, Listing
 from saccade.data.folder import files, incomplete, match
 from saccade.errors import Fault, FileProblem
 from saccade.rasters import read_label_map
@@ -59,22 +59,22 @@ class Cityscapes(Format):
     def recognises(cls, root: Path) -> bool:
         return any((root / name).is_dir() for name in ("leftImg8bit", "gtFine"))
 
-    def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
-        found = Found(_table())
+    def find(self, root: Path, splits: tuple[str, ...] | None) -> Listing:
+        listing = Listing(_table())
         items: dict[str, list[Item]] = {}
-        found.faults = [
+        listing.faults = [
             self.missing(root / name, "a folder, unpacked from its archive")
             for name in ("leftImg8bit", "gtFine")
             if not (root / name).is_dir()
         ]
-        if found.faults:
-            return found
+        if listing.faults:
+            return listing
         for split in splits or [s for s in _WHOLE if (root / "leftImg8bit" / s).is_dir()]:
             items[split], faults = self._split(root, split)
-            found.faults += faults
-        found.splits = items
-        found.notices = incomplete({name: len(some) for name, some in items.items()}, _WHOLE)
-        return found
+            listing.faults += faults
+        listing.splits = items
+        listing.notices = incomplete({name: len(some) for name, some in items.items()}, _WHOLE)
+        return listing
 
     def _split(self, root: Path, split: str) -> tuple[list[Item], list[Fault]]:
         folders = root / "leftImg8bit" / split, root / "gtFine" / split
@@ -102,9 +102,9 @@ def official_instances(path: Path, item: Item) -> NDArray[np.integer]:
         FileProblem: where the map cannot be read, or has not the size of the labels.
     """
     values = read_label_map(path)
-    wanted = read_label_map(item.mask).shape
-    if values.shape != wanted:
-        raise FileProblem(path, f"the size of {item.mask.name}, {wanted}", values.shape)
+    shape = read_label_map(item.mask).shape
+    if values.shape != shape:
+        raise FileProblem(path, f"the size of {item.mask.name}, {shape}", values.shape)
     return np.where(values >= _FIRST_OBJECT, values, 0).astype(np.int32)
 
 

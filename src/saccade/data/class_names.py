@@ -75,12 +75,12 @@ _INDEX_NAME = re.compile(r"(\d{1,5})[\s,:;=]+(\S.*)")
 
 
 def _named(line: str) -> NamedClass:
-    if (found := _RGB_NAME.fullmatch(line)) and all(map(_is_byte, found.groups()[:3])):
-        return NamedClass(found[4].strip(), None, (int(found[1]), int(found[2]), int(found[3])))
-    if (found := _NAME_RGB.fullmatch(line)) and all(map(_is_byte, found.groups()[1:])):
-        return NamedClass(found[1].strip(), None, (int(found[2]), int(found[3]), int(found[4])))
-    if (found := _INDEX_NAME.fullmatch(line)) and int(found[1]) <= MAX_INDEX:
-        return NamedClass(found[2].strip(), int(found[1]))
+    if (match := _RGB_NAME.fullmatch(line)) and all(map(_is_byte, match.groups()[:3])):
+        return NamedClass(match[4].strip(), None, (int(match[1]), int(match[2]), int(match[3])))
+    if (match := _NAME_RGB.fullmatch(line)) and all(map(_is_byte, match.groups()[1:])):
+        return NamedClass(match[1].strip(), None, (int(match[2]), int(match[3]), int(match[4])))
+    if (match := _INDEX_NAME.fullmatch(line)) and int(match[1]) <= MAX_INDEX:
+        return NamedClass(match[2].strip(), int(match[1]))
     return NamedClass(line)
 
 

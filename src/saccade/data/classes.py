@@ -142,13 +142,13 @@ class ClassTable:
         if name not in self.names or len(self) < 2:
             fix = nearest_name(name, self.names)
             raise InvalidInput("target", "the name of one of several classes", repr(name), fix)
-        wanted = self.indices[self.names.index(name)]
-        others = [index for index in self.indices if index != wanted]
-        aliases = [(value, index if index == wanted else others[0]) for value, index in self.aliases]
+        chosen = self.indices[self.names.index(name)]
+        others = [index for index in self.indices if index != chosen]
+        aliases = [(value, index if index == chosen else others[0]) for value, index in self.aliases]
         aliases += [(index, others[0]) for index in others[1:]]
         colours = ((0, 0, 0), self.colours[self.names.index(name)])
         return ClassTable(
-            ("rest", name), (others[0], wanted), colours, self.file_ignore_index, self.void, tuple(aliases),
+            ("rest", name), (others[0], chosen), colours, self.file_ignore_index, self.void, tuple(aliases),
             self.negative_ignore,
         )  # fmt: skip
 
@@ -252,8 +252,8 @@ def _background_of(rows: list[dict[str, Any]]) -> int | None:
     colour."""
     named = [k for k, row in enumerate(rows) if row["name"].strip().lower() in BACKGROUND]
     first = [k for k, row in enumerate(rows) if row["index"] == 0]
-    found = (named or first)[:1] if len(rows) > 1 else []
-    return found[0] if found and not any(row.get("colour") for row in rows) else None
+    background = (named or first)[:1] if len(rows) > 1 else []
+    return background[0] if background and not any(row.get("colour") for row in rows) else None
 
 
 def _row_faults(row: Any, path: Path, where: str) -> list[Fault]:

@@ -87,12 +87,12 @@ def _feature(
     identity = row.get("id", number)
     category = row.get("category_id")
     attributes = {"category": categories.get(category, category), "category_id": category}
-    found = row.get("segmentation")
+    outline = row.get("segmentation")
     try:
-        if isinstance(found, dict):
-            _ = runs_of(found)
-            return Feature(number, (), attributes, found)
-        rings = [closed(np.asarray(flat, float).reshape(-1, 2)) for flat in found or [] if len(flat)]
+        if isinstance(outline, dict):
+            _ = runs_of(outline)
+            return Feature(number, (), attributes, outline)
+        rings = [closed(np.asarray(flat, float).reshape(-1, 2)) for flat in outline or [] if len(flat)]
     except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
         found = f"annotation {identity} has none ({error})"
         raise FileProblem(path, "polygons or run lengths", found) from None

@@ -103,7 +103,7 @@ class DataSet(Protocol):
 
 
 @dataclass
-class Found:
+class Listing:
     """What lies in a folder.
 
     Attributes:
@@ -149,7 +149,7 @@ class Format(ABC):
         """Whether the folder ``root`` is, or is meant to be, of this layout."""
 
     @abstractmethod
-    def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
+    def find(self, root: Path, splits: tuple[str, ...] | None) -> Listing:
         """Classes and items; of ``splits`` only, or of all that are there."""
 
     bands: Bands | None = None
@@ -405,11 +405,11 @@ def _instances_reader(
     format: Format, item: Item, cuts: Sequence[Window]
 ) -> Callable[[], NDArray[np.integer]]:
     def read() -> NDArray[np.integer]:
-        found = format.instances(item)
-        if found is None:
+        instances = format.instances(item)
+        if instances is None:
             raise FileProblem(item.mask, "a map of single objects beside it", "none")
         for window in cuts:
-            found = _cut(found, window)
-        return found
+            instances = _cut(instances, window)
+        return instances
 
     return read

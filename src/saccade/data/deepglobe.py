@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data.classes import ClassTable
-from saccade.data.dataset import Format, Found, Item
+from saccade.data.dataset import Format, Item, Listing
 from saccade.data.folder import files, match
 from saccade.data.splits import seeded_splits
 from saccade.errors import Fault, FileProblem
@@ -42,7 +42,7 @@ class DeepGlobe(Format):
     def recognises(cls, root: Path) -> bool:
         return any(next(root.glob(f"{below}*{_IMAGE}"), None) is not None for below in ("", "*/"))
 
-    def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
+    def find(self, root: Path, splits: tuple[str, ...] | None) -> Listing:
         items: dict[str, Item] = {}
         faults: list[Fault] = []
         for folder in sorted({path.parent for path in [*root.glob(f"*{_MASK}"), *root.glob(f"*/*{_MASK}")]}):
@@ -56,7 +56,7 @@ class DeepGlobe(Format):
         if not items and not faults:
             faults = [self.missing(root, f"*{_MASK} beside *{_IMAGE}", "images without labels")]
         names = seeded_splits(items, _WHOLE)
-        wanted = {name: [items[s] for s in names[name]] for name in splits or names if name in names}
+        listed = {name: [items[s] for s in names[name]] for name in splits or names if name in names}
         faults += [
             self.missing(root, f"images enough for {name}", f"{len(items)} with labels")
             for name in splits or ()
@@ -64,7 +64,7 @@ class DeepGlobe(Format):
         ]
         short = len(items) != _LABELLED
         notices = [f"{len(items)} labelled images; the published set has {_LABELLED}"] if short else []
-        return Found(ClassTable(_NAMES, tuple(range(6)), _COLOURS, _UNKNOWN), wanted, faults, notices)
+        return Listing(ClassTable(_NAMES, tuple(range(6)), _COLOURS, _UNKNOWN), listed, faults, notices)
 
     def values(self, item: Item) -> NDArray[np.integer]:
         bits = (read_rgb(item.mask).array >= 128).astype(np.uint8)

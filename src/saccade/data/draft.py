@@ -242,11 +242,11 @@ def _renaming(root: Path, missing: Sequence[Path]) -> str:
     """Which folders could be meant, as commands."""
     folders = sorted(path for path in root.iterdir() if path.is_dir())
     commands = []
-    for wanted in missing:
+    for absent in missing:
         like = [
-            f for f in folders if f.name.lower() in (*_MEANT[wanted.name], wanted.name) and f not in missing
+            f for f in folders if f.name.lower() in (*_MEANT[absent.name], absent.name) and f not in missing
         ]
-        commands += [shlex.join(["mv", str(like[0]), str(wanted)])] if like else []
+        commands += [shlex.join(["mv", str(like[0]), str(absent)])] if like else []
     if commands:
         return "rename: " + " && ".join(commands)
     return f"put the pictures into {root / 'images'} and their masks into {root / 'masks'}"
@@ -323,9 +323,9 @@ def _look(file: Path) -> tuple[str, dict[int, int], dict[int, Colour]] | Fault:
             problem.path, problem.expected, f"{problem.got}" + (f"; {problem.fix}" if problem.fix else "")
         )
     counts = value_counts(np.ascontiguousarray(values))
-    found = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
-    palette = _palette_of(file, found) if pixels is None else {}
-    return ("palette" if palette else "indices"), found, palette
+    counted = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+    palette = _palette_of(file, counted) if pixels is None else {}
+    return ("palette" if palette else "indices"), counted, palette
 
 
 def _palette_of(file: Path, values: Iterable[int]) -> dict[int, Colour]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from saccade.data.classes import read_classes
 from saccade.data.colour_masks import ColourTable, mask_values, read_mask
-from saccade.data.dataset import Format, Found, Item
+from saccade.data.dataset import Format, Item, Listing
 from saccade.data.splits import SPLITS, Splits, composed, read_splits, wanted_splits
 from saccade.errors import Fault, FileProblem
 from saccade.rasters import Raster
@@ -119,10 +119,10 @@ def pair_files(root: Path, splits: Splits) -> tuple[dict[str, Item], list[Fault]
     images, image_faults = list_files(root / "images")
     masks, mask_faults = list_files(place)
     faults = [*image_faults, *mask_faults]
-    wanted = list(dict.fromkeys(stem for stems in splits.values() for stem in stems))
-    masks = masks_by_image(wanted, masks)
+    listed = list(dict.fromkeys(stem for stems in splits.values() for stem in stems))
+    masks = masks_by_image(listed, masks)
     items: dict[str, Item] = {}
-    for stem in wanted:
+    for stem in listed:
         if not (image_faults or mask_faults) and stem not in images and stem not in masks:
             faults.append(_unknown_stem(root, place, stem, images))
             continue
@@ -130,18 +130,18 @@ def pair_files(root: Path, splits: Splits) -> tuple[dict[str, Item], list[Fault]
         mask = None if mask_faults else _one_file(place, stem, masks, MASK_SUFFIXES, faults)
         if image is not None and mask is not None:
             items[stem] = Item(stem, image, mask)
-    return items, faults, _leftovers(images, wanted)
+    return items, faults, _leftovers(images, listed)
 
 
 def masks_by_image(stems: Iterable[str], masks: FilesByStem) -> FilesByStem:
     """The files of masks by the stems of their images: of the same name, else with "_mask" or the like
     behind it."""
-    found: FilesByStem = {}
+    by_stem: FilesByStem = {}
     for stem in stems:
         here = masks.get(stem) or [file for end in MASK_ENDINGS for file in masks.get(stem + end, [])]
         if here:
-            found[stem] = here
-    return found
+            by_stem[stem] = here
+    return by_stem
 
 
 def _unknown_stem(root: Path, masks: Path, stem: str, images: FilesByStem) -> Fault:
@@ -174,8 +174,8 @@ def _one_file(
     return None
 
 
-def _leftovers(images: FilesByStem, wanted: Iterable[str]) -> list[str]:
-    unused = len(set(images) - set(wanted))
+def _leftovers(images: FilesByStem, listed: Iterable[str]) -> list[str]:
+    unused = len(set(images) - set(listed))
     return [f"{unused} image{'s are' if unused > 1 else ' is'} in no split"] if unused else []
 
 
@@ -230,7 +230,7 @@ class FolderFormat(Format):
     def recognises(cls, root: Path) -> bool:
         return is_data_folder(root)
 
-    def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
+    def find(self, root: Path, splits: tuple[str, ...] | None) -> Listing:
         classes, faults = read_classes(root / "classes.json")
         if classes is not None:
             instead = classes.file_ignore_index
@@ -247,10 +247,10 @@ class FolderFormat(Format):
             stems, missing = wanted_splits(stems, splits, root / "splits.json")
             faults += [] if split_faults else missing
         items, pair_faults, notices = pair_files(root, stems)
-        found = {name: tuple(items[s] for s in stems[name] if s in items) for name in stems}
+        listed = {name: tuple(items[s] for s in stems[name] if s in items) for name in stems}
         notices = notices if splits is None else []
         notices += [f"{n} images of {name} are in train too" for name, n in shared.items() if n]
-        return Found(classes, found, [*faults, *pair_faults], notices)
+        return Listing(classes, listed, [*faults, *pair_faults], notices)
 
     def values(self, item: Item) -> NDArray[np.integer]:
         return read_mask(item.mask, self._colours, **self.ignored)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data.classes import ClassTable
-from saccade.data.dataset import Format, Found, Item
+from saccade.data.dataset import Format, Item, Listing
 from saccade.data.folder import files, limited
 from saccade.data.splits import seeded_splits
 from saccade.data.staple import fused_labels
@@ -50,32 +50,32 @@ class Gleason2019(Format):
     def recognises(cls, root: Path) -> bool:
         return bool(_folders(root, r"maps[1-6]_?t?"))
 
-    def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
-        found = Found(_table(self.options.grade5 == "class"))
+    def find(self, root: Path, splits: tuple[str, ...] | None) -> Listing:
+        listing = Listing(_table(self.options.grade5 == "class"))
         pictures = _folders(root, r"train[ _]?(imgs|images)")
         images = {path.stem: path for path in files(pictures[0], "*.jpg")} if pictures else {}
         if not images:
-            found.faults.append(self.missing(root / "Train Imgs", "NAME.jpg"))
+            listing.faults.append(self.missing(root / "Train Imgs", "NAME.jpg"))
         maps: dict[str, list[Path]] = {}
         for number in _ANNOTATORS:
-            drawn = self._annotator(root, number, found.faults)
+            drawn = self._annotator(root, number, listing.faults)
             for path in drawn:
                 maps.setdefault(path.name.removesuffix(_END), []).append(path)
         if images:
-            found.faults += limited(
+            listing.faults += limited(
                 self,
                 [(images[s], f"a map of one annotator or more, {s}{_END}") for s in images if s not in maps],
             )
             orphans = [
                 (path, f"its image {s}.jpg") for s, some in maps.items() if s not in images for path in some
             ]
-            found.faults += limited(self, orphans)
+            listing.faults += limited(self, orphans)
         items = {s: Item(s, images[s], maps[s][0], tuple(maps[s][1:])) for s in images if s in maps}
         names = seeded_splits(items, _WHOLE)
-        found.splits = {name: [items[s] for s in names.get(name, ())] for name in splits or names}
+        listing.splits = {name: [items[s] for s in names.get(name, ())] for name in splits or names}
         if len(items) != _ALL:
-            found.notices.append(f"{len(items)} images; the papers used {_ALL}")
-        return found
+            listing.notices.append(f"{len(items)} images; the papers used {_ALL}")
+        return listing
 
     def _annotator(self, root: Path, number: int, faults: list[Fault]) -> list[Path]:
         """The maps of one annotator; archives hold Maps1_T, or Maps1_T in Maps1_T."""

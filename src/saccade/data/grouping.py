@@ -19,8 +19,8 @@ _LAST_NUMBER = re.compile(r"(.*?)[^A-Za-z0-9]*[A-Za-z]{0,2}[0-9]+[^0-9]*")
 
 def prefix_of(stem: str) -> str:
     """A stem without its last number and what stands around: "0006R0_f01050" to "0006R0"."""
-    found = _LAST_NUMBER.fullmatch(stem)
-    return found[1] if found else stem
+    number = _LAST_NUMBER.fullmatch(stem)
+    return number[1] if number else stem
 
 
 def grouped_stems(stems: list[str], by: str) -> tuple[str, dict[str, list[str]]]:
@@ -39,9 +39,9 @@ def grouped_stems(stems: list[str], by: str) -> tuple[str, dict[str, list[str]]]
         "none": lambda stem: stem,
     }
     if by == "auto":
-        found = _grouped(stems, rules["folder"])
-        if len(found) >= LEAST_GROUPS:
-            return "folder", found
+        groups = _grouped(stems, rules["folder"])
+        if len(groups) >= LEAST_GROUPS:
+            return "folder", groups
         coarse = _by_prefix(stems)
         return ("prefix", coarse) if coarse is not None else ("none", _grouped(stems, rules["none"]))
     if by == "prefix":
@@ -55,10 +55,10 @@ def grouped_stems(stems: list[str], by: str) -> tuple[str, dict[str, list[str]]]
         raise InvalidInput("--group", expected, f"{by!r} ({error})") from error
 
     def match(stem: str) -> str:
-        found = pattern.search(stem)
-        if found is None:
+        matched = pattern.search(stem)
+        if matched is None:
             raise InvalidInput("--group", "a pattern that every stem has", f"{by!r}, which {stem} has not")
-        return found[1] if pattern.groups and found[1] is not None else found[0]
+        return matched[1] if pattern.groups and matched[1] is not None else matched[0]
 
     return by, _grouped(stems, match)
 
@@ -96,23 +96,23 @@ def share_groups(groups: Mapping[str, Sequence[str]], seed: int = 0) -> dict[str
     """
     order = sorted(groups, key=lambda name: sha256(f"{seed} {name}".encode()).digest())
     total = sum(len(groups[name]) for name in order)
-    wanted = {split: total * share / sum(SHARES.values()) for split, share in SHARES.items()}
+    goals = {split: total * share / sum(SHARES.values()) for split, share in SHARES.items()}
     if len(order) < LEAST_GROUPS:
-        wanted.pop("test")
+        goals.pop("test")
     if len(order) < 2:
-        wanted.pop("val")
-    found: dict[str, list[str]] = {split: [] for split in wanted}
+        goals.pop("val")
+    shared: dict[str, list[str]] = {split: [] for split in goals}
     # The largest group is for training: a split of a few images must not become the larger one by chance.
     largest = max(order, key=lambda name: len(groups[name]))
-    found["train"] += groups[largest]
+    shared["train"] += groups[largest]
     rest = [name for name in order if name != largest]
     for number, name in enumerate(rest):
-        empty = [split for split in found if not found[split]]
+        empty = [split for split in shared if not shared[split]]
         left = len(rest) - number
-        among = empty if len(empty) >= left else list(found)
-        split = max(among, key=lambda s: (wanted[s] - len(found[s])) / wanted[s])
-        found[split] += groups[name]
-    return {split: tuple(sorted(some)) for split, some in found.items() if some}
+        among = empty if len(empty) >= left else list(shared)
+        split = max(among, key=lambda s: (goals[s] - len(shared[s])) / goals[s])
+        shared[split] += groups[name]
+    return {split: tuple(sorted(some)) for split, some in shared.items() if some}
 
 
 def notes_on(splits: Mapping[str, Sequence[str]], groups: Mapping[str, Sequence[str]], by: str) -> list[str]:

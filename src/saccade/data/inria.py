@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data.classes import ClassTable
-from saccade.data.dataset import Format, Found, Item
+from saccade.data.dataset import Format, Item, Listing
 from saccade.data.folder import files, incomplete, match
 from saccade.errors import Fault
 from saccade.rasters import read_label_map
@@ -35,31 +35,33 @@ class InriaAerial(Format):
     def recognises(cls, root: Path) -> bool:
         return (root / "train" / "gt").is_dir() or (root / "train" / "images").is_dir()
 
-    def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
-        found = Found(ClassTable(("not building", "building"), (0, 255), ((0, 0, 0), (255, 255, 255))))
+    def find(self, root: Path, splits: tuple[str, ...] | None) -> Listing:
+        listing = Listing(ClassTable(("not building", "building"), (0, 255), ((0, 0, 0), (255, 255, 255))))
         folders = root / "train" / "images", root / "train" / "gt"
         images, masks = ({path.stem: path for path in files(folder, "*.tif")} for folder in folders)
         if not images or not masks:
             pairs = zip(folders, (images, masks), strict=True)
-            found.faults = [self.missing(folder, "CITYn.tif") for folder, some in pairs if not some]
-            return found
-        items, found.faults = match(
+            listing.faults = [self.missing(folder, "CITYn.tif") for folder, some in pairs if not some]
+            return listing
+        items, listing.faults = match(
             self, images, masks, lambda s: f"train/gt/{s}.tif", lambda s: f"train/images/{s}.tif"
         )
         both: dict[str, list[Item]] = {"train": [], "val": []}
         for stem, item in items.items():
             number = re.search(r"([0-9]+)$", stem)
             if number is None:
-                found.faults.append(Fault(item.image, "a name of a city and a number, as austin1.tif", stem))
+                listing.faults.append(
+                    Fault(item.image, "a name of a city and a number, as austin1.tif", stem)
+                )
             else:
                 both["val" if int(number[1]) in _VALIDATION else "train"].append(item)
-        found.splits = {name: both.get(name, []) for name in splits or both}
-        for name, some in found.splits.items():
-            if not some and not found.faults:
+        listing.splits = {name: both.get(name, []) for name in splits or both}
+        for name, some in listing.splits.items():
+            if not some and not listing.faults:
                 where = "only in train and val" if name == "test" else "none of its numbers"
-                found.faults.append(self.missing(root, f"images of {name} with labels", where))
-        found.notices = incomplete({name: len(some) for name, some in found.splits.items()}, _WHOLE)
-        return found
+                listing.faults.append(self.missing(root, f"images of {name} with labels", where))
+        listing.notices = incomplete({name: len(some) for name, some in listing.splits.items()}, _WHOLE)
+        return listing
 
     def values(self, item: Item) -> NDArray[np.integer]:
         return read_label_map(item.mask)

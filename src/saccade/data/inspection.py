@@ -84,12 +84,12 @@ def _inspect(
     faults += _range_faults(item, counts, classes)
     if faults or image is None:
         return Inspection(item, None, tuple(faults), notices)
-    found = decoded(format, item, image.array, classes.encode_valid(values), notices, trained_on)
+    sample = decoded(format, item, image.array, classes.encode_valid(values), notices, trained_on)
     if on_decoded is not None:
-        on_decoded(item, found)
-    is_all = format.options.region is None and found.labels.shape == values.shape
+        on_decoded(item, sample)
+    is_all = format.options.region is None and sample.labels.shape == values.shape
     known = _counts_of_ids(counts, classes) if is_all else None
-    return Inspection(item, _facts(found, known, classes, format), (), notices)
+    return Inspection(item, _facts(sample, known, classes, format), (), notices)
 
 
 def _is_first_of_image(item: Item) -> bool:

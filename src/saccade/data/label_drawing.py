@@ -124,9 +124,9 @@ def draw_labels(
             raise no_place(vectors, raster)
         return _blank(size, rule), Seen(file.path, size[0] * size[1], empty=vectors.empty)
     features = vectors.features(meaning.box)
-    found = rule.attributes_of(vectors, features)
+    attributes = rule.attributes_of(vectors, features)
     shapes = [on_image(feature, meaning, vectors.path) for feature in features]
-    labels, seen = _draw(shapes, found, raster.size, size, rule, vectors.path)
+    labels, seen = _draw(shapes, attributes, raster.size, size, rule, vectors.path)
     return labels, replace(seen, assumed=meaning.assumed, empty=vectors.empty)
 
 
@@ -148,10 +148,10 @@ def _listed(file: CocoFile, raster: Raster, stem: str) -> JsonVectors | None:
     name = file.name_of(stem)
     if name is None:
         return None
-    told = file.sizes[name]
-    if told is not None and told != raster.size:
+    listed = file.sizes[name]
+    if listed is not None and listed != raster.size:
         expected = f"the size of {about(raster)} at {name}"
-        raise FileProblem(file.path, expected, f"{told[1]} x {told[0]} (width x height)")
+        raise FileProblem(file.path, expected, f"{listed[1]} x {listed[0]} (width x height)")
     for feature in file.objects[name].items:
         if feature.mask is not None and tuple(map(int, feature.mask["size"])) != raster.size:
             found = f"{feature.mask['size']} in annotation {feature.number}"
@@ -250,8 +250,8 @@ def _parts(
     if shape.feature.mask is not None:
         inside = decode_mask(shape.feature.mask)
         rows, columns = (
-            ((np.arange(wanted) + 0.5) * has / wanted).astype(int)
-            for wanted, has in zip(size, inside.shape, strict=True)
+            ((np.arange(side) + 0.5) * has / side).astype(int)
+            for side, has in zip(size, inside.shape, strict=True)
         )
         yield (slice(0, size[0]), slice(0, size[1])), inside[np.ix_(rows, columns)]
 
@@ -276,13 +276,13 @@ def _crossing(shapes: Sequence[Shape]) -> tuple[int, ...]:
         import shapely
     except ImportError:
         return ()
-    found = []
+    crossing = []
     for shape in shapes:
         for rings in shape.polygons:
             if len(rings[0]) < 4 or not shapely.is_valid(shapely.Polygon(rings[0], rings[1:])):
-                found.append(shape.feature.number)
+                crossing.append(shape.feature.number)
                 break
-    return tuple(found)
+    return tuple(crossing)
 
 
 def remarks_on(seen: Sequence[Seen], rule: LabelRule, *, shared: bool) -> list[str]:
@@ -292,32 +292,41 @@ def remarks_on(seen: Sequence[Seen], rule: LabelRule, *, shared: bool) -> list[s
     """
     if not seen:
         return []
-    pixels, covered = (sum(getattr(one, name) for one in seen) for name in ("pixels", "covered"))
+    pixels, covered = (
+        sum(getattr(image_seen, name) for image_seen in seen) for name in ("pixels", "covered")
+    )
     lines = []
     if covered < pixels:
         way = "" if rule.told else '; "unlabelled" in classes.json says otherwise'
         lines.append(
             f"{_percent(pixels - covered, pixels)} of the area has no polygon: {rule.unlabelled_name}{way}"
         )
-    contested = sum(one.contested for one in seen)
+    contested = sum(image_seen.contested for image_seen in seen)
     if contested:
         wins = {"classes": "the later class of classes.json"}.get(rule.overlaps, f"the {rule.overlaps}")
         share = _percent(contested, covered)
         lines.append(f"polygons of different classes overlap in {share} of the labelled area: {wins} counts")
-    if missed := sum(one.missed for one in seen):
+    if missed := sum(image_seen.missed for image_seen in seen):
         lines.append(f"{_many(missed, 'polygon')} without the centre of any pixel: no label")
-    if (beyond := sum(one.beyond for one in seen)) and not shared:
+    if (beyond := sum(image_seen.beyond for image_seen in seen)) and not shared:
         lines.append(f"{_many(beyond, 'polygon')} beyond the border of the image: cut off")
-    empty = {one.path: one.empty for one in seen}
+    empty = {image_seen.path: image_seen.empty for image_seen in seen}
     if any(empty.values()):
         lines.append(f"{_many(sum(empty.values()), 'feature')} without an area: left out")
-    for path in dict.fromkeys(one.path for one in seen):
-        crossing = sorted({number for one in seen if one.path == path for number in one.crossing})
+    for path in dict.fromkeys(image_seen.path for image_seen in seen):
+        crossing = sorted(
+            {number for image_seen in seen if image_seen.path == path for number in image_seen.crossing}
+        )
         if crossing:
             few = ", ".join(map(str, crossing[:5])) + (", ..." if len(crossing) > 5 else "")
             what = "that cross themselves: what they surround twice is outside"
             lines.append(f"{path.name}: {_many(len(crossing), 'polygon')} ({few}) {what}")
-    return [*lines, *sorted({f"{one.path.name}: {one.assumed}" for one in seen if one.assumed})]
+    return [
+        *lines,
+        *sorted(
+            {f"{image_seen.path.name}: {image_seen.assumed}" for image_seen in seen if image_seen.assumed}
+        ),
+    ]
 
 
 def _percent(part: int, whole: int) -> str:

@@ -70,26 +70,26 @@ class LabelRule:
         name = self._field(vectors)
         if isinstance(vectors, JsonVectors) and self.label_field is None:
             some = vectors.items if features is None else features
-            found = [_first(feature.attributes) for feature in some]
+            attributes = [_first(feature.attributes) for feature in some]
         elif name is None:
-            found = [None] * (len(vectors.numbers) if features is None else len(features))
+            attributes = [None] * (len(vectors.numbers) if features is None else len(features))
         elif features is None:
-            found = vectors.values(name)
+            attributes = vectors.values(name)
         else:
-            found = [feature.attributes.get(name) for feature in features]
-        self._require_known(vectors.path, name, found)
-        return found
+            attributes = [feature.attributes.get(name) for feature in features]
+        self._require_known(vectors.path, name, attributes)
+        return attributes
 
     def _field(self, vectors: Vectors) -> str | None:
         """The attribute that names classes; None where every polygon is of one class and it has none."""
         names = vectors.fields
-        wanted: Sequence[str] = FIELDS if self.label_field is None else (self.label_field,)
+        candidates: Sequence[str] = FIELDS if self.label_field is None else (self.label_field,)
         if vectors.path.suffix.lower() == ".shp":
-            wanted = (*wanted, *(name[:10] for name in wanted))  # as a Shapefile cuts names
+            candidates = (*candidates, *(name[:10] for name in candidates))  # as a Shapefile cuts names
         folded = {name.casefold(): name for name in reversed(names)}
-        found = next((folded[name.casefold()] for name in wanted if name.casefold() in folded), None)
-        if found is not None or (self.label_field is None and ANY in self.values):
-            return found
+        field = next((folded[name.casefold()] for name in candidates if name.casefold() in folded), None)
+        if field is not None or (self.label_field is None and ANY in self.values):
+            return field
         has = ", ".join(names[:8]) or "no attributes"
         if self.label_field is not None:
             expected = f"the attribute {self.label_field!r} (label_field in classes.json)"
@@ -101,8 +101,8 @@ class LabelRule:
     def index_of(self, value: Any) -> int | None:
         """The index that an attribute means; None where no class has it."""
         text = as_text(value)
-        found = None if text is None else self.values.get(text)
-        return self.values.get(ANY) if found is None else found
+        index = None if text is None else self.values.get(text)
+        return self.values.get(ANY) if index is None else index
 
     def _require_known(self, path: Path, name: str | None, values: Iterable[Any]) -> None:
         counted = Counter(as_text(value) for value in values)
@@ -152,10 +152,10 @@ def read_label_rule(path: Path, classes: ClassTable, *, zero: bool) -> tuple[Lab
     faults += repeated
     texts = {}
     for name in ("label_field", "label_layer", "unlabelled", "overlaps"):
-        found = value.get(name)
-        if found is not None and not (isinstance(found, str) and found):
-            faults.append(Fault(path, f"{name} to be a text", repr(found)[:60]))
-        texts[name] = found if isinstance(found, str) else None
+        text = value.get(name)
+        if text is not None and not (isinstance(text, str) and text):
+            faults.append(Fault(path, f"{name} to be a text", repr(text)[:60]))
+        texts[name] = text if isinstance(text, str) else None
     overlaps = texts["overlaps"] or "last"
     if overlaps not in OVERLAPS:
         fix = nearest_name(overlaps, OVERLAPS)
@@ -193,11 +193,11 @@ def _values(rows: Sequence[Mapping[str, Any]], path: Path) -> tuple[dict[str, in
     values: dict[str, int] = {}
     faults = []
     for row in rows:
-        told = row.get("values")
-        for one in [row.get("name")] if told is None else told:
-            text = as_text(one)
+        mapping = row.get("values")
+        for value in [row.get("name")] if mapping is None else mapping:
+            text = as_text(value)
             if text is not None and values.setdefault(text, row["index"]) != row["index"]:
-                faults.append(Fault(path, "each of the values of classes once", f"{one!r} more than once"))
+                faults.append(Fault(path, "each of the values of classes once", f"{value!r} more than once"))
     for row in rows:
         if row.get("values") is None:
             values.setdefault(str(row.get("index")), row["index"])

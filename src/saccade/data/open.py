@@ -20,7 +20,7 @@ from saccade.data.bands import (
 )
 from saccade.data.cityscapes import Cityscapes
 from saccade.data.classes import ClassTable
-from saccade.data.dataset import DataFolder, Format, Found, Item
+from saccade.data.dataset import DataFolder, Format, Item, Listing
 from saccade.data.deepglobe import DeepGlobe
 from saccade.data.folder import MOST_NAMED, FolderFormat, shared_contents
 from saccade.data.gleason import Gleason2019
@@ -152,29 +152,29 @@ def open_data(
     format = choose_format(root, options)
     if options.window is not None:
         format = Windowed(format)
-    wanted = None if splits is None else _known(splits, format)
-    found = format.find(root, wanted)
-    if options.target is not None and found.classes is not None:
-        found.classes = found.classes.against_the_rest(options.target)
+    split_names = None if splits is None else _known(splits, format)
+    listing = format.find(root, split_names)
+    if options.target is not None and listing.classes is not None:
+        listing.classes = listing.classes.against_the_rest(options.target)
     if options.region is not None and options.window is None:
-        found = _in_region(found, Region.parse(options.region), root)
-    pairs = [(item, name == "train") for item, name in _each(found)]
+        listing = _in_region(listing, Region.parse(options.region), root)
+    pairs = [(item, name == "train") for item, name in _each(listing)]
     images = list(dict.fromkeys(item.image for item, _ in pairs))
-    format.bands = _bands_read(bands, images, options, found.faults)
+    format.bands = _bands_read(bands, images, options, listing.faults)
     format.some_pixels = min(LARGEST_SHARE, max(LEAST_VALUES, MOST_VALUES // max(1, len(pairs))))
-    inspections = inspect_items(pairs, found.classes, format, on_decoded, on_progress)
-    faults = [*found.faults, *shared_contents(found.splits), *_shared_stems([item for item, _ in pairs])]
+    inspections = inspect_items(pairs, listing.classes, format, on_decoded, on_progress)
+    faults = [*listing.faults, *shared_contents(listing.splits), *_shared_stems([item for item, _ in pairs])]
     faults += [fault for inspection in inspections for fault in inspection.faults]
-    if faults or found.classes is None:
+    if faults or listing.classes is None:
         raise DataFaults(faults)
     facts = {i.item.stem: i.facts for i in inspections if i.facts is not None}
     _require_one_scale(format, inspections)
-    items = {name: tuple(some) for name, some in found.splits.items()}
-    draws, told = None, list[str]()
+    items = {name: tuple(some) for name, some in listing.splits.items()}
+    draws, notes = None, list[str]()
     if isinstance(format, Windowed):
-        items, draws, told = format.settle(facts, wanted)
-    data = DataFolder(root, found.classes, items, facts, format=format, draws=draws)
-    if wanted is not None and (empty := _unlabelled(data, wanted)):
+        items, draws, notes = format.settle(facts, split_names)
+    data = DataFolder(root, listing.classes, items, facts, format=format, draws=draws)
+    if split_names is not None and (empty := _unlabelled(data, split_names)):
         raise DataFaults(empty)
     noticed: dict[str, list[str]] = {}
     for inspection in inspections:
@@ -183,15 +183,15 @@ def open_data(
     lines = [f"{notice}: {_counted(list(dict.fromkeys(names)))}" for notice, names in sorted(noticed.items())]
     remarks = format.remarks()
     return replace(
-        data, notices=(*found.notices, *told, *lines, *remarks, *_unseen_classes(data, data.classes))
+        data, notices=(*listing.notices, *notes, *lines, *remarks, *_unseen_classes(data, data.classes))
     )
 
 
-def _in_region(found: Found, region: Region, root: Path) -> Found:
+def _in_region(listing: Listing, region: Region, root: Path) -> Listing:
     """What a region leaves: the images that it meets."""
     splits: dict[str, list[Item]] = {}
-    faults, notices = list(found.faults), list(found.notices)
-    for name, items in found.splits.items():
+    faults, notices = list(listing.faults), list(listing.notices)
+    for name, items in listing.splits.items():
         splits[name] = []
         for item in items:
             try:
@@ -207,15 +207,15 @@ def _in_region(found: Found, region: Region, root: Path) -> Found:
             faults.append(Fault(root, f"images of {name} that the region {region.text} meets", found_there))
         elif left := len(items) - len(splits[name]):
             notices.append(f"{left} image{'s' * (left > 1)} of {name} outside of the region: left out")
-    return Found(found.classes, splits, faults, notices)
+    return Listing(listing.classes, splits, faults, notices)
 
 
 def _bands_read(
-    given: Bands | str | None, images: Sequence[Path], options: DataOptions, faults: Sequence[Fault]
+    chosen: Bands | str | None, images: Sequence[Path], options: DataOptions, faults: Sequence[Fault]
 ) -> Bands | None:
     """What images are read as: as told, or as the options and the files say."""
-    if given is not None:
-        return given if isinstance(given, Bands) else None
+    if chosen is not None:
+        return chosen if isinstance(chosen, Bands) else None
     bands, mixed = chosen_bands(image_infos(images), options)
     if mixed:
         raise DataFaults([*faults, *mixed[:MOST_NAMED]])
@@ -227,9 +227,9 @@ def _require_one_scale(format: Format, inspections: Sequence[Inspection]) -> Non
     if format.bands is None or format.bands.mean:  # those of a run: each image was compared with it
         return
     seen: dict[Path, list[BandFacts]] = {}  # of an image in windows one for each
-    for one in inspections:
-        if one.facts is not None and one.facts.bands is not None:
-            seen.setdefault(one.item.image, []).append(one.facts.bands)
+    for inspection in inspections:
+        if inspection.facts is not None and inspection.facts.bands is not None:
+            seen.setdefault(inspection.item.image, []).append(inspection.facts.bands)
     faults = scale_faults(format.bands, [(path, BandFacts.together(some)) for path, some in seen.items()])
     if faults:
         raise DataFaults(faults)
@@ -256,10 +256,10 @@ def _counted(names: Sequence[str]) -> str:
     return f"{len(names)} image{'s' if len(names) > 1 else ''} ({shown})"
 
 
-def _each(found: Found) -> list[tuple[Item, str]]:
+def _each(listing: Listing) -> list[tuple[Item, str]]:
     """Every item once, with its split; one that stands in two splits, which is a fault, with the first."""
     pairs: dict[Item, str] = {}
-    for name, items in found.splits.items():
+    for name, items in listing.splits.items():
         for item in items:
             pairs.setdefault(item, name)
     return list(pairs.items())

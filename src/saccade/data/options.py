@@ -35,10 +35,10 @@ class Crop:
             return cls(text)
         if text == "random_square":
             return cls("square", random=True)
-        found = _SIZE.fullmatch(text)
-        if found is None or min(int(found[1]), int(found[2])) < 1:
+        match = _SIZE.fullmatch(text)
+        if match is None or min(int(match[1]), int(match[2])) < 1:
             raise InvalidInput("data.crop", "none, square, random_square or ROWSxCOLUMNS", repr(text))
-        return cls("size", (int(found[1]), int(found[2])))
+        return cls("size", (int(match[1]), int(match[2])))
 
     def window(self, size: tuple[int, int]) -> Window | None:
         """The part in the middle of an image of ``size`` (H, W); None where that is all of it.
@@ -64,8 +64,8 @@ class Crop:
         """(rows, columns) of the part of an image of ``size``."""
         if self.kind == "none":
             return size
-        wanted = (min(size), min(size)) if self.kind == "square" else self.size
-        return min(wanted[0], size[0]), min(wanted[1], size[1])
+        sides = (min(size), min(size)) if self.kind == "square" else self.size
+        return min(sides[0], size[0]), min(sides[1], size[1])
 
 
 def parse_value_range(text: str, what: str = "--value-range") -> tuple[float, float]:
@@ -87,8 +87,8 @@ LEAST_WINDOW = 16
 
 def window_size(text: str | int) -> tuple[int, int]:
     """``512x512``, or ``512`` for a square: (rows, columns); raises InvalidInput for anything else."""
-    found = _SIZE.fullmatch(str(text)) or _SIZE.fullmatch(f"{text}x{text}")
-    size = (0, 0) if found is None else (int(found[1]), int(found[2]))
+    match = _SIZE.fullmatch(str(text)) or _SIZE.fullmatch(f"{text}x{text}")
+    size = (0, 0) if match is None else (int(match[1]), int(match[2]))
     if min(size) < LEAST_WINDOW:
         expected = f"ROWSxCOLUMNS of at least {LEAST_WINDOW} pixels, such as 512x512"
         raise InvalidInput("data.window", expected, repr(text))

@@ -116,7 +116,7 @@ class DataRecord:
         if self.classes != other.classes:
             lines.append(f"the classes are {_spelled(other.classes)} instead of {_spelled(self.classes)}")
         if self.ignored != other.ignored:
-            now, before = (", ".join(map(str, one)) or "none" for one in (other.ignored, self.ignored))
+            now, before = (", ".join(map(str, stems)) or "none" for stems in (other.ignored, self.ignored))
             lines.append(f"the ignored values (ignore_index) are {now} instead of {before}")
         if self.aliases != other.aliases:
             lines.append("other mask values are taken for a class")

@@ -53,12 +53,12 @@ class Area:
 
     def inside(self, window: Window) -> NDArray[np.bool_]:
         """(h, w) of a window of the image: True where the centre of a pixel is in the region."""
-        found = np.zeros(window.size, np.bool_)
+        mask = np.zeros(window.size, np.bool_)
         shift = np.array([window.left, window.top])
         for rings in self.polygons:
             part, inside = inside_polygon(window.size, [ring - shift for ring in rings])
-            found[part] |= inside
-        return found
+            mask[part] |= inside
+        return mask
 
 
 @dataclass(frozen=True)
@@ -164,5 +164,5 @@ class Region:
 
 def _windows(polygons: Polygons, size: tuple[int, int]) -> list[Window]:
     """The pixels around each polygon that covers any."""
-    found = (polygon_window(size, rings) for rings in polygons)
-    return [window for window in found if window is not None]
+    windows = (polygon_window(size, rings) for rings in polygons)
+    return [window for window in windows if window is not None]

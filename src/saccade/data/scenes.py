@@ -70,17 +70,17 @@ def draw_boats(rng: np.random.Generator, picture: Field, offshore: Field) -> NDA
     Args:
         offshore: (H, W) distance in pixels to the nearest land; 0 on land.
     """
-    taken = np.zeros(offshore.shape, bool)
-    wanted = rng.uniform(0.007, 0.014) * taken.size
+    occupied = np.zeros(offshore.shape, bool)
+    area_goal = rng.uniform(0.007, 0.014) * occupied.size
     for boat in _fleets(rng, offshore):
-        if taken.sum() >= wanted:
+        if occupied.sum() >= area_goal:
             break
-        if _is_free(boat, taken, offshore):
-            _draw(rng, boat, picture, taken)
-    if not taken.any():
+        if _is_free(boat, occupied, offshore):
+            _draw(rng, boat, picture, occupied)
+    if not occupied.any():
         row, column = np.unravel_index(int(offshore.argmax()), offshore.shape)
-        _draw(rng, _Boat(float(row), float(column), _lengths(offshore)[0], 0.0), picture, taken)
-    return taken
+        _draw(rng, _Boat(float(row), float(column), _lengths(offshore)[0], 0.0), picture, occupied)
+    return occupied
 
 
 def draw_whitecaps(rng: np.random.Generator, picture: Field, offshore: Field) -> None:
@@ -122,16 +122,16 @@ def _fleets(rng: np.random.Generator, offshore: Field) -> list[_Boat]:
     return strays + boats
 
 
-def _is_free(boat: _Boat, taken: NDArray[np.bool_], offshore: Field) -> bool:
+def _is_free(boat: _Boat, occupied: NDArray[np.bool_], offshore: Field) -> bool:
     """In the picture, off the shore, and clear of other boats."""
     row, column, reach = round(boat.row), round(boat.column), round(boat.length * 0.6) + 1
-    height, width = taken.shape
+    height, width = occupied.shape
     if not (0 <= row < height and 0 <= column < width) or offshore[row, column] <= reach:
         return False
-    return not taken[max(0, row - reach) : row + reach, max(0, column - reach) : column + reach].any()
+    return not occupied[max(0, row - reach) : row + reach, max(0, column - reach) : column + reach].any()
 
 
-def _draw(rng: np.random.Generator, boat: _Boat, picture: Field, taken: NDArray[np.bool_]) -> None:
+def _draw(rng: np.random.Generator, boat: _Boat, picture: Field, occupied: NDArray[np.bool_]) -> None:
     hull = _HULLS[int(rng.integers(len(_HULLS)))]
     deck = tuple(int(0.55 * part + 0.45 * grey) for part, grey in zip(hull, (150, 120, 90), strict=True))
     if rng.uniform() < 0.4:
@@ -141,7 +141,7 @@ def _draw(rng: np.random.Generator, boat: _Boat, picture: Field, taken: NDArray[
     box, cover = _fill(picture, boat.outline(_HULL), hull, 1.0)
     _fill(picture, boat.outline(_DECK), deck, 1.0)
     _fill(picture, boat.outline(_CABIN), (245, 245, 245), 1.0)
-    taken[box] |= cover >= 0.5
+    occupied[box] |= cover >= 0.5
 
 
 def _fill(

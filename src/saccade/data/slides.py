@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from saccade.data.classes import read_classes
 from saccade.data.coco import CocoFile
-from saccade.data.dataset import Format, Found, Item
+from saccade.data.dataset import Format, Item, Listing
 from saccade.data.folder import files, match
 from saccade.data.label_drawing import Seen, VectorFile, draw_labels, open_vectors, remarks_on
 from saccade.data.label_rule import LabelRule, read_label_rule
@@ -47,8 +47,8 @@ def nearest_labels(path: Path, full: tuple[int, int], size: tuple[int, int]) -> 
             return thumbnail(_Indices(raster), size)[..., 0]
         pixels = raster.read()[..., 0]
     rows, columns = (
-        ((np.arange(wanted) + 0.5) * has / wanted).astype(int)
-        for wanted, has in zip(size, pixels.shape, strict=True)
+        ((np.arange(side) + 0.5) * has / side).astype(int)
+        for side, has in zip(size, pixels.shape, strict=True)
     )
     return pixels[np.ix_(rows, columns)]
 
@@ -174,7 +174,7 @@ class Slides(Format):
         )
         return sum(parts) >= 2 and (parts[0] or not (root / "images").is_dir())
 
-    def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
+    def find(self, root: Path, splits: tuple[str, ...] | None) -> Listing:
         classes, faults = read_classes(root / "classes.json")
         if classes is not None:
             self._rule, rule_faults = read_label_rule(root / "classes.json", classes, zero=self.zero)
@@ -183,8 +183,8 @@ class Slides(Format):
         items, unmatched = self._pairs(root)
         stems, missing = self._splits(root, list(items), splits)
         faults += [*unmatched, *missing]
-        found = {n: [items[s] for s in some if s in items] for n, some in stems.items()}
-        return Found(classes, found, faults)
+        listed = {n: [items[s] for s in some if s in items] for n, some in stems.items()}
+        return Listing(classes, listed, faults)
 
     def _without_zero(self, root: Path) -> list[Fault]:
         """Index 0 is where no polygon is, so that it has to mean something."""
@@ -211,7 +211,7 @@ class Slides(Format):
         return items, [*faults, *unmatched]
 
     def _splits(
-        self, root: Path, stems: list[str], wanted: tuple[str, ...] | None
+        self, root: Path, stems: list[str], names: tuple[str, ...] | None
     ) -> tuple[dict[str, tuple[str, ...]], list[Fault]]:
         path = root / "splits.json"
         in_windows = self.options.window is not None
@@ -226,9 +226,9 @@ class Slides(Format):
             known = {*stems, *self._unlabelled}
             unknown = [s for some in splits.values() for s in some if s not in known]
             faults += [Fault(path, f"{self.what} {s!r} in {self.where}/", "no such file") for s in unknown]
-        if wanted is None:
+        if names is None:
             return splits, faults
-        splits, missing = wanted_splits(splits, wanted, path)
+        splits, missing = wanted_splits(splits, names, path)
         return splits, faults or missing
 
     def missing(self, path: Path, expected: str, found: str = "nothing there") -> Fault:

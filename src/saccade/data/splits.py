@@ -100,12 +100,12 @@ def seeded_splits(names: Iterable[str], counts: Mapping[str, int], seed: int = 0
     """
     order = sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())
     total = sum(counts.values())
-    wanted = [name for name in ("test", "val") if counts.get(name)]
+    drawn = [name for name in ("test", "val") if counts.get(name)]
     splits: dict[str, list[str]] = {}
     at = 0
-    for number, split in enumerate(wanted):
+    for number, split in enumerate(drawn):
         share = max(1, round(len(order) * counts[split] / total))
-        left = len(order) - at - (len(wanted) - number)
+        left = len(order) - at - (len(drawn) - number)
         size = max(0, min(share, left))
         splits[split] = sorted(order[at : at + size])
         at += size

@@ -58,7 +58,7 @@ def _tuples(
 ) -> tuple[NDArray[np.uint8], NDArray[np.unsignedinteger], NDArray[np.int64]]:
     """The labels that occur; the tuple of each pixel as a number, (H * W,), whose digits are positions in the
     labels; and how many pixels have each number."""
-    seen = sum(value_counts(one) for one in maps)
+    seen = sum(value_counts(labels_of_one) for labels_of_one in maps)
     labels = np.flatnonzero(seen).astype(np.uint8)
     numbers = len(labels) ** len(maps)
     codes = np.zeros(maps[0].size, np.min_scalar_type(numbers - 1))
@@ -67,9 +67,9 @@ def _tuples(
     counts = np.zeros(numbers, np.int64)
     for start in range(0, len(codes), _PIECE):
         piece = codes[start : start + _PIECE]
-        for one in maps:
+        for labels_of_one in maps:
             piece *= len(labels)
-            piece += np.take(digit, one.reshape(-1)[start : start + _PIECE])
+            piece += np.take(digit, labels_of_one.reshape(-1)[start : start + _PIECE])
         counts += np.bincount(piece, minlength=numbers)
     return labels, codes, counts
 
@@ -77,8 +77,8 @@ def _tuples(
 def _from_voting(tuples: NDArray[np.intp], counts: NDArray[np.int64], labels: int) -> NDArray[np.float64]:
     """A first guess, SimpleITK's: for what each annotator said, what the majority said where there is one."""
     votes = np.zeros((len(tuples), labels))
-    for said in tuples.T:
-        votes[np.arange(len(tuples)), said] += 1
+    for annotator_votes in tuples.T:
+        votes[np.arange(len(tuples)), annotator_votes] += 1
     leads = votes == votes.max(1, keepdims=True)
     decided = leads.sum(1) == 1
     return _shares(_said_and_true(tuples, leads * (decided * counts)[:, None], labels), 2)
@@ -91,8 +91,8 @@ def _performance(tuples: NDArray[np.intp], weight: NDArray[np.float64], labels: 
 
 def _said_and_true(tuples: NDArray[np.intp], weight: NDArray[np.float64], labels: int) -> NDArray[np.float64]:
     """(annotators, said, true): the sums of ``weight`` (T, true)."""
-    said = np.eye(labels)[tuples.T]
-    return said.transpose(0, 2, 1) @ weight
+    votes = np.eye(labels)[tuples.T]
+    return votes.transpose(0, 2, 1) @ weight
 
 
 def _shares(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
@@ -106,8 +106,8 @@ def _truth(
 ) -> NDArray[np.float64]:
     """(T, labels): how probable each label is, given what the annotators said."""
     weight = np.broadcast_to(prior, (len(tuples), len(prior))).copy()
-    for annotator, said in enumerate(tuples.T):
-        weight *= trust[annotator][said]
+    for annotator, votes in enumerate(tuples.T):
+        weight *= trust[annotator][votes]
     return _shares(weight, 1)
 
 

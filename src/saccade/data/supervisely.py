@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from saccade.data.classes import ClassTable
-from saccade.data.dataset import Format, Found, Item
+from saccade.data.dataset import Format, Item, Listing
 from saccade.data.folder import files, match
 from saccade.data.polygons import fill_polygon
 from saccade.data.splits import seeded_splits
@@ -47,20 +47,20 @@ class SuperviselyPerson(Format):
     def recognises(cls, root: Path) -> bool:
         return next(root.glob("*/ann"), None) is not None and next(root.glob("*/img"), None) is not None
 
-    def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
-        found = Found(ClassTable(("background", "person"), (0, 1), ((0, 0, 0), (255, 80, 40)), _IGNORED))
+    def find(self, root: Path, splits: tuple[str, ...] | None) -> Listing:
+        listing = Listing(ClassTable(("background", "person"), (0, 1), ((0, 0, 0), (255, 80, 40)), _IGNORED))
         items: dict[str, Item] = {}
         for folder in sorted(path.parent for path in {*root.glob("*/img"), *root.glob("*/ann")}):
             some, faults = self._folder(folder)
             items |= some
-            found.faults += [fault for fault in faults if fault not in found.faults]
-        if not items and not found.faults:
-            found.faults.append(self.missing(root, "images in DS/img/"))
+            listing.faults += [fault for fault in faults if fault not in listing.faults]
+        if not items and not listing.faults:
+            listing.faults.append(self.missing(root, "images in DS/img/"))
         names = seeded_splits(items, _WHOLE)
-        found.splits = {name: [items[s] for s in names.get(name, ())] for name in splits or names}
+        listing.splits = {name: [items[s] for s in names.get(name, ())] for name in splits or names}
         if len(items) != _ALL:
-            found.notices.append(f"{len(items)} images; the published set has {_ALL}")
-        return found
+            listing.notices.append(f"{len(items)} images; the published set has {_ALL}")
+        return listing
 
     def _folder(self, folder: Path) -> tuple[dict[str, Item], list[Fault]]:
         """The items of one DS, and their faults."""
@@ -79,9 +79,9 @@ class SuperviselyPerson(Format):
         size, objects = _objects(item)
         values = np.zeros(size, np.uint8)
         for titles, value in ((_PERSON, 1), (_NEUTRAL, _IGNORED)):
-            for one in objects:
-                if one["classTitle"] in titles:
-                    _paint(values, one, value, item.mask)
+            for person in objects:
+                if person["classTitle"] in titles:
+                    _paint(values, person, value, item.mask)
         return values
 
     def has_instances(self, item: Item) -> bool:
@@ -90,9 +90,9 @@ class SuperviselyPerson(Format):
     def instances(self, item: Item) -> NDArray[np.integer]:
         size, objects = _objects(item)
         values = np.zeros(size, np.int32)
-        for number, one in enumerate(objects, 1):
-            if one["classTitle"] in _PERSON:
-                _paint(values, one, number, item.mask)
+        for number, person in enumerate(objects, 1):
+            if person["classTitle"] in _PERSON:
+                _paint(values, person, number, item.mask)
         return values
 
 
@@ -103,8 +103,8 @@ def _objects(item: Item) -> tuple[tuple[int, int], list[dict[str, Any]]]:
         raise FileProblem(item.mask, faults[0].expected, faults[0].found)
     try:
         size = int(value["size"]["height"]), int(value["size"]["width"])
-        objects = [dict(one) for one in value["objects"]]
-        strange = {str(one["classTitle"]) for one in objects} - {*_PERSON, *_NEUTRAL}
+        objects = [dict(entry) for entry in value["objects"]]
+        strange = {str(entry["classTitle"]) for entry in objects} - {*_PERSON, *_NEUTRAL}
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FileProblem(item.mask, _EXPECTED, "one without size, objects or classTitle") from error
     if strange:
@@ -117,13 +117,13 @@ def _objects(item: Item) -> tuple[tuple[int, int], list[dict[str, Any]]]:
     return size, objects
 
 
-def _paint(values: NDArray[np.integer], one: dict[str, Any], value: int, path: Path) -> None:
+def _paint(values: NDArray[np.integer], person: dict[str, Any], value: int, path: Path) -> None:
     """Draws an object, in place."""
     try:
-        if one.get("bitmap"):
-            _paint_bitmap(values, one["bitmap"], value)
+        if person.get("bitmap"):
+            _paint_bitmap(values, person["bitmap"], value)
         else:
-            rings = [one["points"]["exterior"], *one["points"].get("interior", [])]
+            rings = [person["points"]["exterior"], *person["points"].get("interior", [])]
             # corners are pixels, which the outline passes through in the middle
             fill_polygon(values, [np.array(ring, float) + 0.5 for ring in rings], value)
     except (KeyError, TypeError, ValueError, OSError, AttributeError, OverflowError, zlib.error) as error:

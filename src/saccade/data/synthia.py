@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data.classes import ClassTable, Colour
-from saccade.data.dataset import Format, Found, Item
+from saccade.data.dataset import Format, Item, Listing
 from saccade.data.folder import files, incomplete, match
 from saccade.data.splits import seeded_splits
 from saccade.errors import FileProblem
@@ -60,25 +60,25 @@ class Synthia(Format):
     def recognises(cls, root: Path) -> bool:
         return (root / "RGB").is_dir() and any((root / name).is_dir() for name in ("GTTXT", "GT"))
 
-    def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
+    def find(self, root: Path, splits: tuple[str, ...] | None) -> Listing:
         folder, end = (
             (root / "GTTXT", ".txt") if (root / "GTTXT").is_dir() else (root / "GT" / "LABELS", ".png")
         )
         images = {path.stem: path for path in files(root / "RGB", "*.png")}
         masks = {path.stem: path for path in files(folder, f"*{end}")}
-        found = Found(_table(end == ".txt"))
+        listing = Listing(_table(end == ".txt"))
         if not images or not masks:
             pairs = ((root / "RGB", "*.png", images), (folder, f"*{end}", masks))
-            found.faults = [self.missing(place, pattern) for place, pattern, some in pairs if not some]
-            return found
-        items, found.faults = match(
+            listing.faults = [self.missing(place, pattern) for place, pattern, some in pairs if not some]
+            return listing
+        items, listing.faults = match(
             self, images, masks, lambda s: f"{folder.name}/{s}{end}", lambda s: f"RGB/{s}.png"
         )
         names = seeded_splits(items, _WHOLE)
-        found.splits = {name: [items[s] for s in names.get(name, ())] for name in splits or names}
+        listing.splits = {name: [items[s] for s in names.get(name, ())] for name in splits or names}
         if end == ".txt":
-            found.notices = incomplete({name: len(some) for name, some in names.items()}, _WHOLE)
-        return found
+            listing.notices = incomplete({name: len(some) for name, some in names.items()}, _WHOLE)
+        return listing
 
     def values(self, item: Item) -> NDArray[np.integer]:
         return _from_text(item.mask) if item.mask.suffix == ".txt" else _channel(item.mask, 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from saccade.data.coco import CocoFile
-from saccade.data.dataset import Found, Item
+from saccade.data.dataset import Item, Listing
 from saccade.data.folder import IMAGE_SUFFIXES, limited, list_files
 from saccade.data.label_drawing import open_vectors
 from saccade.data.placing import no_place, place_vectors
@@ -51,10 +51,10 @@ class VectorFolder(Slides):
         beside_masks = (root / "masks").is_dir()
         return (root / "images").is_dir() and not beside_masks and labels_folder(root) is not None
 
-    def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
-        found = super().find(root, splits)
-        found.notices += self._outside
-        return found
+    def find(self, root: Path, splits: tuple[str, ...] | None) -> Listing:
+        listing = super().find(root, splits)
+        listing.notices += self._outside
+        return listing
 
     def _pairs(self, root: Path) -> tuple[dict[str, Item], list[Fault]]:
         folder = labels_folder(root) or root / LABELS[0]

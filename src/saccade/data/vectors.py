@@ -218,9 +218,9 @@ def _json_polygons(geometry: Any) -> Iterator[tuple[Corners, ...]]:
     if kind not in ("Polygon", "MultiPolygon"):
         raise ValueError(f"{kind}, where a Polygon or MultiPolygon is needed")
     for rings in [geometry["coordinates"]] if kind == "Polygon" else geometry["coordinates"]:
-        found = tuple(closed(np.asarray(ring, float)) for ring in rings if len(ring))
-        if found and has_area(found[0]):
-            yield found
+        closed_rings = tuple(closed(np.asarray(ring, float)) for ring in rings if len(ring))
+        if closed_rings and has_area(closed_rings[0]):
+            yield closed_rings
 
 
 def has_area(ring: Corners) -> bool:
@@ -378,14 +378,14 @@ class _quiet:
             raise FileProblem(self._path, "a vector file that GDAL reads", found) from None
 
 
-def _chosen(layers: Sequence[tuple[str, Any]], wanted: str | None, path: Path) -> str:
+def _chosen(layers: Sequence[tuple[str, Any]], layer: str | None, path: Path) -> str:
     """The layer that is wanted, or the only one of polygons; what has no geometry (styles) does not count."""
     names = [name for name, _ in layers]
-    if wanted is not None:
-        if wanted not in names:
-            fix = nearest_name(wanted, names)
-            raise FileProblem(path, f"a layer {wanted!r} (label_layer in classes.json)", "none", fix)
-        return wanted
+    if layer is not None:
+        if layer not in names:
+            fix = nearest_name(layer, names)
+            raise FileProblem(path, f"a layer {layer!r} (label_layer in classes.json)", "none", fix)
+        return layer
     loose = ("Unknown", "GeometryCollection", "Surface", "CurvePolygon")
     possible = [
         name for name, kind in layers if kind is not None and ("Polygon" in str(kind) or str(kind) in loose)

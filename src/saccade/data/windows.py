@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saccade.data.dataset import Format, Found, Item, ItemFacts
+from saccade.data.dataset import Format, Item, ItemFacts, Listing
 from saccade.data.region import Area, Region
 from saccade.data.splits import SPLITS
 from saccade.errors import Fault, FileProblem, InvalidInput
@@ -180,9 +180,9 @@ class Draws:
         present = np.flatnonzero(self.counts.sum(0))
         classes = present[np.arange(self.number) % len(present)]
         chosen = np.empty(self.number, np.int64)
-        for one in present:
-            upto = np.cumsum(self.counts[:, one], dtype=np.float64)
-            of_class = classes == one
+        for label in present:
+            upto = np.cumsum(self.counts[:, label], dtype=np.float64)
+            of_class = classes == label
             places = draw.random(int(of_class.sum())) * upto[-1]
             chosen[of_class] = np.searchsorted(upto, places, side="right").clip(max=len(upto) - 1)
         return chosen
@@ -275,23 +275,23 @@ class Windowed(Format):
         raster = self._raster(path)
         return self._region.on(raster) if self._region.meets(raster) else None
 
-    def find(self, root: Path, splits: tuple[str, ...] | None) -> Found:
-        found = self.inner.find(root, None)
-        if found.faults or found.classes is None:
-            return Found(found.classes, {}, found.faults, found.notices)
-        wanted = tuple(found.splits) if splits is None else splits
+    def find(self, root: Path, splits: tuple[str, ...] | None) -> Listing:
+        listing = self.inner.find(root, None)
+        if listing.faults or listing.classes is None:
+            return Listing(listing.classes, {}, listing.faults, listing.notices)
+        split_names = tuple(listing.splits) if splits is None else splits
         names: dict[Item, list[str]] = {}
         for name in SPLITS:
-            for item in found.splits.get(name, ()):
+            for item in listing.splits.get(name, ()):
                 names.setdefault(item, []).append(name)
         faults = [
-            Fault(root, f"images of {name}", "none; has " + (", ".join(found.splits) or "no split"))
-            for name in wanted
-            if name not in found.splits
+            Fault(root, f"images of {name}", "none; has " + (", ".join(listing.splits) or "no split"))
+            for name in split_names
+            if name not in listing.splits
         ]
         self._scenes, left_out = [], 0
         for item, some in names.items():
-            if not set(some) & set(wanted):
+            if not set(some) & set(split_names):
                 continue
             try:
                 scene = self._cut(item, some)
@@ -307,10 +307,10 @@ class Windowed(Format):
             cells.setdefault(scene.splits[0], []).extend(scene.cells.values())
         if self._scenes and not any(cells.values()):
             faults.append(Fault(root, f"images that the region {self.options.region} meets", "none"))
-        notices = list(found.notices)
+        notices = list(listing.notices)
         if left_out:
             notices.append(f"{left_out} image{'s' * (left_out > 1)} outside of the region: left out")
-        return Found(found.classes, cells, faults, notices)
+        return Listing(listing.classes, cells, faults, notices)
 
     def _cut(self, item: Item, splits: Sequence[str]) -> Scene:
         scene = cut(item, splits, self._raster(item.image).size, self._side)
@@ -331,13 +331,13 @@ class Windowed(Format):
         return side
 
     def settle(
-        self, facts: Mapping[str, ItemFacts], wanted: Sequence[str] | None
+        self, facts: Mapping[str, ItemFacts], chosen: Sequence[str] | None
     ) -> tuple[dict[str, tuple[Item, ...]], Draws | None, list[str]]:
         """The windows of each split, how an epoch draws those of train, and what a user should know."""
         counts = {stem: fact.counts for stem, fact in facts.items()}
         owners = share_out([scene for scene in self._scenes if len(scene.splits) > 1], counts)
         names = [name for name in SPLITS if any(name in scene.splits for scene in self._scenes)]
-        splits: dict[str, list[Item]] = {name: [] for name in names if wanted is None or name in wanted}
+        splits: dict[str, list[Item]] = {name: [] for name in names if chosen is None or name in chosen}
         train: list[tuple[int, int, int]] = []
         empty = 0
         for number, scene in enumerate(self._scenes):

@@ -346,8 +346,8 @@ def _keep_targets(a, b, classes, out):
     for i in range(len(out)):
         if out[i] > 0:
             target = False
-            for wanted in classes:
-                target |= (a[i] == wanted) | (b[i] == wanted)
+            for label in classes:
+                target |= (a[i] == label) | (b[i] == label)
             out[i] = target
 
 
@@ -422,7 +422,7 @@ def nearest_in_rows(labels, ignore, ignoring, classes, columns, nearest):
     above = np.zeros(width, np.uint8)
     below = np.zeros(width, np.uint8)
     beside = np.zeros(width, np.uint8)
-    found = np.empty(width, np.int32)
+    nearest_columns = np.empty(width, np.int32)
     for y in range(height):
         line = labels[y]
         _different(line[:-1], line[1:], ignore, ignoring, beside[: width - 1])
@@ -437,24 +437,24 @@ def nearest_in_rows(labels, ignore, ignoring, classes, columns, nearest):
         count = 0
         for x in range(width):
             if above[x] | below[x] | beside[x] | (x > 0 and beside[x - 1]):
-                found[count] = x
+                nearest_columns[count] = x
                 count += 1
-        _nearest_of(found[:count], columns, nearest[y])
+        _nearest_of(nearest_columns[:count], columns, nearest[y])
         above[:] = below
 
 
 @kernel
-def _nearest_of(found, columns, out):
+def _nearest_of(nearest, columns, out):
     """out[j] = the entry of ascending ``found`` nearest to ascending columns[j], the left one of a tie."""
     at = 0
     for j in range(len(columns)):
-        if len(found) == 0:
+        if len(nearest) == 0:
             out[j] = -1
             continue
         # Both ascend, so the nearest entry never moves back: one pass for all columns.
-        while at + 1 < len(found) and found[at + 1] - columns[j] < columns[j] - found[at]:
+        while at + 1 < len(nearest) and nearest[at + 1] - columns[j] < columns[j] - nearest[at]:
             at += 1
-        out[j] = found[at]
+        out[j] = nearest[at]
 
 
 @kernel

@@ -57,10 +57,10 @@ def boundary_energy_minimiser(targets: Tensor, smoothness: float = 1.0) -> Tenso
     if targets.device.type != "cpu" or (torch.is_grad_enabled() and targets.requires_grad):
         return _minimise(targets, smoothness)
     grid = torch.empty(targets.shape, dtype=targets.dtype)
-    for wanted, found in zip(targets.detach().numpy(), grid.numpy(), strict=True):
+    for target, minimiser in zip(targets.detach().numpy(), grid.numpy(), strict=True):
         # x is fixed along columns and y along rows: transposed, both are the same system.
-        found[..., 0] = _coordinate_compiled(wanted[..., 0].T, smoothness).T
-        found[..., 1] = _coordinate_compiled(wanted[..., 1], smoothness)
+        minimiser[..., 0] = _coordinate_compiled(target[..., 0].T, smoothness).T
+        minimiser[..., 1] = _coordinate_compiled(target[..., 1], smoothness)
     return grid
 
 
@@ -228,9 +228,9 @@ def boundary_targets(
     """
     require_labels(labels)
     rows, columns = require_size(size)
-    ignore, wanted = require_ignore_index(ignore_index), _require_classes(classes)
+    ignore, chosen = require_ignore_index(ignore_index), _require_classes(classes)
     find = _find_compiled if labels.device.type == "cpu" else _find_reference
-    return find(labels, (rows, columns), wanted, ignore)
+    return find(labels, (rows, columns), chosen, ignore)
 
 
 def boundary_targets_reference(
@@ -258,10 +258,10 @@ def boundary_targets_reference(
 def _require_classes(classes: Sequence[int] | None) -> np.ndarray:
     if classes is None:
         return ANY
-    wanted = np.asarray(classes)
-    if wanted.ndim != 1 or not len(wanted) or wanted.dtype.kind not in "iu":
+    chosen = np.asarray(classes)
+    if chosen.ndim != 1 or not len(chosen) or chosen.dtype.kind not in "iu":
         raise InvalidInput("classes", "a list of at least one class number, or None for all", repr(classes))
-    return wanted.astype(np.int64)
+    return chosen.astype(np.int64)
 
 
 def _positions(count: int, pixels: int) -> np.ndarray:
@@ -324,7 +324,7 @@ def _nearest(boundary: Tensor, nodes: Tensor) -> Tensor:
     points = boundary.nonzero().flip(-1).double()
     if not len(points):
         return nodes
-    wanted = (nodes + 1) / 2 * sides
+    positions = (nodes + 1) / 2 * sides
     # A row at a time: all nodes against all boundary pixels would not fit into memory.
-    best = torch.stack([points[torch.cdist(row, points).argmin(dim=1)] for row in wanted])
+    best = torch.stack([points[torch.cdist(row, points).argmin(dim=1)] for row in positions])
     return _normalised(best, *boundary.shape)

@@ -216,7 +216,7 @@ def _adjoint(across: Tensor, down: Tensor, grad: Tensor, axis: int) -> Tensor:
         return adjoint_reference(across, down, grad, axis)
     out = torch.empty_like(grad, memory_format=torch.contiguous_format)
     images = [
-        tuple(one.contiguous().numpy() for one in image)
+        tuple(tensor.contiguous().numpy() for tensor in image)
         for image in zip(across, down, grad, out, strict=True)
     ]
     settings = (axis, GRADIENT_TOLERANCE, 4 * sum(grad.shape[1:]))

@@ -33,8 +33,8 @@ def uniform_grid(size: Sequence[int], batch: int = 1, *, device: torch.device | 
     """
     rows, columns = require_size(size)
     y, x = even_positions(rows, device=device), even_positions(columns, device=device)
-    one = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
-    return one.repeat(require_count(batch, "batch"), 1, 1, 1)
+    nodes = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+    return nodes.repeat(require_count(batch, "batch"), 1, 1, 1)
 
 
 def even_positions(

@@ -61,8 +61,8 @@ class BeyondBudget(InvalidInput):
 
 def budget_of(sampling: SamplingOptions) -> tuple[str, float] | None:
     """The option that is a budget to be reckoned, and how much of it; None where there is none."""
-    given = {"--gflops": sampling.gflops, "--seconds": sampling.seconds}
-    return next(((option, value) for option, value in given.items() if value is not None), None)
+    limits = {"--gflops": sampling.gflops, "--seconds": sampling.seconds}
+    return next(((option, value) for option, value in limits.items() if value is not None), None)
 
 
 def layout_within(
@@ -91,8 +91,8 @@ def layout_within(
     sampler, bare = segmenter.sampler, replace(sampling, gflops=None, seconds=None)
 
     def laid(samples: int) -> Layout:
-        asked = replace(bare, pixels=samples)
-        return lay_out(raster.info, asked, sampler.size, training_downsampling, sampler.sizes)
+        options = replace(bare, pixels=samples)
+        return lay_out(raster.info, options, sampler.size, training_downsampling, sampler.sizes)
 
     def cost(layout: Layout) -> float:
         if option == "--gflops":
@@ -103,13 +103,13 @@ def layout_within(
     if cost(low) > limit:
         why = f"{raster.path} in {low.views} view{'s' if low.views > 1 else ''} of {_named(low.view)}"
         raise BeyondBudget(option, _rounded_up(cost(low)), limit, f"that is {why}")
-    found = _fuller(_search(laid, cost, limit, low, raster.size[0] * raster.size[1]), cost, limit)
-    taken, unit = cost(found), option.removeprefix("--")
-    reason = f"{option} {limit:g}: {taken:.3g} {unit} for {found.samples:,} samples"
+    fitting = _fuller(_search(laid, cost, limit, low, raster.size[0] * raster.size[1]), cost, limit)
+    spent, unit = cost(fitting), option.removeprefix("--")
+    reason = f"{option} {limit:g}: {spent:.3g} {unit} for {fitting.samples:,} samples"
     notices = (
-        found.notices if taken >= KEPT * limit else (*found.notices, f"no layout spends all of {option}")
+        fitting.notices if spent >= KEPT * limit else (*fitting.notices, f"no layout spends all of {option}")
     )
-    return replace(found, reasons=(reason, *found.reasons), notices=notices, foreseen=taken)
+    return replace(fitting, reasons=(reason, *fitting.reasons), notices=notices, foreseen=spent)
 
 
 def _least(raster: Raster, segmenter: Segmenter, sampling: SamplingOptions) -> int:
@@ -214,19 +214,19 @@ class Timing:
                     self._measure(
                         raster, segmenter, layout, classes
                     )  # whatever is compiled or cached at first
-                taken = self._measure(raster, segmenter, layout, classes)
-                points.insert(bisect_left(known, layout.samples), (layout.samples, taken))
-        return float(np.interp(layout.samples, [at for at, _ in points], [taken for _, taken in points]))
+                elapsed = self._measure(raster, segmenter, layout, classes)
+                points.insert(bisect_left(known, layout.samples), (layout.samples, elapsed))
+        return float(np.interp(layout.samples, [at for at, _ in points], [elapsed for _, elapsed in points]))
 
     def _measure(self, raster: Raster, segmenter: Segmenter, layout: Layout, classes: int) -> float:
         start = self.clock()
         if raster.size[0] * raster.size[1] > RUNS_AT_MOST:
-            taken = _reckoned(raster, segmenter, layout, classes)
+            reckoned = _reckoned(raster, segmenter, layout, classes)
         else:
             _run(raster, segmenter, layout, classes)
-            taken = self.clock() - start
+            reckoned = self.clock() - start
         self.spent += self.clock() - start
-        return taken
+        return reckoned
 
 
 _TIMINGS: WeakKeyDictionary[nn.Module, Timing] = WeakKeyDictionary()

@@ -87,22 +87,22 @@ def connected(where: str) -> Iterator[Any]:
     Raises:
         UsageError: no such cluster, Dask is not installed, or nobody answers.
     """
-    found = re.fullmatch(r"local:(\d+)|(?:tcp|tls|ws|wss|ucx)://\S+", where)
-    if found is None or found[1] == "0":
+    match = re.fullmatch(r"local:(\d+)|(?:tcp|tls|ws|wss|ucx)://\S+", where)
+    if match is None or match[1] == "0":
         known = "local:N (N from 1) or the address of a scheduler, tcp://..."
         raise UsageError(f"--cluster is {known}, not {where!r}")
     library = distributed()
     with ExitStack() as stack:
-        if found[1]:
+        if match[1]:
             quiet = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL, "memory_limit": 0}
-            count = {"n_workers": int(found[1]), "threads_per_worker": 1}
+            count = {"n_workers": int(match[1]), "threads_per_worker": 1}
             where = stack.enter_context(library.LocalCluster(**count, **quiet))
         try:
             client = stack.enter_context(library.Client(where, timeout=SECONDS, set_as_default=False))
-            client.wait_for_workers(1, timeout=SECONDS if not found[1] else 10 * SECONDS)
+            client.wait_for_workers(1, timeout=SECONDS if not match[1] else 10 * SECONDS)
         except (OSError, TimeoutError, ValueError) as error:
-            told = "no worker has come" if "workers" in str(error) else "no scheduler answers"
-            raise UsageError(f"{where}: {told} within {SECONDS} s") from None
+            fault = "no worker has come" if "workers" in str(error) else "no scheduler answers"
+            raise UsageError(f"{where}: {fault} within {SECONDS} s") from None
         yield client
 
 
@@ -180,15 +180,15 @@ def _result(future: Any, job: Job | ListedJob) -> Any:
     from concurrent.futures import CancelledError
 
     try:
-        found = future.result()
+        result = future.result()
     except library.scheduler.KilledWorker:
         fix = "memory may have run out: give them more, and --resume"
         raise SaccadeError(f"{job.image}: the workers that had a part of it were killed; {fix}") from None
     except (CancelledError, OSError, library.comm.CommClosedError):
         raise SaccadeError(f"{job.image}: the cluster is gone; go on with --resume") from None
-    if isinstance(found, _Refused):
-        raise SaccadeError(found.line)
-    return found
+    if isinstance(result, _Refused):
+        raise SaccadeError(result.line)
+    return result
 
 
 class _Parts:

@@ -333,9 +333,9 @@ def of_a_tile(about: Workload) -> tuple[float, int | None]:
     count = min(PROBES, min(_tiles_across(level)))
     seen = traffic(address)
     opening = seen.bytes
-    taken = [_read_tile(about, level, part, count + 1) for part in range(1, count + 1)]
+    reads = [_read_tile(about, level, part, count + 1) for part in range(1, count + 1)]
     tiles = tiles_of(level) if about.in_memory else tiles_read(about)
-    return min(taken), opening + round((seen.bytes - opening) / count * tiles)
+    return min(reads), opening + round((seen.bytes - opening) / count * tiles)
 
 
 def _tiles_across(level: Level) -> tuple[int, int]:

@@ -218,7 +218,7 @@ def _exported(module: nn.Module, kind: str, about: dict[str, str], suffix: str, 
             answers = _answers_onnx if suffix == ".onnx" else _answers_pt2
             shapes = [(b, channels, h, w) for b, h, w in CHECKED]
             inputs = [torch.linspace(-2, 2, math.prod(shape)).sin().view(shape) for shape in shapes]
-            found, wanted = answers(content, inputs), [module(pixels).numpy() for pixels in inputs]
+            exported, expected = answers(content, inputs), [module(pixels).numpy() for pixels in inputs]
     except (SaccadeError, MemoryError):
         raise
     except Exception as error:
@@ -226,7 +226,7 @@ def _exported(module: nn.Module, kind: str, about: dict[str, str], suffix: str, 
             raise _refusal(suffix, "torch.export fixes sizes of it; take .onnx") from error
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise _refusal(suffix, " ".join(lines[0].split())[:300]) from error
-    for answer, truth in zip(found, wanted, strict=True):
+    for answer, truth in zip(exported, expected, strict=True):
         if answer.shape != truth.shape or np.abs(answer - truth).max() > CLOSE * max(1, np.abs(truth).max()):
             raise _refusal(suffix, "the exported network answers otherwise at another size")
     return content

@@ -228,19 +228,19 @@ def list_jobs(
 
 def _require_own_names(jobs: Sequence[ListedJob]) -> None:
     """Refuses two files of one name, and an output that would replace an image."""
-    taken: dict[Path, Path] = {}
+    owners: dict[Path, Path] = {}
     images = {_real(job.image) for job in jobs}
     uses = Counter(path for job in jobs for path in set(job.possible))
     for job in jobs:
         if not any(uses[path] > 1 or _real(path) in images for path in job.possible):
             continue
         for path in job.outputs:
-            if path in taken:
-                both = f"{taken[path]} and {job.image}"
+            if path in owners:
+                both = f"{owners[path]} and {job.image}"
                 raise UsageError(f"{both} would both be written to {path}; predict them into two folders")
             if _real(path) in images:
                 raise UsageError(f"{path} would replace an image; choose another output folder")
-            taken[path] = job.image
+            owners[path] = job.image
 
 
 def _real(path: Path) -> str:

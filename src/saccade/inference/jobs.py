@@ -156,8 +156,8 @@ def predict_all(
         least = pace.least(outcome.fault) if isinstance(outcome.fault, BeyondBudget) else None
         if least is not None:
             outcome = predict_one(segmenter, job, replace(settings, sampling=least), on_progress)
-        taken = pace.clock() - start - (timing.spent - before)
-        pace.took(None if outcome.done is None else outcome.done.layout.foreseen, taken)
+        elapsed = pace.clock() - start - (timing.spent - before)
+        pace.took(None if outcome.done is None else outcome.done.layout.foreseen, elapsed)
         yield outcome
 
 

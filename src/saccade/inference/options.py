@@ -91,11 +91,11 @@ class SamplingOptions:
         for option in ("gflops", "seconds"):
             if getattr(self, option) is not None:
                 parse_amount(str(getattr(self, option)), f"--{option}")
-        given = [f"--{name}" for name in ("pixels", "gflops", "seconds") if getattr(self, name) is not None]
-        given += [] if self.spacing is None else [self.spacing.option]
-        if len(given) > 1:
-            raise InvalidInput(given[0], f"given without {given[1]}", "both", "choose one")
-        closeness = bool(given)
+        budgets = [f"--{name}" for name in ("pixels", "gflops", "seconds") if getattr(self, name) is not None]
+        budgets += [] if self.spacing is None else [self.spacing.option]
+        if len(budgets) > 1:
+            raise InvalidInput(budgets[0], f"given without {budgets[1]}", "both", "choose one")
+        closeness = bool(budgets)
         if self.mode == "whole" and self.tile is not None:
             raise InvalidInput("--tile", "given only for tiles", "--mode whole", "leave one of them out")
         if self.size is not None and closeness and (self.tile is not None or self.mode == "whole"):
@@ -172,11 +172,11 @@ def sampling_of(options: Mapping[str, Any]) -> SamplingOptions:
     for name in options:
         if name not in names:
             raise UsageError(f"unknown option {name!r}; {nearest_name(name, names)}")
-    told = {name: value for name, value in options.items() if value is not None}
-    if "mpp" in told and "gsd" in told:
+    values = {name: value for name, value in options.items() if value is not None}
+    if "mpp" in values and "gsd" in values:
         raise InvalidInput("mpp", "given without gsd", "both", "choose one")
     units: tuple[tuple[str, Literal["micron", "metre"]], ...] = (("mpp", "micron"), ("gsd", "metre"))
-    spacing = next((Spacing(told[name], unit) for name, unit in units if name in told), None)
+    spacing = next((Spacing(values[name], unit) for name, unit in units if name in values), None)
     parsers: dict[str, Callable[[str], Any]] = {
         "size": lambda text: parse_size(text, "--size"),
         "pixels": parse_pixels,
@@ -185,7 +185,7 @@ def sampling_of(options: Mapping[str, Any]) -> SamplingOptions:
         "tile": parse_tile,
         "memory": parse_memory,
     }
-    kept = {name: told[name] for name in told if name not in ("mpp", "gsd")}
+    kept = {name: values[name] for name in values if name not in ("mpp", "gsd")}
     for name, parse in parsers.items():
         if name in kept:
             kept[name] = parse(_as_text(kept[name]))
@@ -295,10 +295,10 @@ def _lay_out(
     view = sampling.size or trained
     whole, why = _is_whole(size, sampling, view, shrink, training_downsampling, _reach(trained, sizes))
     if whole:
-        asked = view if shrink is None else _view_of(size, shrink, sampling.pixels, 1)
+        requested = view if shrink is None else _view_of(size, shrink, sampling.pixels, 1)
         if shrink is not None:
             view = _view_of(size, shrink, sampling.pixels, LEAST_ACROSS)
-        return _layout(Tiling(size, size, sampling.overlap), view, asked, why)
+        return _layout(Tiling(size, size, sampling.overlap), view, requested, why)
     if shrink is None:
         shrink = training_downsampling or USUAL_SHRINK
     tile, view = _tile(size, sampling, view, shrink)
@@ -331,10 +331,10 @@ def _reach(trained: tuple[int, int], sizes: SizeRange | None) -> _Reach:
     return _Reach(most, sqrt(trained[0] * trained[1] / least))
 
 
-def _layout(tiling: Tiling, view: tuple[int, int], asked: tuple[int, int], why: tuple[str, ...]) -> Layout:
+def _layout(tiling: Tiling, view: tuple[int, int], request: tuple[int, int], why: tuple[str, ...]) -> Layout:
     """With a notice where a thin image keeps more samples across than the scale ``asked`` for."""
-    thin = f"{_says(tiling.tile, view)}: the scale would leave {asked[0]} x {asked[1]}"
-    return Layout(tiling, view, (*why, _says(tiling.tile, view)), (thin,) if view != asked else ())
+    thin = f"{_says(tiling.tile, view)}: the scale would leave {request[0]} x {request[1]}"
+    return Layout(tiling, view, (*why, _says(tiling.tile, view)), (thin,) if view != request else ())
 
 
 def _view_of(size: tuple[int, int], shrink: float, most: int | None, least: int) -> tuple[int, int]:

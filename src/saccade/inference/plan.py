@@ -289,9 +289,9 @@ def make_plan(
     weights = sum(t.numel() * t.element_size() for t in segmenter.state_dict().values())
     memory = peak_bytes(about, resident_memory())
     tile_seconds, tile_bytes = of_a_tile(about)
-    taken = seconds(about, tile_seconds) + (views - layout.views) * cost.seconds
+    duration = seconds(about, tile_seconds) + (views - layout.views) * cost.seconds
     if sampling.seconds is not None and layout.foreseen is not None:
-        taken = layout.foreseen
+        duration = layout.foreseen
     return Plan(
         execution,
         raster.size,
@@ -300,7 +300,7 @@ def make_plan(
         flops / 1e9,
         memory,
         weights + cost.bytes if cost.on_gpu else 0,
-        taken,
+        duration,
         labels_suffix(raster),
         (*_why(layout, own, views), *_reading_reasons(about), *_writing_reasons(execution, raster)),
         raster.path,

@@ -219,12 +219,12 @@ class PackedRows:
 def _require_mark(writer: RasterWriter, mark: str, resume: bool) -> None:
     """Rows of one output come from one way of looking: what a resume meets must have been made alike, and
     rows that do not say how they were made are not taken for such."""
-    card = writer.folder / "made_by"
-    if resume and writer.rows_done and not (card.is_file() and card.read_text() == mark):
+    manifest = writer.folder / "made_by"
+    if resume and writer.rows_done and not (manifest.is_file() and manifest.read_text() == mark):
         fix = "use the same run, image and options, or leave --resume out to start again"
         raise FileProblem(writer.path, "to resume what this run began", "rows of another run or options", fix)
     with writing(writer.path):
-        card.write_text(mark)
+        manifest.write_text(mark)
 
 
 def scores_like(raster: Raster, names: Sequence[str], tile: int) -> Output:
@@ -348,8 +348,8 @@ class Extras:
         """Scores (K, h, w) float16 and their grid (h, w, 2): with ``size`` all that :func:`saccade.unwarp`
         needs to give them at any resolution. Of tiles: (V, K, h, w), (V, h, w, 2), and regions (V, 4)."""
         nodes = self.scores.nodes()
-        scores = torch.cat([found.scores for found in nodes.values()]).numpy().astype(np.float16)
-        grids = torch.cat([found.grid for found in nodes.values()]).numpy()
+        scores = torch.cat([node.scores for node in nodes.values()]).numpy().astype(np.float16)
+        grids = torch.cat([node.grid for node in nodes.values()]).numpy()
         size = np.array(self.raster.size)
         arrays: dict[str, Any] = {"scores": scores, "grid": grids, "size": size}
         if [region.size for region in nodes] == [self.raster.size]:

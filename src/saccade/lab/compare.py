@@ -79,7 +79,7 @@ class Prepared:
         study: if it is one.
     """
 
-    asked: ComparisonRequest
+    request: ComparisonRequest
     config: ComparisonConfig
     methods: Sequence[Method]
     trials: Sequence[Trial]
@@ -115,7 +115,7 @@ class StudyResult:
         return f"<div>{blocks_html(self.blocks)}{scores}</div>"
 
 
-def prepare(asked: ComparisonRequest, voice: Voice, *, foresee: bool = False) -> Prepared:
+def prepare(request: ComparisonRequest, voice: Voice, *, foresee: bool = False) -> Prepared:
     """Checks every option before the data are opened, which takes a while, and looks at what is there.
 
     Args:
@@ -127,58 +127,58 @@ def prepare(asked: ComparisonRequest, voice: Voice, *, foresee: bool = False) ->
         UsageError: for options that there are not, or that do not go together.
         SaccadeError: for data with faults, or a folder that holds something else.
     """
-    if asked.jobs < 1:
-        raise UsageError(f"expected --jobs to be 1 or more, but got {asked.jobs}")
-    study = load_study(asked.study) if asked.study else None
-    if study is not None and (asked.samplers or asked.own_options):
+    if request.jobs < 1:
+        raise UsageError(f"expected --jobs to be 1 or more, but got {request.jobs}")
+    study = load_study(request.study) if request.study else None
+    if study is not None and (request.samplers or request.own_options):
         raise UsageError("a study has its own samplers; leave --samplers and --set out, or --study")
-    methods = methods_of(asked.samplers or SAMPLERS, asked.own_options) if study is None else []
-    require_place(asked.out)
-    config = _config(asked, study, methods, voice, foresee)
+    methods = methods_of(request.samplers or SAMPLERS, request.own_options) if study is None else []
+    require_place(request.out)
+    config = _config(request, study, methods, voice, foresee)
     methods = methods or (list(study.methods(config)) if study else [])
     trials = trials_of(config, methods)
-    planned = plan(config, trials, asked.out, resume=asked.resume, overwrite=asked.overwrite)
-    return Prepared(asked, config, methods, trials, planned, study)
+    planned = plan(config, trials, request.out, resume=request.resume, overwrite=request.overwrite)
+    return Prepared(request, config, methods, trials, planned, study)
 
 
 def _config(
-    asked: ComparisonRequest, study: Study | None, methods: Sequence[Method], voice: Voice, foresee: bool
+    request: ComparisonRequest, study: Study | None, methods: Sequence[Method], voice: Voice, foresee: bool
 ) -> ComparisonConfig:
-    for key in (option.partition("=")[0] for option in asked.options):
+    for key in (option.partition("=")[0] for option in request.options):
         if key in AXES:
             raise UsageError(f"{key} is what is compared; give it with --{AXES[key]}")
-    sizes, seeds = sizes_of(asked.sizes or SIZES), seeds_of(asked.seeds)
-    base = read_config(asked.config, asked.options)
+    sizes, seeds = sizes_of(request.sizes or SIZES), seeds_of(request.seeds)
+    base = read_config(request.config, request.options)
     for run_config in (base, *(read_config(overrides=method.options, base=base) for method in methods)):
         for name in filter(None, (run_config.network.name, run_config.sampler.net)):
             require_network(name)
-    lightning_device(asked.device)
+    lightning_device(request.device)
     limit = base.training.cache_gigabytes
     cache = SampleCache(None if limit is None else round(limit * 1e9))
     trains = study is None or study.trains
-    keeps = trains and asked.jobs == 1 and not foresee and not asked.out.exists()
-    split = asked.split or scored_split(asked.data, base.data)
-    data = _data(asked, split, base, cache if keeps else None, voice)
+    keeps = trains and request.jobs == 1 and not foresee and not request.out.exists()
+    split = request.split or scored_split(request.data, base.data)
+    data = _data(request, split, base, cache if keeps else None, voice)
     base = replace(base, data=data.options)
-    config = ComparisonConfig(data, cache, sizes, seeds, base, tuple(asked.options), split, asked.device)
-    if study is not None and study.sizes is not None and not asked.sizes:
+    config = ComparisonConfig(data, cache, sizes, seeds, base, tuple(request.options), split, request.device)
+    if study is not None and study.sizes is not None and not request.sizes:
         config = replace(config, sizes=tuple(study.sizes(config)))
     return config
 
 
 def _data(
-    asked: ComparisonRequest, split: str, base: Config, cache: SampleCache | None, voice: Voice
+    request: ComparisonRequest, split: str, base: Config, cache: SampleCache | None, voice: Voice
 ) -> DataFolder:
     """The data; without a cache perhaps only the images of the split are needed."""
-    if isinstance(asked.data, DataFolder):
+    if isinstance(request.data, DataFolder):
         for name in ("train", "val", split):
-            asked.data.split(name)
-        require_as_opened(asked.data, base.data)
-        return asked.data
+            request.data.split(name)
+        require_as_opened(request.data, base.data)
+        return request.data
     keep = None if cache is None else cache.keep
     with voice.progress("checking", None, "images") as progress:
         data = open_data(
-            asked.data, base.data, splits={"train", "val", split}, on_decoded=keep,
+            request.data, base.data, splits={"train", "val", split}, on_decoded=keep,
             on_progress=progress.update,
         )  # fmt: skip
     for notice in data.notices:
@@ -214,7 +214,7 @@ def foreseen(ready: Prepared, voice: Voice) -> list[str]:
     if study is not None and not study.trains:
         seconds = seconds_of_measuring(ready.config, lambda few: study.measure(few, ()))
         about = f"about {clock(seconds)} to measure on {images}"
-        return [f"nothing to train; {about}, into {ready.asked.out}"]
+        return [f"nothing to train; {about}, into {ready.request.out}"]
     lines = _training_foreseen(ready, voice)
     if study is not None:
         lines.append(f"what the study measures besides on {images}, from what was trained, is not in it")
@@ -222,22 +222,22 @@ def foreseen(ready: Prepared, voice: Voice) -> list[str]:
 
 
 def _training_foreseen(ready: Prepared, voice: Voice) -> list[str]:
-    asked, missing = ready.asked, ready.planned.to_train
+    request, missing = ready.request, ready.planned.to_train
     there = [
-        outcome_of(ready.config, trial, run_root(asked.out, trial))
+        outcome_of(ready.config, trial, run_root(request.out, trial))
         for trial in ready.trials
         if trial not in missing
     ]
     kinds = len({(trial.method.name, trial.size) for trial in missing})
     with voice.progress("measuring", kinds, "kinds of runs") as progress:
-        rows = forecasts(ready.config, missing, there, progress.advance, jobs=asked.jobs)
+        rows = forecasts(ready.config, missing, there, progress.advance, jobs=request.jobs)
     lines = [f"{len(ready.trials)} runs: {len(there)} there, {len(missing)} to train"]
     for row in rows:
         each = row.failure or f"{clock(row.seconds)} each ({row.source})"
         lines.append(f"  {row.method:<20}{named_size(row.size):>9}{row.runs:>4} x {each}")
     known = [row for row in rows if not row.failure]
-    about = f"about {clock(seconds_of_all(known, asked.jobs))} with --jobs {asked.jobs}"
-    return [*lines, f"{about}, into {asked.out}"]
+    about = f"about {clock(seconds_of_all(known, request.jobs))} with --jobs {request.jobs}"
+    return [*lines, f"{about}, into {request.out}"]
 
 
 def carried_out(ready: Prepared, voice: Voice) -> Comparison:
@@ -263,9 +263,9 @@ def study_carried_out(ready: Prepared, voice: Voice) -> StudyResult:
     with voice.progress("measuring", None, "images") as progress:
         heard = replace(ready.config, on_sample=progress.advance)
         blocks = study.measure(heard, compared.outcomes if compared is not None else ())
-    write_table(study_json(ready.config, study, blocks, compared), ready.asked.out, name)
+    write_table(study_json(ready.config, study, blocks, compared), ready.request.out, name)
     page = _write_page(ready, name, compared, blocks, voice)
-    return StudyResult(study, blocks, compared, page, ready.asked.out / f"{name}.json")
+    return StudyResult(study, blocks, compared, page, ready.request.out / f"{name}.json")
 
 
 def _train(ready: Prepared, voice: Voice) -> None:
@@ -277,8 +277,8 @@ def _train(ready: Prepared, voice: Voice) -> None:
     with voice.progress("comparing", 100, "%") as progress:
         overall = Overall(progress, [job.trial for job in planned.queue])
         try:
-            with exclusively(ready.asked.out / RUNS, "a comparison that no other program is at"):
-                run_all(ready.config, planned.queue, overall.tell, jobs=ready.asked.jobs)
+            with exclusively(ready.request.out / RUNS, "a comparison that no other program is at"):
+                run_all(ready.config, planned.queue, overall.tell, jobs=ready.request.jobs)
         except Interrupted:
             raise KeyboardInterrupt from None
 
@@ -287,10 +287,10 @@ def _collected(ready: Prepared, name: str, voice: Voice) -> Comparison:
     """What came out, its tables written."""
     with voice.progress("measuring costs", None, "kinds of runs") as progress:
         compared = collect(
-            ready.config, ready.methods, ready.trials, ready.asked.out, name=name,
+            ready.config, ready.methods, ready.trials, ready.request.out, name=name,
             on_measured=progress.advance,
         )  # fmt: skip
-    write_table(to_json(compared), ready.asked.out, name, to_csv(compared))
+    write_table(to_json(compared), ready.request.out, name, to_csv(compared))
     return compared
 
 
@@ -299,7 +299,7 @@ def _write_page(
 ) -> Path:
     voice.say("writing the page")
     html = comparison_page(ready.config, compared, ready.study, blocks)
-    return write_text(ready.asked.out / f"{name}.html", html)
+    return write_text(ready.request.out / f"{name}.html", html)
 
 
 EVERY_IMAGE = 2000
@@ -340,11 +340,11 @@ class Overall:
 
     def _whole_seconds(self) -> Mapping[str, float]:
         """By run the seconds that all of it takes."""
-        taken: dict[object, list[float]] = {}
+        durations: dict[object, list[float]] = {}
         for run in self.runs.values():
             if run.seconds:
-                taken.setdefault(run.kind, []).append(run.seconds)
-        known = {kind: mean(seconds) for kind, seconds in taken.items()}
+                durations.setdefault(run.kind, []).append(run.seconds)
+        known = {kind: mean(seconds) for kind, seconds in durations.items()}
         measured = [run for run in self.runs.values() if run.kind in known]
         of_weight = sum(run.weight for run in measured)
         rate = sum(known[run.kind] for run in measured) / of_weight if of_weight else 1.0

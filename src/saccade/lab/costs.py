@@ -48,15 +48,15 @@ class Costs:
     image: str
     rows: dict[Key, tuple[str, Cost]]
 
-    def of(self, one: Outcome) -> Cost | None:
+    def of(self, outcome: Outcome) -> Cost | None:
         """Of a run; None where no run of its options was measured at its size."""
-        measured, cost = self.rows.get(_key(one.trial), ("", None))
-        return cost if measured == fingerprint(one.trial) else None
+        measured, cost = self.rows.get(_key(outcome.trial), ("", None))
+        return cost if measured == fingerprint(outcome.trial) else None
 
     def fit(self, config: ComparisonConfig, outcomes: Sequence[Outcome]) -> bool:
         """Whether they are of this device, this image, and every method and size of which a run succeeded."""
         here = self.device == _device_name(config) and self.image == _image(config)
-        return here and all(self.of(one) is not None for one in _first_finished(outcomes))
+        return here and all(self.of(outcome) is not None for outcome in _first_finished(outcomes))
 
     def to_json(self) -> dict[str, Any]:
         rows = [
@@ -92,10 +92,10 @@ def measure_costs(
     device = torch_device(config.device)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     rows = {}
-    for one in _first_finished(outcomes):
-        segmenter = config.runs.get(one.folder).segmenter.to(device).eval()
+    for outcome in _first_finished(outcomes):
+        segmenter = config.runs.get(outcome.folder).segmenter.to(device).eval()
         cost = measure_cost(segmenter, sample.pyramid.level(0), sample.labels.to(device))
-        rows[_key(one.trial)] = fingerprint(one.trial), cost
+        rows[_key(outcome.trial)] = fingerprint(outcome.trial), cost
         on_progress()
     return Costs(_device_name(config), torch.get_num_threads(), load, _image(config), rows)
 
@@ -103,16 +103,16 @@ def measure_costs(
 def fingerprint(trial: Trial) -> str:
     """The same for runs of the same options, whatever their seed and the place of their data."""
     options = flat(to_dict(trial.config))
-    told = {key: options[key] for key in options if key not in (*MOOT, "training.seed")}
-    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    counted = {key: options[key] for key in options if key not in (*MOOT, "training.seed")}
+    return hashlib.sha256(json.dumps(counted, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _first_finished(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The first finished run of every method and size."""
     first: dict[Key, Outcome] = {}
-    for one in outcomes:
-        if one.evaluation is not None:
-            first.setdefault(_key(one.trial), one)
+    for outcome in outcomes:
+        if outcome.evaluation is not None:
+            first.setdefault(_key(outcome.trial), outcome)
     return list(first.values())
 
 
@@ -196,8 +196,8 @@ def _forecasts(
     forecasts = []
     for (method, size), trials in groups.items():
         earlier = [
-            one.seconds for one in there
-            if one.seconds and (one.trial.method.name, one.trial.size) == (method, size)
+            forecast.seconds for forecast in there
+            if forecast.seconds and (forecast.trial.method.name, forecast.trial.size) == (method, size)
         ]  # fmt: skip
         if earlier:
             forecasts.append(Forecast(method, size, len(trials), statistics.mean(earlier), "earlier runs"))
@@ -209,8 +209,8 @@ def _forecasts(
 
 def seconds_of_all(forecasts: Sequence[Forecast], jobs: int) -> float:
     """Seconds until all is done with ``jobs`` side by side, none of them slowing another."""
-    longest = max((one.seconds for one in forecasts), default=0.0)
-    return max(longest, sum(one.runs * one.seconds for one in forecasts) / max(1, jobs))
+    longest = max((forecast.seconds for forecast in forecasts), default=0.0)
+    return max(longest, sum(forecast.runs * forecast.seconds for forecast in forecasts) / max(1, jobs))
 
 
 def seconds_of_measuring(config: ComparisonConfig, measure: Callable[[ComparisonConfig], object]) -> float:
@@ -220,8 +220,8 @@ def seconds_of_measuring(config: ComparisonConfig, measure: Callable[[Comparison
         few = replace(config.data, splits=dict(config.data.splits) | {config.split: items[:images]})
         start = time.perf_counter()
         measure(replace(config, data=few))
-        taken = time.perf_counter() - start
-    return taken / min(IMAGES, len(items)) * len(items)
+        elapsed = time.perf_counter() - start
+    return elapsed / min(IMAGES, len(items)) * len(items)
 
 
 def _measured(config: ComparisonConfig, trials: Sequence[Trial]) -> Forecast:

@@ -85,8 +85,8 @@ def over_value(compared: Comparison, study: Study) -> str:
             ]
             ranges = [point.iou.interval(which) for _, point in own]
             lines.append(Line(
-                sized(size), [float(x or 0) for x, _ in own], [one.value for one in ranges],
-                [one.low for one in ranges], [one.high for one in ranges],
+                sized(size), [float(x or 0) for x, _ in own], [interval.value for interval in ranges],
+                [interval.low for interval in ranges], [interval.high for interval in ranges],
             ))  # fmt: skip
         drawn[f"{name} over {study.value_name}"] = line_chart(
             lines, title=f"{name} over {study.value_name}", x_label=study.value_name, y_label=name,
@@ -96,7 +96,7 @@ def over_value(compared: Comparison, study: Study) -> str:
 
 
 def _chart(chart: Chart) -> str:
-    lines = [Line(one.name, one.x, one.y, one.low, one.high) for one in chart.curves]
+    lines = [Line(curve.name, curve.x, curve.y, curve.low, curve.high) for curve in chart.curves]
     return line_chart(
         lines, title=chart.title, x_label=chart.x_label, y_label=chart.y_label, log_x=chart.log_x,
         y_range=chart.y_range or round_range(lines),
@@ -172,12 +172,12 @@ def _at_size(compared: Comparison, point: Point, other: Point) -> str:
     config = compared.config
     items = {item.stem: item for item in config.data.split(config.split)}
     shown = differences(point, other)
-    samples = {one.stem: config.cache.get(config.data, items[one.stem]) for one in shown}
+    samples = {record.stem: config.cache.get(config.data, items[record.stem]) for record in shown}
     segmented = {p.method.name: _segmented(compared, p, samples) for p in (other, point)}
     parts = []
-    for one in shown:
-        head = f"{one.rank} of {100 * abs(one.gain):.1f} points: {one.stem}, {sized(point.size)}"
-        pictures = _pictures(compared, [(name, sample[one.stem]) for name, sample in segmented.items()])
+    for record in shown:
+        head = f"{record.rank} of {100 * abs(record.gain):.1f} points: {record.stem}, {sized(point.size)}"
+        pictures = _pictures(compared, [(name, sample[record.stem]) for name, sample in segmented.items()])
         inner = "".join(figure_html(picture) for picture in pictures)
         parts.append(
             f'<section class="example"><h3>{text(head)}</h3><div class="pictures">{inner}</div></section>'
@@ -187,10 +187,8 @@ def _at_size(compared: Comparison, point: Point, other: Point) -> str:
 
 def _segmented(compared: Comparison, point: Point, samples: dict[str, Sample]) -> dict[str, SegmentedSample]:
     """Images as the first seed of a point segments them."""
-    folder = next(
-        one.folder for one in compared.outcomes
-        if one.evaluation is not None and (one.trial.method, one.trial.size) == (point.method, point.size)
-    )  # fmt: skip
+    own = [o for o in compared.outcomes if (o.trial.method, o.trial.size) == (point.method, point.size)]
+    folder = next(outcome.folder for outcome in own if outcome.evaluation is not None)
     device = torch_device(compared.config.device)
     segmenter = compared.config.runs.get(folder).segmenter.to(device)
     return {stem: segment_sample(segmenter, sample, device) for stem, sample in samples.items()}
@@ -207,12 +205,12 @@ def _pictures(compared: Comparison, segmented: list[tuple[str, SegmentedSample]]
         figure("truth", "truth", f"{first.stem}: true classes", figures.overlay(image, truth, palette)),
     ]
     for name, sample in segmented:
-        said = fitted(sample.prediction, rarity, size)
+        pred = fitted(sample.prediction, rarity, size)
         wrong = ((sample.truth != sample.prediction) & (sample.truth != 255)).mean()
         starred = method_name(compared, name)
         shown += [
             figure("prediction", f"{starred}: prediction ({wrong:.2%} of pixels wrong)",
-                   f"{sample.stem}: classes that {name} predicts", figures.overlay(image, said, palette)),
+                   f"{sample.stem}: classes that {name} predicts", figures.overlay(image, pred, palette)),
             figure("samples", f"{starred}: where its samples lie", f"{sample.stem}: samples of {name}",
                    figures.samples_on(image, sample.grids.reshape(-1, *sample.grids.shape[2:]))),
         ]  # fmt: skip
@@ -224,7 +222,10 @@ def _by_image(point: Point) -> np.ndarray:
 
     A few wrong pixels of a class that is not there would else cost a whole class of the mean.
     """
-    scores = [[_of_true_classes(record.confusion) for record in one.records] for one in point.evaluations]
+    scores = [
+        [_of_true_classes(record.confusion) for record in evaluation.records]
+        for evaluation in point.evaluations
+    ]
     return np.array(scores).mean(0)
 
 
@@ -284,21 +285,21 @@ def comparison_lines(compared: Comparison) -> list[str]:
             words.factor(equal_quality(compared, point), point, reference),
         ))  # fmt: skip
     lines = words.aligned(rows)
-    return [*lines, *(f"failed: {one.trial.name}: {one.failure}" for one in compared.failures)]
+    return [*lines, *(f"failed: {outcome.trial.name}: {outcome.failure}" for outcome in compared.failures)]
 
 
 def verdicts(compared: Comparison) -> list[str]:
     """One sentence a method: where it wins, where it loses, and what that is worth in pixels."""
-    said = []
+    sentences = []
     for method in compared.methods:
         own = [point for point in compared.of(method) if compared.gain(point) is not None]
         if method == compared.reference or not own:
             continue
         gains = "; ".join(f"{words.sized(point.size)}: {_gain(compared, point)}" for point in own)
-        said.append(
+        sentences.append(
             f"{words.method_name(compared, method.name)} against {compared.reference.name}, mIoU: {gains}."
         )
-    return said
+    return sentences
 
 
 def _gain(compared: Comparison, point: Point) -> str:
@@ -312,8 +313,8 @@ def _head(config: ComparisonConfig, study: Study | None) -> str:
     line = " · ".join(_facts(config, study))
     if study is None:
         return f'<h1>Cost against quality</h1><p class="soft">{text(line)}</p>'
-    asked = f"<p>{text(study.question)} <span class='soft'>({text(study.source)})</span></p>"
-    return f'<h1>{text(study.title)}</h1><p class="soft">{text(line)}</p>{asked}'
+    question = f"<p>{text(study.question)} <span class='soft'>({text(study.source)})</span></p>"
+    return f'<h1>{text(study.title)}</h1><p class="soft">{text(line)}</p>{question}'
 
 
 def _facts(config: ComparisonConfig, study: Study | None) -> list[str]:
@@ -327,8 +328,8 @@ def _facts(config: ComparisonConfig, study: Study | None) -> list[str]:
 
 def _results(compared: Comparison, study: Study | None) -> list[str]:
     rare = compared.by_frequency[0]
-    said = "".join(f"<p>{text(line)}</p>" for line in verdicts(compared))
-    parts = [said, _failures(compared), "<h2>Scores</h2>", tables.scores_table(compared)]
+    paragraphs = "".join(f"<p>{text(line)}</p>" for line in verdicts(compared))
+    parts = [paragraphs, _failures(compared), "<h2>Scores</h2>", tables.scores_table(compared)]
     if study is not None:
         parts.append(over_value(compared, study))
     if study is None or len(compared.config.sizes) > 1:
@@ -360,7 +361,7 @@ def _recovery_note() -> str:
 def _failures(compared: Comparison) -> str:
     if not compared.failures:
         return ""
-    names = "; ".join(f"{one.trial.name}: {one.failure}" for one in compared.failures)
+    names = "; ".join(f"{outcome.trial.name}: {outcome.failure}" for outcome in compared.failures)
     return f"<p><strong>{_counted(len(compared.failures))} failed.</strong> {text(names)}</p>"
 
 

@@ -101,7 +101,7 @@ class Point:
 
     def by_seed(self, score: Callable[[Evaluation], float | None]) -> list[float]:
         """A score of every seed; those without value left out."""
-        scores = [score(one) for one in self.evaluations]
+        scores = [score(evaluation) for evaluation in self.evaluations]
         return [value for value in scores if value is not None and np.isfinite(value)]
 
 
@@ -130,7 +130,7 @@ class Comparison:
             scores = [_mean(point.scores(which)) for which in (-1, *range(len(self.classes)))]
             first = (point.method.name, named_size(point.size), len(point.seeds), scores[0])
             rows.append((*first, None if gain is None else gain.value, *scores[1:]))
-        failed = [(one.trial.name, one.failure) for one in self.failures]
+        failed = [(outcome.trial.name, outcome.failure) for outcome in self.failures]
         tables = figures.table_html(head, rows) + figures.table_html(("not there", "why"), failed)
         title = f"{self.config.data.path.name}, {self.config.split}: gains over {self.reference.name}"
         return figures.titled_html(title, tables)
@@ -148,13 +148,13 @@ class Comparison:
     @property
     def failures(self) -> list[Outcome]:
         """What failed, or is not there."""
-        return [one for one in self.outcomes if one.evaluation is None]
+        return [outcome for outcome in self.outcomes if outcome.evaluation is None]
 
     @cached_property
     def sees_labels(self) -> frozenset[str]:
         """Names of the methods whose sampler sees the true labels."""
         return frozenset(
-            one.trial.method.name for one in self.outcomes if one.trial.config.recipe.sees_labels
+            outcome.trial.method.name for outcome in self.outcomes if outcome.trial.config.recipe.sees_labels
         )
 
     @cached_property
@@ -168,8 +168,12 @@ class Comparison:
         points: dict[Key, Point] = {}
         for number, method in enumerate(self.methods):
             for size in self.config.sizes:
-                own = [one for one in self.outcomes if one.trial.method == method and one.trial.size == size]
-                there = [one for one in own if one.evaluation is not None]
+                own = [
+                    outcome
+                    for outcome in self.outcomes
+                    if outcome.trial.method == method and outcome.trial.size == size
+                ]
+                there = [outcome for outcome in own if outcome.evaluation is not None]
                 if there:
                     points[method.name, size] = self._point(method, size, there, number)
         return points
@@ -192,9 +196,9 @@ class Comparison:
         """The points of a method, small sizes first."""
         return [point for size in self.config.sizes if (point := self.at(method, size)) is not None]
 
-    def cost(self, one: Outcome, evaluation: Evaluation) -> Cost:
+    def cost(self, outcome: Outcome, evaluation: Evaluation) -> Cost:
         """Of an image: measured beside the others where that was done, else when the run was evaluated."""
-        measured = self.costs.of(one) if self.costs is not None else None
+        measured = self.costs.of(outcome) if self.costs is not None else None
         return evaluation.cost if measured is None else measured
 
     def gain(self, point: Point, which: int = -1) -> Interval | None:
@@ -207,11 +211,11 @@ class Comparison:
         return resample(stacked(point.evaluations, parts), self.images, seed)
 
     def _point(self, method: Method, size: Size, there: Sequence[Outcome], number: int) -> Point:
-        evaluations = tuple(one.evaluation for one in there if one.evaluation is not None)
+        evaluations = tuple(outcome.evaluation for outcome in there if outcome.evaluation is not None)
         parts = stacked(evaluations, lambda record: iou_parts(record.confusion))
         drawn = resample(parts, self.images, seed=1 + number * 1000 + self.config.sizes.index(size))
         cost = self.cost(there[0], evaluations[0])
-        return Point(method, size, evaluations, tuple(one.trial.seed for one in there), cost, drawn)
+        return Point(method, size, evaluations, tuple(outcome.trial.seed for outcome in there), cost, drawn)
 
 
 def _mean(scores: Sequence[float]) -> float | None:
@@ -297,7 +301,7 @@ def to_json(compared: Comparison) -> dict[str, Any]:
         "arms": {method.name: list(method.options) for method in compared.methods},
         "reference": compared.reference.name,
         "summary": [point_row(point, compared) for point in compared.points.values()],
-        "runs": [run_row(one, compared) for one in compared.outcomes],
+        "runs": [run_row(outcome, compared) for outcome in compared.outcomes],
         "costs": compared.costs.to_json() if compared.costs else None,
     }
 
@@ -314,7 +318,7 @@ def config_json(config: ComparisonConfig) -> dict[str, Any]:
 
 def to_csv(compared: Comparison) -> str:
     """A row a run, those that failed with their reason."""
-    rows = [run_row(one, compared) for one in compared.outcomes]
+    rows = [run_row(outcome, compared) for outcome in compared.outcomes]
     columns: dict[str, None] = {}
     for row in sorted(rows, key=len, reverse=True):
         columns |= dict.fromkeys(row)

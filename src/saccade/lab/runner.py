@@ -220,7 +220,9 @@ class Plan:
     @property
     def to_train(self) -> list[Trial]:
         """Cases whose training is not over."""
-        return [one.trial for one in self.queue if one.anew or self.states[one.trial.name].kind != FINISHED]
+        return [
+            step.trial for step in self.queue if step.anew or self.states[step.trial.name].kind != FINISHED
+        ]
 
 
 def plan(
@@ -278,7 +280,7 @@ def collect(
         SaccadeError: when no run succeeded.
     """
     outcomes = tuple(outcome_of(config, trial, run_root(out, trial)) for trial in trials)
-    if not any(one.evaluation for one in outcomes):
+    if not any(outcome.evaluation for outcome in outcomes):
         first = f": {outcomes[0].trial.name}: {outcomes[0].failure}" if outcomes else ""
         raise SaccadeError(f"{out}: no run succeeded{first}")
     costs = Costs.from_json(read_costs(out, name))

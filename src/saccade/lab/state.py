@@ -74,7 +74,7 @@ MOOT = ("data.path", "classes", "training.cache_gigabytes")
 """Where data lie and how much memory they may take does not change what is learnt."""
 
 
-def why_other(root: Path, asked: Config, data: DataFolder, saved: dict[str, Any]) -> str:
+def why_other(root: Path, config: Config, data: DataFolder, saved: dict[str, Any]) -> str:
     """Why the run at ``root`` is not what was asked for; "" where it is.
 
     Args:
@@ -88,7 +88,7 @@ def why_other(root: Path, asked: Config, data: DataFolder, saved: dict[str, Any]
         folder.require_same_classes(classes, data.classes, data.path)
     except SaccadeError as error:
         return str(error)
-    differing = [f"{key}={there} instead of {here}" for key, here, there in _differences(asked, of_run)]
+    differing = [f"{key}={there} instead of {here}" for key, here, there in _differences(config, of_run)]
     if differing:
         return "it has other options: " + ", ".join(differing)
     return _why_other_images(root, of_run, data, saved)
@@ -108,9 +108,9 @@ def _why_other_images(root: Path, of_run: Config, data: DataFolder, saved: dict[
     return ""
 
 
-def _differences(asked: Config, of_run: Config) -> Iterator[tuple[str, Any, Any]]:
-    there, unread = _effective(of_run), _unread(asked)
-    for key, here in _effective(asked).items():
+def _differences(config: Config, of_run: Config) -> Iterator[tuple[str, Any, Any]]:
+    there, unread = _effective(of_run), _unread(config)
+    for key, here in _effective(config).items():
         if key in MOOT or key in unread or key.partition(".")[0] in unread or here == there.get(key):
             continue
         if key == "data.format" and "auto" in (here, there[key]):
@@ -118,9 +118,9 @@ def _differences(asked: Config, of_run: Config) -> Iterator[tuple[str, Any, Any]
         yield key, _text(here), _text(there.get(key))
 
 
-def _unread(asked: Config) -> set[str]:
+def _unread(config: Config) -> set[str]:
     """Sections and options that only other samplers read."""
-    others = [recipe for name, recipe in recipes().items() if name != asked.recipe.name]
+    others = [recipe for name, recipe in recipes().items() if name != config.recipe.name]
     return {recipe.name for recipe in others} | {
         f"sampler.{option}" for recipe in others for option in recipe.shared_options
     }
@@ -134,7 +134,7 @@ def _effective(config: Config) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     if isinstance(value, list):
-        return "[" + ", ".join(_text(one) for one in value) + "]"
+        return "[" + ", ".join(_text(item) for item in value) + "]"
     return "null" if value is None else str(value)
 
 

@@ -46,8 +46,8 @@ def factor(ratio: Interval | None, point: Point, reference: Sequence[Point]) -> 
     """
     if ratio is None or math.isnan(ratio.value):
         return "–"
-    least = min(one.pixels for one in reference) / point.pixels
-    most = max(one.pixels for one in reference) / point.pixels
+    least = min(each.pixels for each in reference) / point.pixels
+    most = max(each.pixels for each in reference) / point.pixels
     if math.isinf(ratio.value) and most < 1:
         return "–"
 
@@ -177,7 +177,7 @@ def _quality_line(compared: Comparison, method: Method, axis: Axis, which: int, 
 
 
 def _recalls(point: Point, class_id: int) -> list[float | None]:
-    objects = torch.cat([record.objects for one in point.evaluations for record in one.records])
+    objects = torch.cat([record.objects for evaluation in point.evaluations for record in evaluation.records])
     return [
         None if math.isnan(size.recall) else size.recall
         for size in recall_by_size(objects, classes=[class_id])
@@ -305,7 +305,7 @@ def sampling_table(compared: Comparison) -> str:
     head = ["size", "sampler", *(compared.classes[k] for k in compared.by_frequency)]
     rows = []
     for point in by_size(compared):
-        ratios = np.mean([one.sampling_ratio.numpy() for one in point.evaluations], 0)
+        ratios = np.mean([evaluation.sampling_ratio.numpy() for evaluation in point.evaluations], 0)
         cells = [number(float(ratios[k]), 2) for k in compared.by_frequency]
         name = text(method_name(compared, point.method.name))
         rows.append([sized(point.size), name, *cells])
@@ -316,12 +316,12 @@ def runs_table(compared: Comparison) -> str:
     """Every run, those that failed with their reason."""
     head = ["run", "status", "mIoU", "trained in", "reason"]
     rows = []
-    for one in compared.outcomes:
-        done = one.evaluation is not None
+    for outcome in compared.outcomes:
+        done = outcome.evaluation is not None
         status = "done" if done else "<strong>failed</strong>"
-        reached = number(one.evaluation.miou) if one.evaluation is not None else number(None)
-        minutes = number(None) if one.seconds is None else f"{one.seconds / 60:.1f} min"
-        rows.append([text(one.trial.name), status, reached, minutes, text(one.failure)])
+        reached = number(outcome.evaluation.miou) if outcome.evaluation is not None else number(None)
+        minutes = number(None) if outcome.seconds is None else f"{outcome.seconds / 60:.1f} min"
+        rows.append([text(outcome.trial.name), status, reached, minutes, text(outcome.failure)])
     shown = table(head, rows, caption="Every run")
     return shown if compared.failures else details(f"All {len(rows)} runs", shown)
 

@@ -22,18 +22,18 @@ def count_pairs(
     # A run of no pixels: what is added for it at the first change is 0, whatever its pair.
     last_true, last_said, run = np.int64(0), np.int64(0), np.int64(0)
     for i in range(target.size):
-        true, said = np.int64(target[i]), np.int64(pred[i])
-        if true == last_true and said == last_said:
+        true, predicted = np.int64(target[i]), np.int64(pred[i])
+        if true == last_true and predicted == last_said:
             run += 1
             continue
         if true == ignore_index:
             continue
         if true < 0 or true >= num_classes:
             return counts, true, np.int64(0)
-        if said < 0 or said >= num_classes:
-            return counts, np.int64(0), said
+        if predicted < 0 or predicted >= num_classes:
+            return counts, np.int64(0), predicted
         counts[last_true, last_said] += run
-        last_true, last_said, run = true, said, np.int64(1)
+        last_true, last_said, run = true, predicted, np.int64(1)
     counts[last_true, last_said] += run
     return counts, np.int64(0), np.int64(0)
 
@@ -135,7 +135,7 @@ def down_marks(first, last, marked, limit, column):
 def along_runs(first, last, labels, column, limit, out):
     """Rows [first, last): the envelope over each run of equal label and the pixel beyond either end."""
     width = labels.shape[1]
-    raised, found = np.empty(width + 2, np.int32), np.empty(width + 2, np.int32)
+    raised, lengths = np.empty(width + 2, np.int32), np.empty(width + 2, np.int32)
     place, start = np.empty(width + 2, np.int32), np.empty(width + 2, np.float64)
     for y in range(first, last):
         begin = 0
@@ -146,8 +146,8 @@ def along_runs(first, last, labels, column, limit, out):
             length = end - begin
             raised[0] = raised[length + 1] = 0  # of another label, or beyond the border
             raised[1 : length + 1] = column[y, begin:end]
-            _envelope(raised, length + 2, limit, place, start, found)
-            out[y, begin:end] = found[1 : length + 1]
+            _envelope(raised, length + 2, limit, place, start, lengths)
+            out[y, begin:end] = lengths[1 : length + 1]
             begin = end
 
 

@@ -100,7 +100,9 @@ def resample(parts: Array, images: Array, seed: int = 1) -> Resampled:
         raise InvalidInput("parts", expected, parts.shape)
     seeds, number, _, ratios = parts.shape
     weights = _seed_weights(seeds, len(images), seed)
-    drawn = np.stack([_scores((images @ one.reshape(number, -1)).reshape(-1, 2, ratios)) for one in parts], 1)
+    drawn = np.stack(
+        [_scores((images @ part.reshape(number, -1)).reshape(-1, 2, ratios)) for part in parts], 1
+    )
     whole = _scores(parts.sum(1))
     return Resampled(_weighted(whole[None], np.full((1, seeds), 1 / seeds))[0], _weighted(drawn, weights))
 

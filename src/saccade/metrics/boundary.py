@@ -125,9 +125,10 @@ def boundary_counts(
     """
     reach = _default_distance(target) if distance is None else distance
     counts = np.zeros((2, num_classes), np.int64)
-    for said, true in label_pairs(pred, target, num_classes, ignore_index):
-        near_true, near_said = squared_distance_to_other(true, reach), squared_distance_to_other(said, reach)
-        count_near(true, said, near_true, near_said, reach * reach, ignore_index, counts)
+    for labels, true in label_pairs(pred, target, num_classes, ignore_index):
+        near_true = squared_distance_to_other(true, reach)
+        near_pred = squared_distance_to_other(labels, reach)
+        count_near(true, labels, near_true, near_pred, reach * reach, ignore_index, counts)
     return torch.from_numpy(counts)
 
 
@@ -197,12 +198,12 @@ def trimap_counts(
     checked_widths(widths)
     band_of = np.searchsorted(np.array(widths) ** 2, np.arange(widths[-1] ** 2), side="right")
     bands = np.zeros((2, len(widths)), np.int64)
-    for said, true in label_pairs(pred, target, num_classes, ignore_index):
+    for labels, true in label_pairs(pred, target, num_classes, ignore_index):
         marked = np.zeros(true.shape, np.bool_)
         mark_boundary(true, ignore_index, marked)
         if marked.any():
             count_bands(
-                true, said, squared_distance_to_marked(marked, widths[-1]), band_of, ignore_index, bands
+                true, labels, squared_distance_to_marked(marked, widths[-1]), band_of, ignore_index, bands
             )
     return torch.from_numpy(bands.cumsum(1))
 

@@ -28,13 +28,13 @@ def label_pairs(
     if target.ndim != 3:
         raise InvalidInput("target", "of shape (B, H, W)", tuple(target.shape))
     confusion_matrix(pred, target, num_classes, ignore_index)
-    for said, true in zip(pred.detach().cpu().numpy(), target.detach().cpu().numpy(), strict=True):
-        shared = np.result_type(said, true)
+    for predicted, true in zip(pred.detach().cpu().numpy(), target.detach().cpu().numpy(), strict=True):
+        shared = np.result_type(predicted, true)
         true = np.ascontiguousarray(true, shared)
         ignored = true == ignore_index
         if ignored.any():
-            said = np.where(ignored, np.asarray(ignore_index).astype(shared), said)
-        yield np.ascontiguousarray(said, shared), true
+            predicted = np.where(ignored, np.asarray(ignore_index).astype(shared), predicted)
+        yield np.ascontiguousarray(predicted, shared), true
 
 
 def confusion_matrix(pred: Tensor, target: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:

@@ -118,9 +118,9 @@ def _counted(segmenter: nn.Module, image: Any, labels: Any) -> tuple[int, int, A
 
 def _thumbnail(sampler: Any, size: tuple[int, int]) -> tuple[int, int] | None:
     """(h, w) of what a sampler looks at first in an image of ``size``."""
-    asked = getattr(sampler, "thumbnail_for", None)
-    found: tuple[int, int] | None = asked(size) if asked else getattr(sampler, "thumbnail_size", None)
-    return found
+    sizes = getattr(sampler, "thumbnail_for", None)
+    thumbnail: tuple[int, int] | None = sizes(size) if sizes else getattr(sampler, "thumbnail_size", None)
+    return thumbnail
 
 
 def elastic_flops(size: tuple[int, int]) -> int:
@@ -220,14 +220,14 @@ def seconds_of(call: Callable[[], Any], device: torch.device) -> float:
     """Median seconds of a call after a warm-up, the device waited for; fewer repeats where it is slow."""
     for _ in range(WARM_UP):
         call()
-    taken: list[float] = []
-    while len(taken) < REPEATS and (len(taken) < 3 or sum(taken) < ENOUGH_SECONDS):
+    durations: list[float] = []
+    while len(durations) < REPEATS and (len(durations) < 3 or sum(durations) < ENOUGH_SECONDS):
         _wait_for(device)
         start = time.perf_counter()
         call()
         _wait_for(device)
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
+        durations.append(time.perf_counter() - start)
+    return statistics.median(durations)
 
 
 def _wait_for(device: torch.device) -> None:

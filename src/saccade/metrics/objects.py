@@ -14,7 +14,7 @@ from saccade.metrics._kernels import gather, runs
 from saccade.metrics.confusion import label_pairs
 
 
-def connected_objects(true: np.ndarray, said: np.ndarray, ignore_index: int) -> np.ndarray:
+def connected_objects(true: np.ndarray, pred: np.ndarray, ignore_index: int) -> np.ndarray:
     """(N, 3) int64 (class, pixels, pixels where ``said`` agrees) of each 8-connected component of ``true``.
 
     Counted while the runs are joined: connected-components-3d labels a 2048 x 1024 map in half of the time,
@@ -24,7 +24,7 @@ def connected_objects(true: np.ndarray, said: np.ndarray, ignore_index: int) -> 
         true, said: (H, W) integers of one type.
         ignore_index: pixels of this class form no component.
     """
-    kinds, areas, right, parents, count = runs(true, said, ignore_index)
+    kinds, areas, right, parents, count = runs(true, pred, ignore_index)
     return gather(kinds[:count], areas[:count], right[:count], parents[:count])
 
 
@@ -65,22 +65,22 @@ def object_records(
     if instances is not None and (instances.shape != target.shape or instances.is_floating_point()):
         got = (tuple(instances.shape), instances.dtype)
         raise InvalidInput("instances", f"integer ids of shape {tuple(target.shape)}", got)
-    found = [np.zeros((0, 3), np.int64)]
-    for i, (said, true) in enumerate(label_pairs(pred, target, num_classes, ignore_index)):
+    records = [np.zeros((0, 3), np.int64)]
+    for i, (labels, true) in enumerate(label_pairs(pred, target, num_classes, ignore_index)):
         if instances is None:
-            found.append(connected_objects(true, said, ignore_index))
+            records.append(connected_objects(true, labels, ignore_index))
         else:
-            found.append(_by_instance(true, said, instances[i].cpu().numpy(), num_classes, ignore_index))
-    return torch.from_numpy(np.concatenate(found))
+            records.append(_by_instance(true, labels, instances[i].cpu().numpy(), num_classes, ignore_index))
+    return torch.from_numpy(np.concatenate(records))
 
 
 def _by_instance(
-    true: np.ndarray, said: np.ndarray, instances: np.ndarray, num_classes: int, ignore_index: int
+    true: np.ndarray, pred: np.ndarray, instances: np.ndarray, num_classes: int, ignore_index: int
 ) -> np.ndarray:
     counted = (true != ignore_index) & (instances > 0)
     keys = instances[counted].astype(np.int64) * num_classes + true[counted]
     unique, inverse, areas = np.unique(keys, return_inverse=True, return_counts=True)
-    right = np.bincount(inverse, (said == true)[counted], len(unique)).astype(np.int64)
+    right = np.bincount(inverse, (pred == true)[counted], len(unique)).astype(np.int64)
     return np.stack([unique % num_classes, areas, right], 1)
 
 

@@ -75,12 +75,12 @@ def _filled(sampled: Tensor, ignore_index: int) -> Tensor:
     from scipy import ndimage  # loads slowly, and most samples have no ignored pixel
 
     filled = sampled.clone()
-    for one, holes in zip(filled, ignored, strict=True):
+    for labels, holes in zip(filled, ignored, strict=True):
         if holes.all():
-            one[:] = 0
+            labels[:] = 0
         elif holes.any():
             rows, columns = ndimage.distance_transform_edt(holes, return_distances=False, return_indices=True)
-            one[:] = one[torch.from_numpy(rows).long(), torch.from_numpy(columns).long()]
+            labels[:] = labels[torch.from_numpy(rows).long(), torch.from_numpy(columns).long()]
     return filled
 
 

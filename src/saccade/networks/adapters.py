@@ -164,20 +164,22 @@ def scores_of(answer: Any) -> Tensor:
     Raises:
         InvalidInput: when there are none, with what there is instead.
     """
-    found = answer
+    scores = answer
     if hasattr(answer, "logits"):
-        found = answer.logits
+        scores = answer.logits
     elif isinstance(answer, dict):
-        found = next((answer[key] for key in ("logits", "out") if key in answer), None)
+        scores = next((answer[key] for key in ("logits", "out") if key in answer), None)
     elif isinstance(answer, list | tuple) and answer:
-        found = answer[0]
-    if not isinstance(found, Tensor) or found.ndim != 4:
+        scores = answer[0]
+    if not isinstance(scores, Tensor) or scores.ndim != 4:
         got = (
-            f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(answer).__name__
+            f"a tensor of shape {tuple(scores.shape)}"
+            if isinstance(scores, Tensor)
+            else type(answer).__name__
         )
         expected = "scores (B, K, h, w), or something whose logits, out or first part they are"
         raise InvalidInput("the network's answer", expected, got, "wrap it in a module that returns scores")
-    return found
+    return scores
 
 
 def from_transformers(name: str, classes: int, *, pretrained: bool = False, channels: int = 3) -> nn.Module:
@@ -289,19 +291,19 @@ def transformers_types() -> list[str]:
 def _monai_networks() -> dict[str, Any]:
     """The classes that can be made from dimensions and channels alone."""
     nets = _library("monai.networks.nets", "monai")
-    found = {}
+    networks = {}
     for name, made in vars(nets).items():
         if isinstance(made, type) and issubclass(made, nn.Module) and name[:1].isupper():
-            given = inspect.signature(made).parameters
+            parameters = inspect.signature(made).parameters
             needed = {
                 key
-                for key, one in given.items()
-                if one.default is one.empty and one.kind < one.VAR_POSITIONAL
+                for key, parameter in parameters.items()
+                if parameter.default is parameter.empty and parameter.kind < parameter.VAR_POSITIONAL
             }
             offered = {"spatial_dims", "in_channels", "out_channels"}
-            if offered <= given.keys() and needed <= offered | MONAI_DEFAULTS.get(name, {}).keys():
-                found[name] = made
-    return found
+            if offered <= parameters.keys() and needed <= offered | MONAI_DEFAULTS.get(name, {}).keys():
+                networks[name] = made
+    return networks
 
 
 def _library(module: str, package: str) -> ModuleType:
@@ -314,15 +316,17 @@ def _library(module: str, package: str) -> ModuleType:
 
 def _takes(function: Any, name: str) -> bool:
     try:
-        given = inspect.signature(function).parameters
+        parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
         return False
-    return name in given or any(one.kind == one.VAR_KEYWORD for one in given.values())
+    return name in parameters or any(
+        parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()
+    )
 
 
 def _function(name: str) -> Any:
     expected = "PACKAGE.MODULE.FUNCTION, a function of K that returns a torch.nn.Module"
-    found = imported("network", name, expected)
-    if not callable(found):
+    function = imported("network", name, expected)
+    if not callable(function):
         raise InvalidInput("network", expected, f"{name!r}, which is no function")
-    return found
+    return function

@@ -200,8 +200,8 @@ def _architectures() -> dict[str, Any]:
     import segmentation_models_pytorch as smp
 
     base = smp.base.SegmentationModel
-    found = [made for made in vars(smp).values() if isinstance(made, type) and issubclass(made, base)]
-    return {made.__name__.lower(): made for made in found}
+    architectures = [made for made in vars(smp).values() if isinstance(made, type) and issubclass(made, base)]
+    return {made.__name__.lower(): made for made in architectures}
 
 
 def _refusal(name: str, pretrained: bool, error: Exception) -> str:

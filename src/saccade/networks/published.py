@@ -161,7 +161,7 @@ class HRNetV2(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, h, w) to scores (B, K, h / 4, w / 4); sides of a multiple of 32."""
         maps = self.encoder(image)
-        joined = torch.cat([resized(one, maps[0]) for one in maps], dim=1)
+        joined = torch.cat([resized(features, maps[0]) for features in maps], dim=1)
         return self.head(self.mix(joined))
 
 
@@ -231,8 +231,8 @@ class UPerNet(nn.Module):
         for features, sideways, smooth in zip(
             reversed(finer), reversed(self.sideways), reversed(self.smooth), strict=True
         ):
-            given = sideways(features)
-            x = given + resized(x, given)
+            inputs = sideways(features)
+            x = inputs + resized(x, inputs)
             levels.append(smooth(x))
         joined = torch.cat([resized(level, levels[-1]) for level in levels], dim=1)
         return self.head(self.mix(joined))

@@ -22,17 +22,17 @@ from saccade.warp._sample_kernels import footprint, interval, level_for, pixel
 
 
 @kernel
-def footprint_sums(block, valid, masked, top, left, boxes, out):
+def footprint_sums(block, valid, masked, top, left, footprints, out):
     """Sums of ``block`` (h, w, C), whose corner lies at (top, left), over the part of each box inside it.
 
-    boxes: (n, 4) y0, y1, x0, x1, edges in pixels, where pixel i covers [i, i + 1].
+    footprints: (n, 4) y0, y1, x0, x1, edges in pixels, where pixel i covers [i, i + 1].
     out: (n, C + 1) float64; the last column is the area that the sum is over. Pixels that are not valid
         count nowhere (looked at only where ``masked``).
     """
     height, width, channels = block.shape
-    for n in range(len(boxes)):
-        y0, y1 = max(boxes[n, 0] - top, 0.0), min(boxes[n, 1] - top, float(height))
-        x0, x1 = max(boxes[n, 2] - left, 0.0), min(boxes[n, 3] - left, float(width))
+    for n in range(len(footprints)):
+        y0, y1 = max(footprints[n, 0] - top, 0.0), min(footprints[n, 1] - top, float(height))
+        x0, x1 = max(footprints[n, 2] - left, 0.0), min(footprints[n, 3] - left, float(width))
         for i in range(int(y0), math.ceil(y1)):
             tall = min(y1, i + 1.0) - max(y0, float(i))
             for j in range(int(x0), math.ceil(x1)):
@@ -68,11 +68,11 @@ def cell_sums(block, valid, masked, rows, columns, out):
 
 
 @kernel
-def footprint_boxes(first, last, grid, size, levels, boxes, scales):
+def footprints_of(first, last, grid, size, levels, footprints, scales):
     """Rows ``first:last`` (over batch x grid rows): each sample's box on level 0, as ``saccade.sample`` with
     ``antialias`` would take it, and the downsampling of the level on which that would average it.
 
-    grid: (B, h, w, 2) float64. boxes: (B, h, w, 4) y0, y1, x0, x1 in pixel edges. scales: (B, h, w).
+    grid: (B, h, w, 2) float64. footprints: (B, h, w, 4) y0, y1, x0, x1 in pixel edges. scales: (B, h, w).
     """
     height, width = size
     rows, columns = grid.shape[1:3]
@@ -83,7 +83,7 @@ def footprint_boxes(first, last, grid, size, levels, boxes, scales):
             scale = float(1 << level_for(wide, tall, levels))
             y0, y1 = interval(pixel(grid[image, row, column, 1], height), tall, scale, height)
             x0, x1 = interval(pixel(grid[image, row, column, 0], width), wide, scale, width)
-            box = boxes[image, row, column]
+            box = footprints[image, row, column]
             box[0], box[1], box[2], box[3] = y0 * scale, y1 * scale, x0 * scale, x1 * scale
             scales[image, row, column] = scale
 
@@ -140,7 +140,7 @@ def label_row(above, parts_above, row, parts, parent, count):
 
 
 @kernel
-def trace_row(y, above, row, parts_above, parts, wanted, left_ends, right_ends, nodes, free, used, closed):
+def trace_row(y, above, row, parts_above, parts, chosen, left_ends, right_ends, nodes, free, used, closed):
     """The vertices between two rows of pixels (W + 2, an outside pixel at both ends).
 
     left_ends, right_ends: (W + 1) open ends at the vertical border at each x, of the region left and right.
@@ -168,7 +168,7 @@ def trace_row(y, above, row, parts_above, parts, wanted, left_ends, right_ends, 
             while not (up, right, down, left)[last]:
                 last = (last + 1) % 4
             end = NONE
-            if wanted[corner[quadrant] + 1]:
+            if chosen[corner[quadrant] + 1]:
                 a = after_up if first == _UP else after_left if first == _LEFT else NONE
                 b = before_up if last == _UP else before_left if last == _LEFT else NONE
                 # Two pixels side by side: their outline has no corner here, the open end just moves on.

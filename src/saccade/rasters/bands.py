@@ -74,20 +74,20 @@ class Bands:
             raise InvalidInput("bands", "as many names, numbers, means and deviations", repr(self)[:200])
 
     @classmethod
-    def of(cls, info: RasterInfo, wanted: str = ALL) -> Bands:
+    def of(cls, info: RasterInfo, words: str = ALL) -> Bands:
         """Of a file: "all" but its opacity, or names and numbers from 1, separated by commas.
 
         Raises:
             FileProblem: the file has no such band.
         """
         names = names_of(info)
-        if wanted == ALL:
+        if words == ALL:
             opacity = info.opacity % info.channels if info.alpha else -1
             places = [place for place in range(info.channels) if place != opacity]
         else:
-            places = [_place(word.strip(), names, info) for word in wanted.split(",")]
+            places = [_place(word.strip(), names, info) for word in words.split(",")]
         if len(set(places)) < len(places):
-            raise FileProblem(info.path, "each band once", wanted)
+            raise FileProblem(info.path, "each band once", words)
         named = all(name != str(place + 1) for place, name in enumerate(names))
         numbers = tuple(place + 1 for place in places)
         return cls(tuple(names[n] for n in places), numbers, info.channels, str(info.dtype), named)
@@ -100,14 +100,14 @@ class Bands:
         """
         names = [_key(name) for name in names_of(info)]
         by_name = self.named and any(info.bands)
-        found = [names.index(_key(name)) if _key(name) in names else -1 for name in self.names]
-        if by_name and -1 in found:
-            lacking = ", ".join(name for name, place in zip(self.names, found, strict=True) if place < 0)
+        places = [names.index(_key(name)) if _key(name) in names else -1 for name in self.names]
+        if by_name and -1 in places:
+            lacking = ", ".join(name for name, place in zip(self.names, places, strict=True) if place < 0)
             expected = f"the bands of {like} ({', '.join(self.names)})"
             raise FileProblem(info.path, expected, f"none called {lacking} among {_told(info)}")
         all_of_them = self.count == len(self.numbers)
         if not by_name:
-            found = [number - 1 for number in self.numbers]
+            places = [number - 1 for number in self.numbers]
             if max(self.numbers) > info.channels or (all_of_them and self.count != info.channels):
                 expected = f"the {self.count} bands of {like} ({', '.join(self.names)})"
                 raise FileProblem(info.path, expected, _told(info))
@@ -116,7 +116,7 @@ class Bands:
             if "f" in (info.dtype.kind, np.dtype(self.dtype).kind):  # a mere conversion cuts fractions off
                 fix = "bring it to the same type and unit (reflectance or counts)"
             raise FileProblem(info.path, f"{self.dtype} samples, as of {like}", str(info.dtype), fix)
-        return tuple(found)
+        return tuple(places)
 
     def require_scale(self, path: Path, values: NDArray[np.floating], *, like: str = "the run") -> None:
         """Refuses values (n, C) of another unit than was trained on, such as counts for reflectance.
@@ -160,8 +160,8 @@ class Bands:
         """The inverse of :meth:`to_dict`; raises FileProblem where ``path`` holds something else."""
         try:
             known = {field.name for field in fields(cls)}
-            given = {name: _frozen(one) for name, one in value.items() if name in known}
-            return cls(**given)
+            values = {name: _frozen(item) for name, item in value.items() if name in known}
+            return cls(**values)
         except (InvalidInput, TypeError, ValueError) as error:
             raise FileProblem(path, "the bands of a run", "something else", "train the run anew") from error
 
@@ -170,11 +170,11 @@ _GDAL = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Floa
 
 
 def _plain(value: Any) -> Any:
-    return [_plain(one) for one in value] if isinstance(value, tuple | list) else value
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def _frozen(value: Any) -> Any:
-    return tuple(_frozen(one) for one in value) if isinstance(value, list | tuple) else value
+    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 def names_of(info: RasterInfo) -> tuple[str, ...]:
@@ -266,11 +266,11 @@ class BandRaster(Raster):
 
     def _measured(self, window: Window, level: int, pixels: np.ndarray) -> np.ndarray:
         """(h, w, C) bool."""
-        taken = pixels[..., self._places]
-        valid = np.isfinite(taken) if taken.dtype.kind == "f" else np.ones(taken.shape, bool)
+        values = pixels[..., self._places]
+        valid = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
         for band, value in enumerate(self._nodata):
             if value is not None and not np.isnan(value):
-                valid[..., band] &= taken[..., band] != value
+                valid[..., band] &= values[..., band] != value
         if self._by_pixel and self._raster.info.masked:
             valid &= self._raster.valid(window, level)[..., None]
         return valid
@@ -279,11 +279,11 @@ class BandRaster(Raster):
         """(h, w, C) values, 0 where nothing was measured, and (h, w, C) bool where something was."""
         window = self._checked(window, level)
         pixels = self._raster.read(window, level)
-        taken = self._taken(pixels)
+        values = self._taken(pixels)
         if not self.info.masked:
-            return taken, np.ones(taken.shape, bool)
+            return values, np.ones(values.shape, bool)
         valid = self._measured(window, level, pixels)
-        return np.where(valid, taken, taken.dtype.type(0)), valid
+        return np.where(valid, values, values.dtype.type(0)), valid
 
     def has_gaps(self) -> bool:
         return self.info.masked
@@ -337,10 +337,10 @@ def as_bands(raster: Raster, bands: Bands, *, like: str = "the run") -> BandRast
     notices: tuple[str, ...] = ()
     if bands.named and not any(raster.info.bands):
         notices = (f"bands without names, taken by number: {', '.join(bands.names)}",)
-    taken = BandRaster(raster, places, notices)
+    view = BandRaster(raster, places, notices)
     if bands.high:
-        bands.require_scale(raster.path, look(taken), like=like)
-    return taken
+        bands.require_scale(raster.path, look(view), like=like)
+    return view
 
 
 LOOK = 1 << 22

@@ -67,7 +67,7 @@ def _told(size: tuple[int, int]) -> str:
     return f"a header that claims {size[1]:,} x {size[0]:,} pixels"
 
 
-def _hold(files: Iterable[Path], wanted: int) -> bool:
+def _hold(files: Iterable[Path], claimed: int) -> bool:
     """Whether files, or folders of them, are of so many bytes together."""
     for path in files:
         if isinstance(path, Address):
@@ -75,12 +75,12 @@ def _hold(files: Iterable[Path], wanted: int) -> bool:
         inner = (Path(folder) / name for folder, _, names in os.walk(path) for name in names)
         for file in inner if path.is_dir() else (path,):
             try:
-                wanted -= os.path.getsize(file)
+                claimed -= os.path.getsize(file)
             except OSError:
                 continue
-            if wanted <= 0:
+            if claimed <= 0:
                 return True
-    return wanted <= 0
+    return claimed <= 0
 
 
 MOST_TAGS = 4096

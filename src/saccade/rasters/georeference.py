@@ -67,8 +67,8 @@ def _system_beside(path: Path) -> Any:
     try:
         beside = path.with_name(path.name + ".aux.xml")
         text = sidecar_text(beside) if os.path.isfile(beside) else ""
-        found = re.search(r"<SRS[^>]*>(.*?)</SRS>", text, re.DOTALL)
-        return CRS.from_user_input(html.unescape(found[1])) if found else None
+        match = re.search(r"<SRS[^>]*>(.*?)</SRS>", text, re.DOTALL)
+        return CRS.from_user_input(html.unescape(match[1])) if match else None
     except (FileProblem, RasterioError, ValueError):
         return None
 
@@ -209,9 +209,9 @@ def pixels_apart(one: Raster, other: Raster) -> float:
     bring = reprojection(one.crs, other.crs, one.path)
     places = places if bring is None else bring(places)
     a, b, c, d, e, f = other.transform
-    found = (places - (c, f)) @ np.linalg.inv(np.array([[a, b], [d, e]])).T
+    pixels = (places - (c, f)) @ np.linalg.inv(np.array([[a, b], [d, e]])).T
     share = np.array(other.size[::-1]) / (width, height)
-    apart = np.abs(found - corners * share)
+    apart = np.abs(pixels - corners * share)
     return float(np.where(np.isfinite(apart), apart, np.inf).max())
 
 
@@ -277,15 +277,15 @@ def place_photo(raster: Raster, kind: str, *, turned: bool) -> None:
     if not placed_beside(path):
         return
     if turned:
-        found = Georeference(notices=(f"turned by its orientation tag: {_LOST}",))
+        reference = Georeference(notices=(f"turned by its orientation tag: {_LOST}",))
     else:
-        found = _beside(path, kind, raster.size)
+        reference = _beside(path, kind, raster.size)
     raster.info = replace(
         raster.info,
-        crs=found.crs,
-        transform=found.transform,
-        pixel_size=found.pixel_size or raster.info.pixel_size,
-        notices=(*raster.info.notices, *found.notices),
+        crs=reference.crs,
+        transform=reference.transform,
+        pixel_size=reference.pixel_size or raster.info.pixel_size,
+        notices=(*raster.info.notices, *reference.notices),
     )
 
 

@@ -326,8 +326,8 @@ def open_remote_tiff(
         require_own_sidecars(path, gdal_metadata(pixels.page.keyframe))
         index = pixels.page.index
         try:
-            with GeoRaster(path, directory=index if isinstance(index, int) else 0, data=data) as found:
-                return GeoTiffRaster(found.info, pixels)
+            with GeoRaster(path, directory=index if isinstance(index, int) else 0, data=data) as opened:
+                return GeoTiffRaster(opened.info, pixels)
         except FileProblem:
             return GeoTiffRaster(georeference_of_tags(tags, pixels.stored_size), pixels)
     except BaseException:

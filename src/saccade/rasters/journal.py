@@ -111,8 +111,8 @@ class Output:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, equal for equal outputs."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        return found | {"pixel_size": None if self.pixel_size is None else asdict(self.pixel_size)}
+        fields_of = {field.name: getattr(self, field.name) for field in fields(self)}
+        return fields_of | {"pixel_size": None if self.pixel_size is None else asdict(self.pixel_size)}
 
 
 def halve(pixels: np.ndarray, kind: Kind) -> np.ndarray:
@@ -150,16 +150,16 @@ class TileJournal:
         # The tiles themselves are held, not the folder: their file is open as long as anything is written.
         lock(self._tiles, self.folder, "an output that no other program writes")
         text = json.dumps(about, sort_keys=True)
-        card = self.folder / "about.json"
-        if resume and card.exists():
-            if card.read_text() != text:
+        manifest = self.folder / "about.json"
+        if resume and manifest.exists():
+            if manifest.read_text() != text:
                 fix = "use the same options, or leave --resume out to start again"
                 raise FileProblem(self.folder, "a run with the same options to resume", "other options", fix)
             self._recover()
         # Emptied first: were the new description there before, a program that is killed now would leave tiles
         # of other options under it.
         self.cut(len(self.rows))
-        card.write_text(text)
+        manifest.write_text(text)
 
     def _recover(self) -> None:
         """Take the rows whose journal entry is whole and whose tiles are there."""

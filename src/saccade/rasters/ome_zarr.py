@@ -266,9 +266,9 @@ def _place(array: Any, axes: tuple[str, ...], folder: Path) -> Georeference:
     about = dict(group[mapping].attrs) if mapping in group else {}
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
     named = dict(zip(axes, map(str, names), strict=False))
-    said = dict(group.attrs) | dict(array.attrs)
-    transform = _geozarr_transform(said) or _geo_transform(about) or _coordinate_transform(group, named)
-    wkt = said.get("proj:wkt2") or said.get("proj:code") or about.get("crs_wkt") or about.get("spatial_ref")
+    attrs = dict(group.attrs) | dict(array.attrs)
+    transform = _geozarr_transform(attrs) or _geo_transform(about) or _coordinate_transform(group, named)
+    wkt = attrs.get("proj:wkt2") or attrs.get("proj:code") or about.get("crs_wkt") or about.get("spatial_ref")
     if not wkt:
         return Georeference(transform=transform)
     try:
@@ -357,10 +357,10 @@ def _info(path: Path, layout: Layout, number: int | None) -> RasterInfo:
 def _names(about: dict[str, Any], channels: int) -> tuple[str, ...]:
     """What OMERO's part of OME-Zarr calls the channels; () where it does not, or those of others."""
     omero = about.get("omero")
-    found = omero.get("channels") if isinstance(omero, dict) else None
-    if not isinstance(found, list) or len(found) != channels:
+    listed = omero.get("channels") if isinstance(omero, dict) else None
+    if not isinstance(listed, list) or len(listed) != channels:
         return ()
-    names = [str(one.get("label") or "") if isinstance(one, dict) else "" for one in found]
+    names = [str(channel.get("label") or "") if isinstance(channel, dict) else "" for channel in listed]
     return band_names(names, ["undefined"] * channels)
 
 

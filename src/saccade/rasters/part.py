@@ -36,9 +36,9 @@ class PartRaster(Raster):
         self._windows = {}
         levels: list[Level] = []
         for number, level in enumerate(raster.levels):
-            if (found := _on_level(window, level)) is not None:
-                self._windows[len(levels)] = number, found
-                levels.append(Level(found.size, level.downsample, _tile(level, found)))
+            if (level_window := _on_level(window, level)) is not None:
+                self._windows[len(levels)] = number, level_window
+                levels.append(Level(level_window.size, level.downsample, _tile(level, level_window)))
         info = raster.info
         transform = info.transform
         if transform is not None:

@@ -172,20 +172,20 @@ _KEPT_CHUNKS = {"IHDR", "PLTE", "tRNS", "eXIf", "acTL", "CgBI"}
 
 def _png_chunks(path: Path) -> dict[str, bytes]:
     """The chunks that say what the image is; the last of each name. eXIf may stand behind the pixels."""
-    found = {}
+    chunks = {}
     with path.open("rb") as file:
         file.seek(8)
         while len(head := file.read(8)) == 8:
             length, name = struct.unpack(">I4s", head)
             text = name.decode("latin-1")
             if text in _KEPT_CHUNKS:
-                found[text] = file.read(min(length, 1 << 20))
-                file.seek(length - len(found[text]) + 4, 1)
+                chunks[text] = file.read(min(length, 1 << 20))
+                file.seek(length - len(chunks[text]) + 4, 1)
             else:
                 file.seek(length + 4, 1)
             if name == b"IEND":
                 break
-    return found
+    return chunks
 
 
 def _bare_png(path: Path, *, transparency: bool = True) -> bytes:
@@ -328,12 +328,12 @@ def webp_header(path: Path) -> Header:
 
 
 def _chunks(data: bytes) -> list[tuple[str, bytes]]:
-    found, at = [], 12
+    chunks, at = [], 12
     while at + 8 <= len(data):
         name, length = struct.unpack("<4sI", data[at : at + 8])
-        found.append((name.decode("ascii").strip(), data[at + 8 : at + 8 + length]))
+        chunks.append((name.decode("ascii").strip(), data[at + 8 : at + 8 + length]))
         at += 8 + length + length % 2
-    return found[::-1]
+    return chunks[::-1]
 
 
 def _size(chunks: dict[str, bytes]) -> tuple[tuple[int, int], bool]:

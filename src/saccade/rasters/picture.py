@@ -44,9 +44,9 @@ def usual_picture(names: Sequence[str]) -> tuple[int, ...]:
     if len(names) == 1:
         return (0,)
     for patterns in _PATTERNS:
-        found = [_matching(pattern, names) for pattern in patterns]
-        if -1 not in found and len(set(found)) == 3:
-            return tuple(found)
+        channels = [_matching(pattern, names) for pattern in patterns]
+        if -1 not in channels and len(set(channels)) == 3:
+            return tuple(channels)
     stains = [_matching(pattern, names) for pattern in _STAINS]
     if sum(place >= 0 for place in stains) >= 2 and len({p for p in stains if p >= 0}) >= 2:
         rest = [place for place in range(len(names)) if place not in stains]
@@ -57,8 +57,8 @@ def usual_picture(names: Sequence[str]) -> tuple[int, ...]:
 
 
 def _matching(pattern: str, names: Sequence[str]) -> int:
-    found = [place for place, name in enumerate(names) if re.fullmatch(pattern, name.strip().lower())]
-    return found[0] if found else -1
+    matching = [place for place, name in enumerate(names) if re.fullmatch(pattern, name.strip().lower())]
+    return matching[0] if matching else -1
 
 
 def parse_picture(text: str, names: Sequence[str]) -> tuple[tuple[int, ...], tuple[tuple[float, float], ...]]:
@@ -116,10 +116,10 @@ def picture_of(values: NDArray[np.generic], bands: Bands) -> NDArray[np.uint8]:
     return np.stack(planes * (3 if len(planes) == 1 else 1), axis=2)
 
 
-def with_picture(bands: Bands, asked: str | None) -> Bands:
+def with_picture(bands: Bands, words: str | None) -> Bands:
     """The same with what is drawn: as asked, or as usual, between the 2nd and 98th percentile."""
     picture, stretch = (
-        (usual_picture(bands.names), ()) if asked is None else parse_picture(asked, bands.names)
+        (usual_picture(bands.names), ()) if words is None else parse_picture(words, bands.names)
     )
     if not stretch:
         stretch = tuple((bands.low[n], bands.high[n]) if n >= 0 else (0.0, 1.0) for n in picture)
@@ -162,16 +162,16 @@ class PictureRaster(Raster):
         self._raster.close()
 
 
-def seen_alone(raster: Raster, asked: str | None = None) -> PictureRaster:
+def seen_alone(raster: Raster, words: str | None = None) -> PictureRaster:
     """A file of bands as a picture, stretched between the percentiles of its own values.
 
     Raises:
         InvalidInput: for a picture of bands that it has not.
     """
     bands = Bands.of(raster.info)
-    taken = BandRaster(raster, [number - 1 for number in bands.numbers])
-    low, high = percentiles(look(taken))
-    return PictureRaster(taken, with_picture(replace(bands, low=low, high=high), asked))
+    view = BandRaster(raster, [number - 1 for number in bands.numbers])
+    low, high = percentiles(look(view))
+    return PictureRaster(view, with_picture(replace(bands, low=low, high=high), words))
 
 
 def percentiles(values: NDArray[np.floating]) -> tuple[tuple[float, ...], tuple[float, ...]]:

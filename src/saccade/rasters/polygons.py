@@ -104,12 +104,12 @@ class Tracer:
             self._used = take_ring(self._nodes, start, corners, self._free, self._used)
             self._rings += [(part, label, ring) for ring in simple_rings(corners)]
 
-    def _reserve(self, wanted: int) -> None:
+    def _reserve(self, count: int) -> None:
         """Room for ``wanted`` more nodes."""
         size = len(self._nodes)
-        if self._used + wanted <= size:
+        if self._used + count <= size:
             return
-        more = max(size, wanted)
+        more = max(size, count)
         self._nodes = np.concatenate([self._nodes, np.empty((more, 5), np.int64)])
         self._free = np.concatenate([self._free, np.arange(size, size + more)])
 

@@ -235,9 +235,9 @@ def _is_empty(values: np.ndarray, nodata: float | None) -> np.ndarray:
 _UNNAMED = ("gray", "undefined", "palette")
 
 
-def band_names(given: Sequence[str | None], roles: Sequence[str]) -> tuple[str, ...]:
+def band_names(descriptions: Sequence[str | None], roles: Sequence[str]) -> tuple[str, ...]:
     """The names of bands: what the file calls them, else GDAL's word for their role; () without any."""
-    named = tuple((name or "").strip() for name in given) or ("",) * len(roles)
+    named = tuple((name or "").strip() for name in descriptions) or ("",) * len(roles)
     names = tuple(name or ("" if role in _UNNAMED else role) for name, role in zip(named, roles, strict=True))
     return names if any(names) else ()
 
@@ -377,10 +377,10 @@ class Raster(ABC):
         self._require_memory(window.height * window.width)
         return self._valid(window, level)
 
-    def _require_memory(self, wanted: int) -> None:
+    def _require_memory(self, claimed: int) -> None:
         """The system would rather kill the program than refuse an array that it has no memory for."""
-        if wanted > physical_memory():
-            got = f"{wanted / 2**30:.1f} GiB of pixels at once"
+        if claimed > physical_memory():
+            got = f"{claimed / 2**30:.1f} GiB of pixels at once"
             raise FileProblem(
                 self.path, "a window that fits in memory", got, "read it in windows, or a level"
             )

@@ -118,8 +118,8 @@ def thumbnail(
         cell_sums(block, valid, masked, some_rows, some_columns, part)
         return top, left, part
 
-    def add(window: Window, found: tuple[int, int, np.ndarray]) -> None:
-        top, left, part = found
+    def add(window: Window, block: tuple[int, int, np.ndarray]) -> None:
+        top, left, part = block
         sums[top : top + part.shape[0], left : left + part.shape[1]] += part
 
     map_windows(raster, level, list(blocks(raster.levels[level])), work, add, progress=progress)
@@ -155,8 +155,8 @@ def _centres(raster: Raster, size: tuple[int, int], level: int) -> np.ndarray:
         some_rows, some_columns = places(window)
         return block[np.ix_(rows[some_rows] - window.top, columns[some_columns] - window.left)]
 
-    def put(window: Window, found: np.ndarray) -> None:
-        out[np.ix_(*places(window))] = found
+    def put(window: Window, block: np.ndarray) -> None:
+        out[np.ix_(*places(window))] = block
 
     map_windows(raster, level, list(blocks(raster.levels[level])), work, put)
     return out

@@ -68,10 +68,10 @@ class Kept:
 
     def get(self, key: Any) -> bytes | None:
         with self._lock:
-            found = self._entries.get(key)
-            if found is not None:
+            entry = self._entries.get(key)
+            if entry is not None:
                 self._entries.move_to_end(key)
-            return found
+            return entry
 
     def put(self, key: Any, data: bytes) -> None:
         with self._lock:
@@ -95,8 +95,8 @@ class RemoteBytes:
 
     def exact(self, ranges: Sequence[Range]) -> list[bytes]:
         """The bytes of ranges, all at once and in few requests: for tiles, whose places are known."""
-        found = {part: self._kept.get(part) for part in ranges}
-        missing = sorted(part for part, data in found.items() if data is None)
+        contents = {part: self._kept.get(part) for part in ranges}
+        missing = sorted(part for part, data in contents.items() if data is None)
         joined: list[list[Range]] = []
         for part in missing:
             last = joined[-1] if joined else None
@@ -104,12 +104,12 @@ class RemoteBytes:
                 last.append(part)
             else:
                 joined.append([part])
-        wanted = [(parts[0][0], max(end for _, end in parts)) for parts in joined]
-        for parts, (start, _), data in zip(joined, wanted, self._fetched(wanted), strict=True):
+        spans = [(parts[0][0], max(end for _, end in parts)) for parts in joined]
+        for parts, (start, _), data in zip(joined, spans, self._fetched(spans), strict=True):
             for part in parts:
-                piece = found[part] = data[part[0] - start : part[1] - start]
+                piece = contents[part] = data[part[0] - start : part[1] - start]
                 self._kept.put(part, piece)
-        return [found[part] or b"" for part in ranges]
+        return [contents[part] or b"" for part in ranges]
 
     def read(self, start: int, end: int) -> bytes:
         """The bytes from ``start`` to ``end``, or to the end of the file, by whole blocks."""
@@ -147,10 +147,10 @@ class RemoteFile(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        found = self.data.read(self._at, self._at + len(buffer))
-        buffer[: len(found)] = found
-        self._at += len(found)
-        return len(found)
+        data = self.data.read(self._at, self._at + len(buffer))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 def remote_bytes(address: Address) -> RemoteBytes:
@@ -171,8 +171,8 @@ def _of_http(address: Address) -> RemoteBytes:
 
     async def part(span: Range) -> tuple[bytes, int]:
         session = await fs.set_session()
-        wanted = {"Range": f"bytes={span[0]}-{span[1] - 1}", "Accept-Encoding": "identity"}
-        async with session.get(fs.encode_url(address.url), headers=wanted) as answer:
+        headers = {"Range": f"bytes={span[0]}-{span[1] - 1}", "Accept-Encoding": "identity"}
+        async with session.get(fs.encode_url(address.url), headers=headers) as answer:
             answer.raise_for_status()
             total = answer.headers.get("Content-Range", "").rpartition("/")[2]
             if answer.status != 206 or not total.isdigit():
@@ -197,9 +197,9 @@ def _of_bucket(address: Address) -> RemoteBytes:
     fs = _filesystem(address)
 
     async def about(_: None) -> dict[str, Any]:
-        found: dict[str, Any] = await fs._info(address.url)
+        details: dict[str, Any] = await fs._info(address.url)
         traffic(address).add(0)
-        return found
+        return details
 
     async def part(span: Range) -> bytes:
         return _whole(await fs._cat_file(address.url, start=span[0], end=span[1]), span)
@@ -227,15 +227,15 @@ def _asked(fs: Any, address: Address, ask: Callable[[Any], Awaitable[_T]], each:
         async def one(item: Any) -> _T:
             async with doors:
                 got = await patiently(address, partial(ask, item))
-                found = got[0] if isinstance(got, tuple) else got
-                if isinstance(found, bytes):
-                    traffic(address).add(len(found))
+                answers = got[0] if isinstance(got, tuple) else got
+                if isinstance(answers, bytes):
+                    traffic(address).add(len(answers))
                 return got
 
         return await asyncio.gather(*map(one, each))
 
-    found: list[_T] = sync(fs.loop, everything)
-    return found
+    answers: list[_T] = sync(fs.loop, everything)
+    return answers
 
 
 async def patiently(address: Address, ask: Callable[[], Awaitable[_T]], *, missing: bool = False) -> _T:
@@ -272,20 +272,20 @@ def _of_network(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    found: list[BaseException] = []
+    causes: list[BaseException] = []
     following: BaseException | None = error
-    while following is not None and following not in found:
-        found.append(following)
+    while following is not None and following not in causes:
+        causes.append(following)
         following = following.__cause__ or following.__context__
-    return found
+    return causes
 
 
 def _status(error: BaseException) -> int:
     """Of HTTP; 0 where none came."""
     for cause in _causes(error):
         response = getattr(cause, "response", None)
-        told = response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else 0
-        status = getattr(cause, "status", None) or told
+        code = response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else 0
+        status = getattr(cause, "status", None) or code
         if isinstance(status, int) and status:
             return status
     return 0
@@ -428,8 +428,8 @@ def _member(address: Address) -> RemoteBytes:
 
 def _piece(file: Any, span: Range) -> bytes:
     file.seek(span[0])
-    found: bytes = file.read(span[1] - span[0])
-    return found
+    piece: bytes = file.read(span[1] - span[0])
+    return piece
 
 
 def has_zarr(address: Address) -> bool:
@@ -453,12 +453,12 @@ def has_zarr(address: Address) -> bool:
     from fsspec.asyn import sync
 
     async def any_there() -> bool:
-        found = await asyncio.gather(*map(there, ZARR), return_exceptions=True)
+        outcomes = await asyncio.gather(*map(there, ZARR), return_exceptions=True)
         # A bucket that may not be listed answers 403 for what it does not have.
-        problems = [item for item in found if isinstance(item, BaseException)]
-        if problems and not any(item is True for item in found):
+        problems = [item for item in outcomes if isinstance(item, BaseException)]
+        if problems and not any(item is True for item in outcomes):
             raise problems[0]
-        return any(item is True for item in found)
+        return any(item is True for item in outcomes)
 
     return bool(sync(fs.loop, any_there))
 
@@ -483,15 +483,15 @@ def zarr_store(address: Address) -> Any:
 
     class Remote(FsspecStore):
         async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
-            found = kept.get((key, repr(byte_range)))
-            if found is None:
+            data = kept.get((key, repr(byte_range)))
+            if data is None:
                 answer = await patiently(address, partial(super().get, key, prototype, byte_range))
                 if answer is None:
                     return None
-                found = answer.to_bytes()
-                traffic(address).add(len(found))
-                kept.put((key, repr(byte_range)), found)
-            return prototype.buffer.from_bytes(found)
+                data = answer.to_bytes()
+                traffic(address).add(len(data))
+                kept.put((key, repr(byte_range)), data)
+            return prototype.buffer.from_bytes(data)
 
         async def exists(self, key: str) -> bool:
             return bool(await patiently(address, partial(super().exists, key)))

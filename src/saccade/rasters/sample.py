@@ -18,7 +18,7 @@ import numpy as np
 
 from saccade.errors import InvalidInput
 from saccade.geometry import Window
-from saccade.rasters._kernels import footprint_boxes, footprint_sums, means
+from saccade.rasters._kernels import footprint_sums, footprints_of, means
 from saccade.rasters.raster import Level, Raster
 from saccade.rasters.reduce import map_windows, validity
 from saccade.runtime.threads import run_bands
@@ -146,7 +146,7 @@ class _Patches:
         """(n,) how many pixels each has."""
         return self.parts[:, 3].astype(np.int64) * self.parts[:, 4]
 
-    def boxes(self, numbers: np.ndarray) -> np.ndarray:
+    def footprints(self, numbers: np.ndarray) -> np.ndarray:
         """(len(numbers), 4) int64: first and last + 1 row, first and last + 1 column on level 0."""
         level, top, left, rows, columns = self.parts[numbers].astype(np.int64).T
         bottom = np.minimum((top + rows) << level, self.size[0])
@@ -186,8 +186,8 @@ def _groups(patches: _Patches, pixel_bytes: int, tile_rows: int) -> Iterator[np.
     """Numbers of samples that are read together: all, or by rows of tiles where their copies are many."""
     numbers = np.arange(len(patches.parts))
     if patches.pixels.sum() * pixel_bytes > PATCH_BYTES:
-        boxes = patches.boxes(numbers)
-        numbers = np.lexsort((boxes[:, 2], boxes[:, 0] // max(tile_rows, BLOCK)))
+        footprints = patches.footprints(numbers)
+        numbers = np.lexsort((footprints[:, 2], footprints[:, 0] // max(tile_rows, BLOCK)))
     held = np.cumsum(patches.pixels[numbers]) * pixel_bytes // PATCH_BYTES
     yield from np.split(numbers, np.flatnonzero(np.diff(held)) + 1)
 
@@ -206,7 +206,7 @@ def _copied(
     values = np.empty(int(ends[-1]), dtype)
     block, most = _blocks(raster)
     sums = _Coarse(raster, most, dtype) if (parts[:, 0] > most).any() else None
-    windows, members = _windows(patches.boxes(numbers), parts[:, 0], block, most, raster.size)
+    windows, members = _windows(patches.footprints(numbers), parts[:, 0], block, most, raster.size)
 
     def work(window: Window, pixels: np.ndarray) -> None:
         inside = members[window]
@@ -269,17 +269,17 @@ def _block_side(tile: int, whole: int, kept: bool) -> int:
 
 
 def _windows(
-    boxes: np.ndarray, levels: np.ndarray, block: tuple[int, int], most: int, size: tuple[int, int]
+    footprints: np.ndarray, levels: np.ndarray, block: tuple[int, int], most: int, size: tuple[int, int]
 ) -> tuple[list[Window], dict[Window, np.ndarray]]:
     """The part of each block that samples need, whole pixels of their levels, and which samples those are."""
     across = -(-size[1] // block[1])
-    sample, home = _meetings(boxes, block, across)
+    sample, home = _meetings(footprints, block, across)
     order = np.lexsort((sample, home))
     sample, home = sample[order], home[order]
     starts = np.flatnonzero(np.diff(home, prepend=-1))
     step = 1 << np.minimum(np.maximum.reduceat(levels[sample].astype(np.int64), starts), most)
-    low = np.minimum.reduceat(boxes[sample][:, ::2], starts) // step[:, None] * step[:, None]
-    high = -(-np.maximum.reduceat(boxes[sample][:, 1::2], starts) // step[:, None]) * step[:, None]
+    low = np.minimum.reduceat(footprints[sample][:, ::2], starts) // step[:, None] * step[:, None]
+    high = -(-np.maximum.reduceat(footprints[sample][:, 1::2], starts) // step[:, None]) * step[:, None]
     corner = np.stack([home[starts] // across * block[0], home[starts] % across * block[1]], 1)
     low = np.maximum(low, corner)
     high = np.minimum(np.minimum(high, corner + block), size)
@@ -298,35 +298,35 @@ def _means(
     progress: Callable[[float], None] | None,
 ) -> np.ndarray:
     """(B, C, h, w) means over footprints on levels of the file; only of the samples ``numbers``, others 0."""
-    boxes, scale = _boxes(grid, raster.size) if antialias else _pixels(grid, raster.size)
-    sums = np.zeros((len(boxes), raster.channels + 1))
+    footprints, scale = _footprints(grid, raster.size) if antialias else _pixels(grid, raster.size)
+    sums = np.zeros((len(footprints), raster.channels + 1))
     chosen = _levels(raster, scale)
-    wanted = np.arange(len(boxes)) if numbers is None else numbers
-    used = np.unique(chosen[wanted])
+    box_numbers = np.arange(len(footprints)) if numbers is None else numbers
+    used = np.unique(chosen[box_numbers])
     for done, number in enumerate(used.tolist()):
-        here = wanted[chosen[wanted] == number]
+        here = box_numbers[chosen[box_numbers] == number]
         share = None if progress is None else _share(progress, done, len(used))
-        _add_level(raster, number, boxes[here], here, sums, share)
+        _add_level(raster, number, footprints[here], here, sums, share)
     batch, height, width, _ = grid.shape
     out = means(sums, np.dtype(np.float32), raster.info.background).reshape(batch, height, width, -1)
     return np.ascontiguousarray(out.transpose(0, 3, 1, 2))
 
 
-def _boxes(grid: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _footprints(grid: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """(n, 4) y0, y1, x0, x1 of each sample's box in pixel edges of level 0, and (n,) the downsampling of the
     level that would average it in memory."""
     places = np.ascontiguousarray(grid, np.float64)
-    boxes, scales = np.empty((*places.shape[:3], 4)), np.empty(places.shape[:3])
+    footprints, scales = np.empty((*places.shape[:3], 4)), np.empty(places.shape[:3])
     lines = places.shape[0] * places.shape[1]
-    run_bands(footprint_boxes, lines, places, size, max(size).bit_length(), boxes, scales)
-    return boxes.reshape(-1, 4), scales.ravel()
+    run_bands(footprints_of, lines, places, size, max(size).bit_length(), footprints, scales)
+    return footprints.reshape(-1, 4), scales.ravel()
 
 
 def _pixels(grid: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """As ``_boxes``, for bilinear samples: the mean over a box of one pixel's size is just that."""
+    """As ``_footprints``, for bilinear samples: the mean over a box of one pixel's size is just that."""
     x, y = places_of(grid, size).reshape(-1, 2).T
-    boxes = np.stack([y, y + 1, x, x + 1], 1)
-    return boxes, np.ones(len(boxes))
+    footprints = np.stack([y, y + 1, x, x + 1], 1)
+    return footprints, np.ones(len(footprints))
 
 
 def _levels(raster: Raster, scale: np.ndarray) -> np.ndarray:
@@ -340,15 +340,15 @@ def _levels(raster: Raster, scale: np.ndarray) -> np.ndarray:
 def _add_level(
     raster: Raster,
     number: int,
-    boxes: np.ndarray,
+    footprints: np.ndarray,
     here: np.ndarray,
     sums: np.ndarray,
     progress: Callable[[float], None] | None,
 ) -> None:
     level = raster.levels[number]
-    boxes = _on_level(boxes, level)
+    footprints = _on_level(footprints, level)
     block = _block_size(level)
-    sample, home = _meetings(boxes, block, -(-level.size[1] // block[1]))
+    sample, home = _meetings(footprints, block, -(-level.size[1] // block[1]))
     order = np.lexsort((sample, home))
     sample, home = sample[order], home[order]
     starts = np.flatnonzero(np.diff(home, prepend=-1))
@@ -361,7 +361,7 @@ def _add_level(
         valid, masked = validity(raster, window, number, pixels)
         inside = members[window]
         parts = np.zeros((len(inside), sums.shape[1]))
-        footprint_sums(pixels, valid, masked, window.top, window.left, boxes[inside], parts)
+        footprint_sums(pixels, valid, masked, window.top, window.left, footprints[inside], parts)
         return parts
 
     def add(window: Window, parts: np.ndarray) -> None:
@@ -370,13 +370,13 @@ def _add_level(
     map_windows(raster, number, list(members), work, add, progress=progress)
 
 
-def _on_level(boxes: np.ndarray, level: Level) -> np.ndarray:
+def _on_level(footprints: np.ndarray, level: Level) -> np.ndarray:
     """Boxes in pixel edges of the level, each at least a hair wide and inside it."""
     down, across = level.downsample
-    boxes = boxes / [down, down, across, across]
+    footprints = footprints / [down, down, across, across]
     height, width = level.size
-    low = np.minimum(boxes[:, ::2], [height - 1e-3, width - 1e-3])
-    high = np.maximum(np.minimum(boxes[:, 1::2], [height, width]), low + 1e-3)
+    low = np.minimum(footprints[:, ::2], [height - 1e-3, width - 1e-3])
+    high = np.maximum(np.minimum(footprints[:, 1::2], [height, width]), low + 1e-3)
     return np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], 1)
 
 
@@ -386,14 +386,17 @@ def _block_size(level: Level) -> tuple[int, int]:
     return rows * max(1, BLOCK // rows), columns * max(1, BLOCK // columns)
 
 
-def _meetings(boxes: np.ndarray, block: tuple[int, int], across: int) -> tuple[np.ndarray, np.ndarray]:
+def _meetings(footprints: np.ndarray, block: tuple[int, int], across: int) -> tuple[np.ndarray, np.ndarray]:
     """Which box meets which block: two arrays, the box and the block's number, row by row."""
-    top, left = (boxes[:, 0] // block[0]).astype(np.int64), (boxes[:, 2] // block[1]).astype(np.int64)
-    bottom = (np.ceil(boxes[:, 1]) - 1).astype(np.int64) // block[0]
-    right = (np.ceil(boxes[:, 3]) - 1).astype(np.int64) // block[1]
+    top, left = (
+        (footprints[:, 0] // block[0]).astype(np.int64),
+        (footprints[:, 2] // block[1]).astype(np.int64),
+    )
+    bottom = (np.ceil(footprints[:, 1]) - 1).astype(np.int64) // block[0]
+    right = (np.ceil(footprints[:, 3]) - 1).astype(np.int64) // block[1]
     columns = right - left + 1
     count = (bottom - top + 1) * columns
-    sample = np.repeat(np.arange(len(boxes)), count)
+    sample = np.repeat(np.arange(len(footprints)), count)
     step = np.arange(len(sample)) - np.repeat(np.cumsum(count) - count, count)
     row, column = top[sample] + step // columns[sample], left[sample] + step % columns[sample]
     return sample, row * across + column

@@ -128,11 +128,11 @@ class PageReader:
         )
         if not is_tile or self.separate or self.plain or self.resident:
             return None
-        found = self._segment(row * self.count[1] + column)
-        if found is None:
+        segment = self._segment(row * self.count[1] + column)
+        if segment is None:
             return np.full((*self.tile, self.samples), self.frame.nodata, self.dtype)
-        found = found[: self.tile[0], : self.tile[1]]
-        return np.require(found, self.dtype, ["C", "W"])
+        segment = segment[: self.tile[0], : self.tile[1]]
+        return np.require(segment, self.dtype, ["C", "W"])
 
     def _place(self, out: np.ndarray, window: Window, plane: int, row: int, column: int) -> None:
         top, left = row * self.tile[0], column * self.tile[1]
@@ -195,24 +195,24 @@ class PageReader:
 
     def _require_all_segments(self) -> None:
         """What a damaged header promises and the file does not hold is found now, not after hours."""
-        wanted = self.count[0] * self.count[1] * (self.samples if self.separate else 1)
-        early = min(len(self.page.dataoffsets), len(self._counts)) < wanted
-        if early or max(self.page.dataoffsets[:wanted], default=0) >= self.page.parent.filehandle.size:
+        expected = self.count[0] * self.count[1] * (self.samples if self.separate else 1)
+        early = min(len(self.page.dataoffsets), len(self._counts)) < expected
+        if early or max(self.page.dataoffsets[:expected], default=0) >= self.page.parent.filehandle.size:
             raise FinalProblem(self._path(), "a TIFF image", "a damaged or truncated file")
-        sparse = any(not offset for offset in self.page.dataoffsets[:wanted])
+        sparse = any(not offset for offset in self.page.dataoffsets[:expected])
         if sparse and self.segment_bytes > LARGEST_SEGMENT:
             got = f"a piece of {self.segment_bytes / 2**30:.1f} GiB that is not there"
             raise FinalProblem(self._path(), "a TIFF image", got)
         if self.plain and self.segment_bytes > LARGEST_SEGMENT:
-            self._require_all_rows(self.page.dataoffsets[:wanted])
+            self._require_all_rows(self.page.dataoffsets[:expected])
 
     def _require_all_rows(self, offsets: Sequence[int]) -> None:
         """Of a strip that is not compressed, which says how many bytes it takes."""
         row = self.size[1] * self._stored_samples * self.dtype.itemsize
         for index, offset in enumerate(offsets):
             top = index % self.count[0] * self.tile[0]
-            wanted = row * (min(top + self.tile[0], self.size[0]) - top)
-            if offset + wanted > self.page.parent.filehandle.size:
+            expected = row * (min(top + self.tile[0], self.size[0]) - top)
+            if offset + expected > self.page.parent.filehandle.size:
                 raise FinalProblem(self._path(), "a TIFF image", "a damaged or truncated file")
 
     def _byte_counts(self) -> tuple[int, ...]:
@@ -587,8 +587,8 @@ def _all_pages(file: TiffFile) -> list[TiffPage]:
 
 def _flagged(file: TiffFile, flag: int) -> list[TiffPage]:
     """Pages that are masks, or thumbnails that are none."""
-    wanted = {_MASK: (_MASK, _MASK | _REDUCED), _REDUCED: (_REDUCED,)}[flag]
-    return [page for page in _all_pages(file) if _flags(page) & (_MASK | _REDUCED) in wanted]
+    flags = {_MASK: (_MASK, _MASK | _REDUCED), _REDUCED: (_REDUCED,)}[flag]
+    return [page for page in _all_pages(file) if _flags(page) & (_MASK | _REDUCED) in flags]
 
 
 def _level_readers(pages: _Pages) -> list[list[Reader]]:

@@ -70,8 +70,8 @@ def _ome_channels(page: TiffPage, channels: int) -> list[str]:
     if root is None:
         return []
     pixels = next((element for element in root.iter() if element.tag.endswith("Pixels")), None)
-    found = [] if pixels is None else [c for c in pixels if c.tag.endswith("Channel")]
-    return [channel.get("Name", "") for channel in found] if len(found) == channels else []
+    elements = [] if pixels is None else [c for c in pixels if c.tag.endswith("Channel")]
+    return [channel.get("Name", "") for channel in elements] if len(elements) == channels else []
 
 
 def _imagej(page: TiffPage) -> tuple[float, float] | None:
@@ -96,13 +96,13 @@ def _tags(page: TiffPage) -> tuple[float, float] | None:
 
 def _density(page: TiffPage) -> tuple[float, float] | None:
     """Pixels a unit along y and x."""
-    found = []
+    lengths = []
     for code in (283, 282):
         value = _value(page, code, None)
         if not isinstance(value, tuple) or len(value) != 2 or not value[0] or not value[1]:
             return None
-        found.append(value[0] / value[1])
-    return found[0], found[1]
+        lengths.append(value[0] / value[1])
+    return lengths[0], lengths[1]
 
 
 def _value(page: TiffPage, code: int, default: Any) -> Any:
@@ -161,8 +161,8 @@ def describe(path: Path, page: TiffPage, channels: int, planes: int) -> dict[str
     samples["premultiplied"] = samples["alpha"] and 1 in [int(extra) for extra in page.extrasamples]
     samples["white"] = 255.0 if converted else _white(page)
     samples["palette"] = _palette(page) if samples["meaning"] == "palette" else None
-    given = [items.get((channel, "description"), "") for channel in range(channels)]
-    samples["bands"] = band_names(given if any(given) else _ome_channels(page, channels), roles)
+    descriptions = [items.get((channel, "description"), "") for channel in range(channels)]
+    samples["bands"] = band_names(descriptions if any(descriptions) else _ome_channels(page, channels), roles)
     samples["profile"] = None if converted else _profile(page, samples["meaning"])
     return samples | _nodata(page, items, channels)
 

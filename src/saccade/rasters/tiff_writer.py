@@ -154,15 +154,15 @@ def _geo_tags(output: Output, path: Path) -> dict[int, tuple[int, bytes]]:
 def _entries(data: bytes) -> list[tuple[int, tuple[int, bytes]]]:
     """The tags of the first directory of a classic little-endian TIFF."""
     at = struct.unpack_from("<I", data, 4)[0]
-    found = []
+    entries = []
     for number in range(struct.unpack_from("<H", data, at)[0]):
         code, kind, count = struct.unpack_from("<HHI", data, at + 2 + 12 * number)
         length = count * _SIZES.get(kind, 0)
         start = at + 2 + 12 * number + 8
         if length > 4:
             start = struct.unpack_from("<I", data, start)[0]
-        found.append((code, (kind, data[start : start + length])))
-    return found
+        entries.append((code, (kind, data[start : start + length])))
+    return entries
 
 
 def _descriptions(names: Sequence[str]) -> tuple[int, bytes]:

@@ -126,10 +126,10 @@ def write_polygons(
     transform = labels.transform if map_coordinates is None or map_coordinates else None
     to_corners = transform or (1, 0, -origin[0], 0, 1, -origin[1])
     about = PolygonFile(path, labels, names, palette, transform is not None, to_corners)
-    found = (
+    traced = (
         polygon for polygon in polygons(labels, skip=skip, progress=progress) if polygon.area >= smallest
     )
-    whole = (polygon.filled(max(smallest, fill)) for polygon in found)
+    whole = (polygon.filled(max(smallest, fill)) for polygon in traced)
     outlined = _simplified(whole, simplify, path) if simplify else ((p, (p.outer, *p.holes)) for p in whole)
     count = 0
     with finished_file(path, overwrite=overwrite) as temporary, _sink(about, temporary) as sink:
@@ -140,11 +140,11 @@ def write_polygons(
 
 
 def _simplified(
-    found: Iterable[Polygon], tolerance: float, path: Path
+    polygons: Iterable[Polygon], tolerance: float, path: Path
 ) -> Iterator[tuple[Polygon, Sequence[Ring]]]:
     """Polygons with the rings of their simplified outlines; those of which nothing is left are left out."""
     shapely = load("shapely", "geo", path, "simplified outlines")
-    whole = list(found)
+    whole = list(polygons)
     shapes = [shapely.Polygon(outer, holes) for outer, *holes in _noded(whole)]
     for polygon, shape in zip(whole, shapely.coverage_simplify(shapes, tolerance), strict=True):
         if not shape.is_empty:

@@ -166,14 +166,14 @@ class RasterWriter:
         height = self.output.size[0]
         while self._waiting:
             # Only whole rows of tiles are kept: what a kill may cost is a row, and a resume begins at a tile.
-            wanted = min(self.output.tile, height - self.rows_done)
-            if sum(len(waiting) for waiting in self._waiting) < wanted:
+            rows_of_tile = min(self.output.tile, height - self.rows_done)
+            if sum(len(waiting) for waiting in self._waiting) < rows_of_tile:
                 self._waiting[-1] = self._waiting[-1].copy()  # the caller may use its array again
                 return
             rows = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
             with writing(self.path):
-                self._store.append(rows[:wanted])
-            self._waiting = [rows[wanted:].copy()] if len(rows) > wanted else []
+                self._store.append(rows[:rows_of_tile])
+            self._waiting = [rows[rows_of_tile:].copy()] if len(rows) > rows_of_tile else []
 
     def append_packed(self, row: Sequence[Packed]) -> None:
         """The next row of tiles, packed elsewhere by a :class:`saccade.rasters.journal.TilePacker`.

@@ -133,8 +133,8 @@ def _tick(value: float) -> str:
     return f"{value / 1e3:.3g}k" if abs(value) >= 1e5 else f"{value:g}"
 
 
-def _vertical(values: list[float], given: tuple[float, float] | None) -> tuple[Scale, list[float]]:
-    low, high = given or (min(0.0, *values), max(values))
+def _vertical(values: list[float], limits: tuple[float, float] | None) -> tuple[Scale, list[float]]:
+    low, high = limits or (min(0.0, *values), max(values))
     if high <= low:
         high = low + 1
     span = HEIGHT - TOP - BOTTOM

@@ -263,7 +263,7 @@ _EXPECTED, _FIX = "the examples of a run", "evaluate the run again"
 
 def _example(index: Path, row: Mapping[str, Any]) -> Example:
     score = None if row["score"] is None else float(row["score"])
-    shown = tuple(_figure(index, one) for one in row["figures"])
+    shown = tuple(_figure(index, entry) for entry in row["figures"])
     return Example(str(row["stem"]), str(row["rank"]), score, shown, _colours(row.get("colours", ())))
 
 
@@ -272,7 +272,7 @@ _COLOUR = re.compile("#[0-9a-f]{6}")
 
 def _colours(listed: Sequence[Any]) -> tuple[str, ...]:
     """As a page writes them into its styles; raises ValueError for anything else."""
-    if not all(_COLOUR.fullmatch(str(one)) for one in listed):
+    if not all(_COLOUR.fullmatch(str(colour)) for colour in listed):
         raise ValueError("colours that are none")
     return tuple(map(str, listed))
 

@@ -112,20 +112,20 @@ def _where_lost(evaluation: Evaluation, split: str) -> str:
     scores = evaluation.to_json()
     reached, possible = scores["miou"], scores["label_recovery"]["miou"]
     count = f"{len(evaluation.records)} image" + "s" * (len(evaluation.records) != 1)
-    said = f"Scores are pooled over {count} of the {split} split at full resolution. "
+    line = f"Scores are pooled over {count} of the {split} split at full resolution. "
     if reached is not None and possible is not None:
-        said += f"The samples' true labels, put back onto all pixels, score {possible:.3f} (label recovery)"
+        line += f"The samples' true labels, put back onto all pixels, score {possible:.3f} (label recovery)"
         if f"{reached:.3f}" == f"{possible:.3f}":
-            said += ": as much as the network."
+            line += ": as much as the network."
         elif reached < possible:
             below = possible - reached
-            said += f": the network is {below:.3f} below it, and what is missing to 1 is lost in sampling."
+            line += f": the network is {below:.3f} below it, and what is missing to 1 is lost in sampling."
         else:
-            said += (
+            line += (
                 f": the network is {reached - possible:.3f} above it, since its scores, unlike labels, say "
                 "where between two samples an edge lies."
             )
-    return f"<p>{text(said)}</p>"
+    return f"<p>{text(line)}</p>"
 
 
 def _training(run: RunReport) -> str:
@@ -301,7 +301,7 @@ def _colours_before(evaluation: Evaluation, own: NDArray[np.uint8] | None) -> tu
 def _example(example: Example) -> str:
     score = "no score" if example.score is None else f"mIoU {example.score:.3f}"
     head = f"<h3>{text(example.rank)}: {text(example.stem)} · {score}</h3>"
-    shown = "".join(figure_html(one) for one in example.figures)
+    shown = "".join(figure_html(figure) for figure in example.figures)
     return f'<section class="example">{head}<div class="pictures">{shown}</div></section>'
 
 

@@ -219,7 +219,10 @@ def training_figures(root: Path) -> MapFigures | None:
     maps = recipe.training_maps(root)
     if maps is None:
         return None
-    figures = [figure(one.name, one.caption, one.description, map_picture(one.values)) for one in maps.maps]
+    figures = [
+        figure(field_map.name, field_map.caption, field_map.description, map_picture(field_map.values))
+        for field_map in maps.maps
+    ]
     return MapFigures(maps.title, maps.note, tuple(figures))
 
 

@@ -81,9 +81,9 @@ def _read(
             got = f"{raster.channels} channels of {raster.dtype}, {raster.size[0]}x{raster.size[1]}"
             raise FileProblem(labels, expected, got)
         ids = _at_centres(raster, size)
-        given = raster.info.palette
-    if given is not None:
-        return ids, np.asarray(given, np.uint8)
+        palette = raster.info.palette
+    if palette is not None:
+        return ids, np.asarray(palette, np.uint8)
     counts = np.bincount(ids[ids < 255], minlength=1)
     return ids, class_palette(counts, None)
 
@@ -95,9 +95,9 @@ def _at_centres(raster: Raster, size: tuple[int, int]) -> NDArray[np.uint8]:
     )
     parts = []
     for start in range(0, size[0], STRIP):
-        wanted = rows[start : start + STRIP]
-        window = Window(int(wanted[0]), int(wanted[-1]) + 1, 0, raster.size[1])
-        parts.append(raster.read(window)[wanted - wanted[0]][:, columns, 0])
+        strip_rows = rows[start : start + STRIP]
+        window = Window(int(strip_rows[0]), int(strip_rows[-1]) + 1, 0, raster.size[1])
+        parts.append(raster.read(window)[strip_rows - strip_rows[0]][:, columns, 0])
     return np.concatenate(parts).clip(0, 255).astype(np.uint8)
 
 

@@ -75,10 +75,10 @@ class Address(_Path):
 
     def _split_inside(self) -> tuple[str, str]:
         """The address up to the end of its path, and the rest: a query, or the archive of a part."""
-        found = re.search(re.escape(_LINK) if self.protocol == "zip" else r"[?]", self.url)
-        if self.protocol not in ("zip", "http", "https") or found is None:
+        match = re.search(re.escape(_LINK) if self.protocol == "zip" else r"[?]", self.url)
+        if self.protocol not in ("zip", "http", "https") or match is None:
             return self.url, ""
-        return self.url[: found.start()], self.url[found.start() :]
+        return self.url[: match.start()], self.url[match.start() :]
 
     @property
     def protocol(self) -> str:
@@ -163,12 +163,12 @@ def path_of(named: Path | str) -> Path:
     """
     if isinstance(named, Path):
         return named
-    found = _SCHEME.match(named)
-    if found is None or (found[1].lower() not in PROTOCOLS and os.path.lexists(named)):
+    scheme = _SCHEME.match(named)
+    if scheme is None or (scheme[1].lower() not in PROTOCOLS and os.path.lexists(named)):
         return Path(named)
-    if found[1].lower() not in PROTOCOLS:
+    if scheme[1].lower() not in PROTOCOLS:
         known = ", ".join(f"{name}://" for name in PROTOCOLS if name != "gcs")
-        got = f"{found[0]} is no kind of address that is read"
+        got = f"{scheme[0]} is no kind of address that is read"
         raise UsageError(f"{without_secrets(named)[:200]}: {got} ({known})")
     return Address(named)
 

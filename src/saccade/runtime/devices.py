@@ -51,8 +51,8 @@ def lightning_device(device: str) -> DistributedContext:
     several = _SEVERAL_CPU.fullmatch(name)
     if name == "cpu" or several:
         return DistributedContext("cpu", count=int(several[1]) if several else 1)
-    wanted = _CUDA.fullmatch(name)
-    gpus = [int(number) for number in (wanted[1] or "0").split(",")] if wanted else []
+    match = _CUDA.fullmatch(name)
+    gpus = [int(number) for number in (match[1] or "0").split(",")] if match else []
     if not gpus or max(gpus) >= count or len(set(gpus)) < len(gpus):
         there = ", ".join(["auto", "cpu", *(f"cuda:{k}" for k in range(count))])
         fix = "cpu:2 means two processes, cuda:0,1 two GPUs"

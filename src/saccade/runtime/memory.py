@@ -41,8 +41,8 @@ def peak_resident_memory() -> int | None:
     except ImportError:  # Windows
         psutil = _psutil()
         return None if psutil is None else getattr(psutil.Process().memory_info(), "peak_wset", None)
-    told = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return told if sys.platform == "darwin" else told * 1024
+    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage if sys.platform == "darwin" else usage * 1024
 
 
 def available_memory() -> int:

@@ -55,8 +55,8 @@ def threads() -> int:
     torch = sys.modules.get("torch")
     if torch is not None:
         return max(1, torch.get_num_threads())
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    return int(told) if told.isdecimal() and int(told) else cores()
+    variable = os.environ.get("OMP_NUM_THREADS", "")
+    return int(variable) if variable.isdecimal() and int(variable) else cores()
 
 
 def cores() -> int:

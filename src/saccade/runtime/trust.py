@@ -42,10 +42,10 @@ def trust() -> Trust:
     return _now
 
 
-def take_over(given: Trust) -> None:
+def take_over(allowed: Trust) -> None:
     """In another process: allows what was allowed where it was started."""
     global _now
-    _now = given
+    _now = allowed
 
 
 @contextmanager
@@ -74,8 +74,8 @@ def trusting(*, code: bool = False, outside: bool = False) -> Iterator[None]:
 def name_code(words: Iterable[object]) -> None:
     """Allows the code that the user names, as a word of its own or as ``section.key=python:...``."""
     texts = [str(word) for word in words]
-    found = {text[text.index(PREFIX) :] for text in texts if PREFIX in text}
-    _changed(named=_now.named | found)
+    names = {text[text.index(PREFIX) :] for text in texts if PREFIX in text}
+    _changed(named=_now.named | names)
 
 
 def _changed(**changes: Any) -> Trust:

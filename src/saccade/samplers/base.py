@@ -218,8 +218,8 @@ class Sampler(nn.Module, ABC):
 
     def follow_images(self) -> None:
         """From now on every size is (short side, long side), and follows the proportions of each image."""
-        given = {name: getattr(self, name, None) for name in SIZES}
-        self.fits = {name: Fit(*size) for name, size in given.items() if size is not None}
+        sizes = {name: getattr(self, name, None) for name in SIZES}
+        self.fits = {name: Fit(*size) for name, size in sizes.items() if size is not None}
 
     def for_image(self, size: tuple[int, int]) -> Self:
         """The same sampler, weights included, with its sizes for an image of (H, W)."""

@@ -266,10 +266,10 @@ class BoundaryTarget:
         """
         grids = [
             boundary_grid(
-                one.reshape(1, *one.shape[-2:]), size,
+                label_map.reshape(1, *label_map.shape[-2:]), size,
                 smoothness=self.smoothness, classes=self.classes, ignore_index=self.ignore_index,
             )
-            for one in labels
+            for label_map in labels
         ]  # fmt: skip
         return torch.cat(grids).permute(0, 3, 1, 2).contiguous()
 

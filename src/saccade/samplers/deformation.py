@@ -103,8 +103,8 @@ class EdgeTarget:
     def __call__(self, labels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """B label maps, (H, W) or (1, H, W) integer, to (B, 1, h_a, w_a) float32, sums to 1 an image."""
         options = {"radius": self.blur, "weights": self.weights, "ignore_index": self.ignore_index}
-        maps = [one.reshape(1, *one.shape[-2:]) for one in labels]
-        return torch.cat([edge_density(one, size, **options) for one in maps])  # type: ignore[arg-type]
+        maps = [label_map.reshape(1, *label_map.shape[-2:]) for label_map in labels]
+        return torch.cat([edge_density(label_map, size, **options) for label_map in maps])  # type: ignore[arg-type]
 
 
 class DensityNet(nn.Module):

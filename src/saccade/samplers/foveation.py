@@ -234,9 +234,9 @@ class FoveationSampler(Sampler):
 
     def foveate(self, image: SampledImage) -> FoveatedImage:
         """Chooses the fields of view of one image, in memory or on disk."""
-        wanted = self.thumbnail_for(image.size)
+        size = self.thumbnail_for(image.size)
         with torch.no_grad():
-            thumbnail = None if wanted is None else thumbnails([image], wanted).to(floating_type(self))
+            thumbnail = None if size is None else thumbnails([image], size).to(floating_type(self))
             return FoveatedImage(self, image, self.choose(thumbnail, image.size))
 
     def propose(
@@ -336,10 +336,10 @@ class FoveatedImage(ImageScores):
         held: dict[int, Tensor] = {}
         for top in range(start, self.size[0], rows):
             bottom = min(top + rows, self.size[0])
-            wanted = np.flatnonzero((first < bottom) & (last >= top)).tolist()
-            held = {n: held[n] if n in held else self.row(n) for n in wanted}
+            touching = np.flatnonzero((first < bottom) & (last >= top)).tolist()
+            held = {n: held[n] if n in held else self.row(n) for n in touching}
             labels, mean = stitch_lattice(
-                torch.stack([held[n] for n in wanted]), down[wanted], across, lattice.field,
+                torch.stack([held[n] for n in touching]), down[touching], across, lattice.field,
                 (top, bottom), self.size[1], window=self.sampler.window, probabilities=scores,
             )  # fmt: skip
             yield Band(top, labels, mean)

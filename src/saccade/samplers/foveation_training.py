@@ -376,8 +376,8 @@ MOST_MAPS = 6
 
 def field_maps(root: Path, bank: Sequence[float]) -> tuple[TrainingMap, ...]:
     """A map for each of at most six epochs at which a run kept its probabilities; none where it kept none."""
-    found = (root / FOLDER).glob("epoch_*.npy")
-    files = sorted(file for file in found if _EPOCH.fullmatch(file.stem))
+    map_files = (root / FOLDER).glob("epoch_*.npy")
+    files = sorted(file for file in map_files if _EPOCH.fullmatch(file.stem))
     shown = (
         {round(n * (len(files) - 1) / max(1, MOST_MAPS - 1)) for n in range(MOST_MAPS)} if files else set()
     )
@@ -412,9 +412,9 @@ def _read_map(file: Path) -> NDArray[np.floating]:
         probabilities = np.load(io.BytesIO(content), allow_pickle=False)
     except Exception as error:  # of the parser of the header and of arrays of any kind
         raise FileProblem(file, expected, "a broken or foreign file", fix) from error
-    found = getattr(probabilities, "dtype", None), getattr(probabilities, "ndim", None)
-    if found[0] is None or found[0].kind != "f" or found[1] != 3 or not probabilities.size:
-        raise FileProblem(file, expected, f"an array of {found[0]} with {found[1]} axes", fix)
+    kind = getattr(probabilities, "dtype", None), getattr(probabilities, "ndim", None)
+    if kind[0] is None or kind[0].kind != "f" or kind[1] != 3 or not probabilities.size:
+        raise FileProblem(file, expected, f"an array of {kind[0]} with {kind[1]} axes", fix)
     if not np.isfinite(probabilities).all():
         raise FileProblem(file, expected, "values that are not finite", fix)
     return probabilities

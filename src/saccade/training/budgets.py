@@ -52,8 +52,8 @@ def scores_by_size(
     sized = {size: segmenter.with_size(size) for size in sizes}
     for sample in samples:
         labels = [sample.labels] if segmenter.sampler.sees_labels else None
-        for size, one in sized.items():
-            pred = one.predict(sample.pyramid, labels).cpu()
+        for size, segmenter_of in sized.items():
+            pred = segmenter_of.predict(sample.pyramid, labels).cpu()
             counts[size] += confusion_matrix(pred, sample.labels, classes)
     return {size: float(miou(count)) for size, count in counts.items()}
 

@@ -382,11 +382,11 @@ FILLED_IN = ("classes", "bands")
 
 def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested options as ``section.key``; a table of classes, or of bands, is one value."""
-    found: dict[str, Any] = {}
+    flattened: dict[str, Any] = {}
     for key, value in options.items():
         nested = isinstance(value, dict) and key not in FILLED_IN
-        found.update(flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value})
-    return found
+        flattened.update(flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value})
+    return flattened
 
 
 def from_dict(cls: type, options: Any, where: str = "") -> Any:
@@ -485,12 +485,12 @@ def _first_that_fits(value: Any, hints: tuple[Any, ...], where: str) -> Any:
 
 
 def _as_tuple(value: Any, items: tuple[Any, ...], where: str) -> tuple[Any, ...]:
-    wanted = None if items[-1] is Ellipsis else len(items)
-    if isinstance(value, str) and wanted == 2:
+    length = None if items[-1] is Ellipsis else len(items)
+    if isinstance(value, str) and length == 2:
         return parse_value_range(value, where) if items[0] is float else parse_size(value, where)
-    if not isinstance(value, list | tuple) or (wanted is not None and len(value) != wanted):
-        expected = f"a list of {wanted} values" if wanted else "a list"
-        expected += " (rows, columns), such as 64x128" if wanted == 2 and items[0] is int else ""
+    if not isinstance(value, list | tuple) or (length is not None and len(value) != length):
+        expected = f"a list of {length} values" if length else "a list"
+        expected += " (rows, columns), such as 64x128" if length == 2 and items[0] is int else ""
         raise InvalidInput(where, expected, repr(value))
     return tuple(_convert(item, items[0], where) for item in value)
 
@@ -532,9 +532,9 @@ def _override(options: dict[str, Any], override: str) -> None:
 def with_new_names(options: dict[str, Any]) -> dict[str, Any]:
     """The same options by today's names, so that runs and command lines of an earlier version still load."""
     for (section, old), new in OLD_NAMES.items():
-        found = options.get(section)
-        if isinstance(found, dict) and old in found:
-            found.setdefault(new, found.pop(old))
+        values = options.get(section)
+        if isinstance(values, dict) and old in values:
+            values.setdefault(new, values.pop(old))
     return options
 
 

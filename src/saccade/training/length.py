@@ -13,7 +13,7 @@ LEAST_STEPS = 300
 0.63 after 900 (benchmarks/results/small_sets.json)."""
 
 
-def fitted_length(config: Config, images: int, told: Iterable[str]) -> Config:
+def fitted_length(config: Config, images: int, set_by_user: Iterable[str]) -> Config:
     """The configuration with as many epochs as make :data:`LEAST_STEPS`, where the usual number makes fewer.
 
     Validations stay about as many as there were.
@@ -23,12 +23,12 @@ def fitted_length(config: Config, images: int, told: Iterable[str]) -> Config:
         images: of the split train.
         told: ``section.key`` of every option that the user gave, which stay as they are.
     """
-    told, schedule, usual = set(told), config.training, ScheduleConfig()
+    set_by_user, schedule, usual = set(set_by_user), config.training, ScheduleConfig()
     steps = batches_of(images, schedule.batch_size, schedule.every_image) * config.recipe.visits
     epochs = max(usual.epochs, -(-LEAST_STEPS // steps))
-    if "training.epochs" in told or epochs == schedule.epochs:
+    if "training.epochs" in set_by_user or epochs == schedule.epochs:
         return config
     every = max(1, epochs // usual.epochs)
-    if "training.validate_every" in told or schedule.early_stopping is not None:
+    if "training.validate_every" in set_by_user or schedule.early_stopping is not None:
         every = schedule.validate_every
     return replace(config, training=replace(schedule, epochs=epochs, validate_every=every))

@@ -76,9 +76,9 @@ class Augmentation:
     def flip(self, maps: Tensor) -> Tensor:
         """(B, ..., h, w), each flipped as its image is."""
         turned = []
-        for one, (x, y) in zip(maps, self.flipped.tolist(), strict=True):
+        for plane, (x, y) in zip(maps, self.flipped.tolist(), strict=True):
             axes = ([-1] if x else []) + ([-2] if y else [])
-            turned.append(one.flip(axes) if axes else one)
+            turned.append(plane.flip(axes) if axes else plane)
         return torch.stack(turned)
 
     def flip_grid(self, grids: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class Augmentation:
 def _ends(bands: Bands) -> tuple[Tensor, Tensor]:
     """The 2nd and the 98th percentile of each band, normalised."""
     mean, std = torch.tensor(bands.mean), torch.tensor(bands.std)
-    low, high = ((torch.tensor(one) - mean) / std for one in (bands.low, bands.high))
+    low, high = ((torch.tensor(limit) - mean) / std for limit in (bands.low, bands.high))
     return low.view(-1, 1, 1), high.view(-1, 1, 1)
 
 
@@ -115,11 +115,13 @@ PARTS = 1
 def random_crops(batch: Sequence[Sample], crop: Crop, seed: int) -> list[Sample]:
     """A part of each image, its place uniform and following from ``seed``; whole images as they are."""
     places = torch.rand(len(batch), 2, generator=torch.Generator().manual_seed(seed)).tolist()
-    return [_part(one, crop, (down, right)) for one, (down, right) in zip(batch, places, strict=True)]
+    return [_part(sample, crop, (down, right)) for sample, (down, right) in zip(batch, places, strict=True)]
 
 
-def _part(one: Sample, crop: Crop, place: tuple[float, float]) -> Sample:
-    return one if crop.extent(one.size) == one.size else one.part(crop.anywhere(one.size, place))
+def _part(sample: Sample, crop: Crop, place: tuple[float, float]) -> Sample:
+    return (
+        sample if crop.extent(sample.size) == sample.size else sample.part(crop.anywhere(sample.size, place))
+    )
 
 
 class Samples(Dataset[Sample]):

@@ -273,8 +273,8 @@ def others(job: Job, place: DistributedContext, cache_bytes: int) -> Iterator[No
     with _fewer_threads(place) as threads:
         try:
             for rank in range(1, place.count):
-                told = (threads, job, replace(place, rank=rank), cache_bytes)
-                started.append(_start(rank, told))
+                message = (threads, job, replace(place, rank=rank), cache_bytes)
+                started.append(_start(rank, message))
             for other in started:
                 other.await_ready()
             yield
@@ -313,7 +313,7 @@ def _fewer_threads(place: DistributedContext) -> Iterator[int]:
         torch.set_num_threads(before)
 
 
-def _start(rank: int, told: Any) -> WorkerRank:
+def _start(rank: int, message: Any) -> WorkerRank:
     """A process of its own session, which Ctrl-C on the terminal does not reach.
 
     Not by torch.multiprocessing or Lightning's launchers: the ones import the caller's script again, which
@@ -328,7 +328,7 @@ def _start(rank: int, told: Any) -> WorkerRank:
     other = WorkerRank(rank, process, output)
     with suppress(BrokenPipeError):  # it ended at once; its last line will say why
         assert process.stdin is not None
-        process.stdin.write(pickle.dumps((trust(), pickle.dumps(told))))
+        process.stdin.write(pickle.dumps((trust(), pickle.dumps(message))))
         process.stdin.close()
     return other
 
@@ -367,9 +367,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.dup(1)
     os.dup2(2, 1)  # what libraries print must not be taken for the word that this process is ready
-    trusted, told = pickle.load(sys.stdin.buffer)
+    trusted, message = pickle.load(sys.stdin.buffer)
     take_over(trusted)  # before the job is made, whose options may name code
-    threads, job, place, cache_bytes = pickle.loads(told)
+    threads, job, place, cache_bytes = pickle.loads(message)
     torch.set_num_threads(threads)
     from saccade.data import SampleCache
 
@@ -521,12 +521,12 @@ def _stages(config: Config) -> ScheduleConfig:
     return replace(config.training, variant=config.variant, first_stage_epochs=first)
 
 
-def require_as_opened(data: DataFolder, asked: DataOptions) -> DataOptions:
+def require_as_opened(data: DataFolder, options: DataOptions) -> DataOptions:
     """How data was opened; raises InvalidInput where ``asked`` options of the data are others."""
     opened = replace(data.options, path=str(data.path.resolve()))
-    if replace(asked, path=None) not in (DataOptions(), replace(opened, path=None)):
+    if replace(options, path=None) not in (DataOptions(), replace(opened, path=None)):
         fix = "open it with open_data(path, config.data)"
-        raise InvalidInput("data", f"opened as the configuration asks, {asked}", opened, fix)
+        raise InvalidInput("data", f"opened as the configuration asks, {options}", opened, fix)
     return opened
 
 

@@ -185,10 +185,10 @@ def require_classes(run: Run, classes: ClassTable, data: Path | str) -> None:
     require_same_classes(run.classes, classes, data)
 
 
-def require_same_classes(wanted: ClassTable, found: ClassTable, data: Path | str) -> None:
+def require_same_classes(of_run: ClassTable, found: ClassTable, data: Path | str) -> None:
     """As :func:`require_classes`, for the class table of a run."""
-    if (wanted.names, wanted.indices) != (found.names, found.indices):
-        expected, got = f"the classes of the run ({_named(wanted)})", _named(found)
+    if (of_run.names, of_run.indices) != (found.names, found.indices):
+        expected, got = f"the classes of the run ({_named(of_run)})", _named(found)
         raise FileProblem(data, expected, got, "use the data it was trained on")
 
 
@@ -203,19 +203,19 @@ def require_bands(run: Run, data: DataFolder, split: str) -> None:
     Raises:
         FileProblem: with both sides.
     """
-    wanted, found = run.segmenter.reading.bands, data.bands
-    told = ["colour of eight bits" if one is None else one.told() for one in (wanted, found)]
-    if wanted is None or found is None:
-        if wanted is not found:
-            raise FileProblem(data.path, f"{told[0]}, as of {run.path}", told[1])
+    expected, found = run.segmenter.reading.bands, data.bands
+    descriptions = ["colour of eight bits" if bands is None else bands.told() for bands in (expected, found)]
+    if expected is None or found is None:
+        if expected is not found:
+            raise FileProblem(data.path, f"{descriptions[0]}, as of {run.path}", descriptions[1])
         return
-    alike = (len(wanted.names), wanted.dtype) == (len(found.names), found.dtype)
-    if not alike or (wanted.named and found.named and wanted.names != found.names):
-        raise FileProblem(data.path, f"{told[0]}, as of {run.path}", told[1])
+    alike = (len(expected.names), expected.dtype) == (len(found.names), found.dtype)
+    if not alike or (expected.named and found.named and expected.names != found.names):
+        raise FileProblem(data.path, f"{descriptions[0]}, as of {run.path}", descriptions[1])
     for item in data.split(split):
         seen = data.facts[item.stem].bands
         if seen is not None:
-            wanted.require_scale(item.image, seen.values, like=str(run.path))
+            expected.require_scale(item.image, seen.values, like=str(run.path))
 
 
 def _named(classes: ClassTable) -> str:
@@ -247,8 +247,8 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
 def weights_in(saved: dict[str, Any]) -> dict[str, torch.Tensor]:
     """The weights of the segmenter in a checkpoint, by their names in it."""
     prefix = "segmenter."
-    found = saved["state_dict"].items()
-    return {k.removeprefix(prefix): v for k, v in found if isinstance(k, str) and k.startswith(prefix)}
+    items = saved["state_dict"].items()
+    return {k.removeprefix(prefix): v for k, v in items if isinstance(k, str) and k.startswith(prefix)}
 
 
 def _way_round(file: Path) -> str:
@@ -366,7 +366,7 @@ def metrics_rows(path: Path) -> list[dict[str, str]]:
         raise FileProblem(path, "a table of numbers", f"a broken one ({error})") from error
 
 
-def require_same_options(root: Path, asked: Config) -> None:
+def require_same_options(root: Path, config: Config) -> None:
     """Refuses options that are not those of the run; the data folder may have moved, and there may be more
     epochs: the learning rate goes on where the longer schedule is at that step.
 
@@ -376,11 +376,12 @@ def require_same_options(root: Path, asked: Config) -> None:
     of_run = flat(to_dict(open_config(root)[0]))
     differing = [
         f"{key}={_text(value)} (the run has {_text(of_run[key])})"
-        for key, value in flat(to_dict(asked)).items()
+        for key, value in flat(to_dict(config)).items()
         if value != of_run[key] and key not in ("data.path", "classes", "training.epochs")
     ]
-    if asked.training.epochs < of_run["training.epochs"]:
-        differing.append(f"training.epochs={asked.training.epochs} (the run has {of_run['training.epochs']})")
+    if config.training.epochs < of_run["training.epochs"]:
+        epochs = of_run["training.epochs"]
+        differing.append(f"training.epochs={config.training.epochs} (the run has {epochs})")
     if differing:
         way_out = "leave them out to go on, or train a new run"
         raise UsageError(f"{root} was started with other options than {', '.join(differing)}; {way_out}")

@@ -81,8 +81,8 @@ class Seen:
         springs are far from even.
         """
         size = 2 * self.grids.shape[1], 2 * self.grids.shape[2]
-        shares = unwarp(self.scores.softmax(1), self.grids, size)
-        return sample_at(Pyramid.of(shares), grids, antialias=True)
+        probabilities = unwarp(self.scores.softmax(1), self.grids, size)
+        return sample_at(Pyramid.of(probabilities), grids, antialias=True)
 
 
 class Thumbnails:
@@ -360,8 +360,8 @@ class SegmentationTask(L.LightningModule):
         loss, taught = self.config.loss(seen.scores, seen.labels), self.config.loss.distillation
         if teacher is None or not taught:
             return loss
-        shares = teacher.shares_at(seen.grids).to(seen.scores.device)
-        return (1 - taught) * loss + taught * soft_cross_entropy(seen.scores, shares, seen.labels)
+        probabilities = teacher.shares_at(seen.grids).to(seen.scores.device)
+        return (1 - taught) * loss + taught * soft_cross_entropy(seen.scores, probabilities, seen.labels)
 
     def validation_step(self, batch: list[Sample], batch_index: int) -> None:
         for sample in batch:
@@ -455,9 +455,9 @@ def _check_network(segmenter: Segmenter, name: str, classes: int, shape: tuple[i
 
 
 def _require_scores(scores: Tensor, name: str, classes: int, shape: tuple[int, ...]) -> None:
-    wanted = (shape[0], classes, *shape[2:])
-    if tuple(scores.shape) != wanted:
-        expected = f"one that gives scores {wanted} for images {shape}: one for each of the {classes} classes"
+    needed = (shape[0], classes, *shape[2:])
+    if tuple(scores.shape) != needed:
+        expected = f"one that gives scores {needed} for images {shape}: one for each of the {classes} classes"
         fix = "make it for the classes of the data"
         raise InvalidInput(f"network {name}", expected, f"scores {tuple(scores.shape)}", fix)
     if not bool(torch.isfinite(scores).all()):
@@ -507,11 +507,11 @@ def tolerate_single_values(module: nn.Module) -> None:
             layer.register_forward_hook(_train_again, always_call=True)
 
 
-def _use_running_statistics(layer: nn.Module, given: tuple[Any, ...]) -> None:
-    if layer.training and given[0].numel() == given[0].shape[1]:
+def _use_running_statistics(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+    if layer.training and inputs[0].numel() == inputs[0].shape[1]:
         layer.training, layer._single_value = False, True  # type: ignore[assignment]
 
 
-def _train_again(layer: nn.Module, given: tuple[Any, ...], found: Any) -> None:
+def _train_again(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
     if getattr(layer, "_single_value", False):
         layer.training, layer._single_value = True, False  # type: ignore[assignment]

@@ -232,9 +232,9 @@ class MetricsTable(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Validation is over by now, so its scores stand in the same row; where there was none, Lightning
         still has those of an earlier epoch."""
-        found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         fresh = [name for name in self.columns if self._validated or not name.startswith("val_")]
-        row = {name: f"{found[name]:.6g}" for name in fresh if math.isfinite(found.get(name, math.nan))}
+        row = {name: f"{metrics[name]:.6g}" for name in fresh if math.isfinite(metrics.get(name, math.nan))}
         self._validated = False
         row["epoch"], row["step"] = str(trainer.current_epoch), str(trainer.global_step)
         row["lr"] = f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}"
@@ -267,8 +267,8 @@ class ProgressCallback(L.Callback):
         self.on_epoch = on_epoch
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        found = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.on_epoch(trainer.current_epoch + 1, trainer.max_epochs or 0, found)
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.on_epoch(trainer.current_epoch + 1, trainer.max_epochs or 0, metrics)
 
 
 class WholeCheckpoints(TorchCheckpointIO):

@@ -122,21 +122,24 @@ def load_weights(segmenter: Segmenter, source: Path | str) -> Loaded:
     state = read_state(file)
     own = {name: tensor for name, tensor in state.items() if not name.startswith(_SAMPLER)}
     target = segmenter.network.state_dict()
-    part, taken = _best_match(own, target)
-    wanted = {
+    part, names = _best_match(own, target)
+    matched = {
         name: tensor for name, tensor in target.items() if name.startswith(part) and not _is_count(name)
     }
-    found = _numbers({name: target[name] for name in taken if name in wanted})
-    of_part, of_rest = found / max(1, _numbers(wanted)), found / max(1, min(_numbers(own), _numbers(target)))
+    changed = _numbers({name: target[name] for name in names if name in matched})
+    of_part, of_rest = (
+        changed / max(1, _numbers(matched)),
+        changed / max(1, min(_numbers(own), _numbers(target))),
+    )
     # Of a part alone one layer of another network that happens to fit would be all.
     if of_part < LEAST or of_rest < LEAST:
         got = f"{min(of_part, of_rest):.0%} of them"
         fix = "name the network that they are of with --network"
         raise FileProblem(file, "weights of which half or more fit the network", got, fix)
-    segmenter.network.load_state_dict(taken, strict=False)
-    left = tuple(name for name in wanted if name not in taken)
+    segmenter.network.load_state_dict(names, strict=False)
+    left = tuple(name for name in matched if name not in names)
     return Loaded(
-        Path(source), part.rstrip("."), len(taken.keys() & wanted.keys()), len(wanted), left,
+        Path(source), part.rstrip("."), len(names.keys() & matched.keys()), len(matched), left,
         _load_sampler(segmenter, state),
     )  # fmt: skip
 
@@ -161,14 +164,14 @@ def _best_match(state: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> tu
     for outer in _OUTER:
         stripped = {name.removeprefix(outer): t for name, t in state.items() if name.startswith(outer)}
         for part in parts if stripped else ():
-            taken = {
+            matched = {
                 part + name: tensor
                 for name, tensor in stripped.items()
                 if (here := target.get(part + name)) is not None and here.shape == tensor.shape
             }
-            numbers = sum(tensor.numel() for name, tensor in taken.items() if not _is_count(name))
+            numbers = sum(tensor.numel() for name, tensor in matched.items() if not _is_count(name))
             if (numbers, len(part)) > best[:2]:
-                best = (numbers, len(part), part, taken)
+                best = (numbers, len(part), part, matched)
     return _common_part(best[3], parts), best[3]
 
 
@@ -193,8 +196,8 @@ def encoders_of(network: nn.Module) -> list[nn.Module]:
     Raises:
         InvalidInput: where there is none.
     """
-    found = [part for name, part in network.named_modules() if name.rpartition(".")[2] == "encoder"]
-    if not found:
+    encoders = [part for name, part in network.named_modules() if name.rpartition(".")[2] == "encoder"]
+    if not encoders:
         fix = "leave network.freeze_epochs out, or take a network such as unet:resnet18"
         raise InvalidInput("network", "one with an encoder, for network.freeze_epochs", "one without", fix)
-    return found
+    return encoders

@@ -115,8 +115,8 @@ def run_gallery(
 
 def _evaluation(root: Path, split: str | None) -> tuple[Evaluation, str]:
     """The evaluation of a split, and which split that is."""
-    wanted = (split,) if split is not None else ("test", "val", "train")
-    for name in wanted:
+    candidates = (split,) if split is not None else ("test", "val", "train")
+    for name in candidates:
         if own_file(root, name).is_file():
             return load_evaluation(own_file(root, name)), name
     others = sorted(root.glob("evaluation_*.json"))
@@ -132,15 +132,15 @@ def listed(path: Path, options: DataOptions, splits: Sequence[str] | None) -> Da
     """A data set whose files were found but not decoded; of ``splits``, or of all that there are."""
     options = replace(options, path=str(path))
     format = choose_format(path, options)
-    found = format.find(path, None if splits is None else tuple(splits))
-    classes = found.classes
+    listing = format.find(path, None if splits is None else tuple(splits))
+    classes = listing.classes
     if classes is None:
-        raise DataFaults(found.faults)
+        raise DataFaults(listing.faults)
     if options.target is not None:
         classes = classes.against_the_rest(options.target)
-    items = {name: tuple(some) for name, some in found.splits.items() if some}
-    if not items and found.faults:
-        raise DataFaults(found.faults)
+    items = {name: tuple(some) for name, some in listing.splits.items() if some}
+    if not items and listing.faults:
+        raise DataFaults(listing.faults)
     if not items:
         raise InvalidInput("splits", "of at least one image", f"none in {path}")
     return DataFolder(path, classes, items, {}, format=format)
@@ -188,11 +188,13 @@ def open_item(
         labels: Raster | None = None
         legend = Legend.of(data.classes, ids=True)
         if predict is not None:
-            found = predict(Sample.of(item, decoded))
-            pixels = np.minimum(found.labels.cpu().numpy(), 255).astype(np.uint8)
+            segmentation = predict(Sample.of(item, decoded))
+            pixels = np.minimum(segmentation.labels.cpu().numpy(), 255).astype(np.uint8)
             labels = ArrayRaster(Path(f"the prediction of {item.stem}"), pixels)
-            held += 2 * pixels.nbytes + found.image.nbytes  # the uncertainty is made of it when asked for
-            layers += _predicted(found, labels, true, legend, size)
+            held += (
+                2 * pixels.nbytes + segmentation.image.nbytes
+            )  # the uncertainty is made of it when asked for
+            layers += _predicted(segmentation, labels, true, legend, size)
         shown = Layer("truth", "classes", RasterPlane(true, size, values=True))
         layers.insert(2 if predict is not None else 1, shown)
         for layer in layers:
@@ -237,7 +239,7 @@ def _image(
 
 
 def _predicted(
-    found: Segmentation, labels: Raster, truth: Raster, legend: Legend, size: tuple[int, int]
+    segmentation: Segmentation, labels: Raster, truth: Raster, legend: Legend, size: tuple[int, int]
 ) -> list[Layer]:
     """Layers of a prediction: labels, errors, uncertainty, density, samples."""
     ours, theirs = (RasterPlane(raster, size, values=True) for raster in (labels, truth))
@@ -245,36 +247,42 @@ def _predicted(
         Layer("labels", "classes", ours),
         Layer("errors", "errors", ErrorPlane(theirs, ours, legend.unknown, legend.background)),
     ]
-    if found.scores is not None and len(found.scores) == 1 and found.classes > 1:
+    if segmentation.scores is not None and len(segmentation.scores) == 1 and segmentation.classes > 1:
         layers.append(
-            Layer("uncertainty", "degrees", _Late(lambda: uncertainty(found), size), "certain", "uncertain")
+            Layer(
+                "uncertainty",
+                "degrees",
+                _Late(lambda: uncertainty(segmentation), size),
+                "certain",
+                "uncertain",
+            )
         )
-    if (density := found.density) is not None:
+    if (density := segmentation.density) is not None:
         degrees = ArrayRaster(Path("density"), scaled_degrees(density.detach().cpu().numpy()))
         layers.append(Layer("density", "degrees", RasterPlane(degrees, size, values=True), "sparse", "dense"))
-    grids = found.glimpses.grids.detach().cpu().numpy()
+    grids = segmentation.glimpses.grids.detach().cpu().numpy()
     whole = np.array([[0, size[0], 0, size[1]]])
     points = positions(grids.reshape(1, -1, 2), whole)
     layers.append(Layer("samples", "points", PointPlane(points)))
     return layers
 
 
-def uncertainty(found: Segmentation, rows: int = 64) -> NDArray[np.uint8]:
+def uncertainty(segmentation: Segmentation, rows: int = 64) -> NDArray[np.uint8]:
     """(H, W) 0 to 254: one less the margin of the two best classes, as ``predict --save uncertainty``.
 
     Args:
         found: with the scores of one glimpse.
         rows: at a time, for classes x height x width are never all in memory.
     """
-    assert found.scores is not None
-    height, width = found.size
+    assert segmentation.scores is not None
+    height, width = segmentation.size
     parts = []
     for top in range(0, height, rows):
         window = Window(top, min(top + rows, height), 0, width)
         place = window.top, window.bottom, 0, width
-        scores = unwarp(found.scores, found.glimpses.grids, found.size, window=place)
+        scores = unwarp(segmentation.scores, segmentation.glimpses.grids, segmentation.size, window=place)
         shares = (scores.softmax(1)[0] * 255).round().to(torch.uint8).permute(1, 2, 0)
-        labels = found.labels[window.slices].cpu().numpy()
+        labels = segmentation.labels[window.slices].cpu().numpy()
         parts.append(uncertainty_of(shares.cpu().numpy(), labels))
     return np.concatenate(parts)
 

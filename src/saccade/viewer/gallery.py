@@ -231,10 +231,10 @@ def open_files(
         held, opened = raster.info.resident, {}
         for name, path in (("labels", files.labels), ("truth", truth or files.truth)):
             if path is not None:
-                found = stack.enter_context(open_raster(path) if isinstance(path, Path) else path)
-                require_labels(found, size)
-                opened[name], held = found, held + found.info.resident
-                layers.append(Layer(name, "classes", RasterPlane(found, size, values=True)))
+                source = stack.enter_context(open_raster(path) if isinstance(path, Path) else path)
+                require_labels(source, size)
+                opened[name], held = source, held + source.info.resident
+                layers.append(Layer(name, "classes", RasterPlane(source, size, values=True)))
         legend = _legend(list(opened.values()), table) if opened else None
         if len(opened) == 2 and legend is not None:
             planes = {layer.name: layer.plane for layer in layers}
@@ -243,15 +243,15 @@ def open_files(
         for name, low, high in (("uncertainty", "certain", "uncertain"), ("density", "sparse", "dense")):
             path = getattr(files, name)
             if path is not None:
-                found = stack.enter_context(open_raster(path))
-                layers.append(degree_layer(name, found, size, low, high))
-                held += found.info.resident
+                source = stack.enter_context(open_raster(path))
+                layers.append(degree_layer(name, source, size, low, high))
+                held += source.info.resident
         if files.scores is not None and (points := points_of(files.scores)) is not None:
             layers.append(Layer("samples", "points", PointPlane(points)))
         elif files.samples is not None:
-            found = stack.enter_context(open_raster(files.samples))
-            layers.append(Layer("samples", "picture", RasterPlane(as_rgb(found), size)))
-            held += found.info.resident
+            source = stack.enter_context(open_raster(files.samples))
+            layers.append(Layer("samples", "picture", RasterPlane(as_rgb(source), size)))
+            held += source.info.resident
         notices = (*other_notices(colours, about), *about)
         for layer in layers:
             if isinstance(layer.plane, RasterPlane):
@@ -474,7 +474,7 @@ class Shelf:
         """Those that nobody uses and that are too many."""
         closing = []
         for number in list(self._open)[:-1]:
-            held = sum(one.held for one in self._open.values())
+            held = sum(entry.held for entry in self._open.values())
             if len(self._open) <= self.most and held <= self.limit:
                 break
             if not self._users.get(id(self._open[number])):
@@ -487,5 +487,5 @@ class Shelf:
         with self._lock:
             opened = list(self._open.values())
             self._open.clear()
-        for one in opened:
-            one.close()
+        for image in opened:
+            image.close()

@@ -37,14 +37,16 @@ class Overlays:
         Raises:
             FileProblem: something that was named does not exist.
         """
-        found = self._predicted(image)
-        scores = self.samples if self.samples is not None and self.samples.suffix == ".npz" else found.scores
+        predicted = self._predicted(image)
+        scores = (
+            self.samples if self.samples is not None and self.samples.suffix == ".npz" else predicted.scores
+        )
         return Files(
-            labels=found.labels,
+            labels=predicted.labels,
             truth=_named(self.truth, image),
-            density=_existing(self.density) or found.density,
-            uncertainty=_existing(self.uncertainty) or found.uncertainty,
-            samples=_existing(self.samples) or found.samples,
+            density=_existing(self.density) or predicted.density,
+            uncertainty=_existing(self.uncertainty) or predicted.uncertainty,
+            samples=_existing(self.samples) or predicted.samples,
             scores=scores,
         )
 
@@ -80,8 +82,8 @@ def _named(path: Path | None, image: Path) -> Path | None:
         return _existing(path)
     stem = image.name.removesuffix(image.suffix)
     for suffix in LABEL_SUFFIXES:
-        if (found := path / f"{stem}{suffix}").exists():
-            return found
+        if (file := path / f"{stem}{suffix}").exists():
+            return file
     return None
 
 

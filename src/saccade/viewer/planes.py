@@ -231,17 +231,17 @@ class ErrorPlane(Plane):
 
     def draw(self, patch: Patch) -> Drawn:
         truth, labels = self.truth.draw(patch), self.labels.draw(patch)
-        found = verdicts(truth.pixels, labels.pixels, self.unknown, self.background)
-        return Drawn(found, truth.complete and labels.complete)
+        errors = verdicts(truth.pixels, labels.pixels, self.unknown, self.background)
+        return Drawn(errors, truth.complete and labels.complete)
 
 
 def verdicts(
     truth: NDArray[np.uint8], labels: NDArray[np.uint8], unknown: frozenset[int], background: int
 ) -> NDArray[np.uint8]:
     """(h, w): 0 right, 1 missed, 2 invented, 255 not known."""
-    found = np.where(truth == labels, 0, np.where(truth == background, 2, 1)).astype(np.uint8)
-    found[np.isin(truth, list(unknown))] = NOTHING
-    return found
+    verdict = np.where(truth == labels, 0, np.where(truth == background, 2, 1)).astype(np.uint8)
+    verdict[np.isin(truth, list(unknown))] = NOTHING
+    return verdict
 
 
 class PointPlane(Plane):

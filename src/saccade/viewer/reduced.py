@@ -188,13 +188,13 @@ class ReducedCopy:
         y = max((top + bottom) // 2 // self._tile[0] * self._tile[0], top)
         x = max((left + right) // 2 // self._tile[1] * self._tile[1], left)
         pixels = self._read(Window(y, min(y + GLANCE, bottom), x, min(x + GLANCE, right)))
-        one = halved(pixels, GLANCE)[0, 0]
+        plane = halved(pixels, GLANCE)[0, 0]
         with self._news:
             if self._begun[row, column]:
                 return
             for array, level in zip(self._arrays, self.levels, strict=True):
                 factor = int(level.downsample[0])
-                array[top // factor : -(-bottom // factor), left // factor : -(-right // factor)] = one
+                array[top // factor : -(-bottom // factor), left // factor : -(-right // factor)] = plane
             self._seen[row, column] = True
 
     def _reduce(self, row: int, column: int) -> None:

@@ -76,14 +76,14 @@ def count(
     cells = np.zeros((-(-height // side), -(-width // side)), np.int64)
     confusion = np.zeros(1 << 16, np.int64)
     counts = {"labels": np.zeros(256, np.int64), "truth": np.zeros(256, np.int64)}
-    given = {"labels": labels, "truth": truth}
+    planes = {"labels": labels, "truth": truth}
     windows = list(blocks(first.levels[0]))
     for number, window in enumerate(windows):
         if not progress(number / len(windows)):
             return None
         read = {
             name: as_bytes(raster.read(window)[..., 0])
-            for name, raster in given.items()
+            for name, raster in planes.items()
             if raster is not None
         }
         if len(read) < 2:
@@ -110,16 +110,16 @@ def worst_places(
     """The centres of the cells with most wrong pixels, from the most; a cell beside one that is taken is
     not."""
     order = np.argsort(-cells, axis=None, kind="stable")
-    taken = np.zeros((cells.shape[0] + 2, cells.shape[1] + 2), bool)
+    marked = np.zeros((cells.shape[0] + 2, cells.shape[1] + 2), bool)
     places: list[tuple[float, float, int, int]] = []
     for place in order[: MOST_PLACES * 20]:
         row, column = divmod(int(place), cells.shape[1])
         wrong = int(cells[row, column])
         if wrong == 0 or len(places) == MOST_PLACES:
             break
-        if taken[row : row + 3, column : column + 3].any():
+        if marked[row : row + 3, column : column + 3].any():
             continue
-        taken[row + 1, column + 1] = True
+        marked[row + 1, column + 1] = True
         x, y = column * side + side / 2, row * side + side / 2
         places.append((min(x, size[1] - 1.0), min(y, size[0] - 1.0), side, wrong))
     return tuple(places)
@@ -198,7 +198,7 @@ class Tallies:
             return {"state": "counted", "values": {}, "places": [], "compared": False}
         with self._news:
             self._states[number]["values"] = estimated(opened)
-        found = count(opened.labels, opened.truth, legend, progress)
-        if found is None:
+        tally = count(opened.labels, opened.truth, legend, progress)
+        if tally is None:
             return {"state": "failed", "why": "stopped"}
-        return {"state": "counted", **found.to_json(legend)}
+        return {"state": "counted", **tally.to_json(legend)}

@@ -205,7 +205,7 @@ def paint_labels(out, top, left, nodes, scores, kinds, spans, least):
     """Paints the triangles of kind ``least`` and above that meet ``out``; its first pixel is (top, left)."""
     x, y, best = nodes
     bottom = top + out.shape[0] - 1
-    found = np.empty(scores[3], np.int64)
+    candidates = np.empty(scores[3], np.int64)
     planes = np.empty((4, scores[3]))
     for row in range(x.shape[0] - 2, -1, -1):
         for block in range(spans.shape[1] - 1, -1, -1):
@@ -225,8 +225,8 @@ def paint_labels(out, top, left, nodes, scores, kinds, spans, least):
                     a = place_of(row + near, column + near, scores)
                     b = place_of(row + near, column + far, scores)
                     c = place_of(row + far, column + near, scores)
-                    count = contenders(scores, a, b, c, ka, kb, kc, found)
-                    _paint_mixed(out, top, left, points, scores, a, b, c, found[:count], planes)
+                    count = contenders(scores, a, b, c, ka, kb, kc, candidates)
+                    _paint_mixed(out, top, left, points, scores, a, b, c, candidates[:count], planes)
 
 
 @kernel
@@ -243,7 +243,7 @@ def _paint_plain(out, top, left, points, label):
 
 
 @kernel
-def _paint_mixed(out, top, left, points, scores, a, b, c, found, planes):
+def _paint_mixed(out, top, left, points, scores, a, b, c, candidates, planes):
     """Paints a triangle in which the classes ``found`` compete.
 
     planes: room for each class's value at corner 0, its slopes by y and by x, and its value at x0 in a row.
@@ -254,8 +254,8 @@ def _paint_mixed(out, top, left, points, scores, a, b, c, found, planes):
         return
     xa, ya, xb, yb, xc, yc = by_height(x0, y0, x1, y1, x2, y2)
     ac, ab, bc = slope(xa, ya, xc, yc), slope(xa, ya, xb, yb), slope(xb, yb, xc, yc)
-    for slot in range(len(found)):
-        shift = found[slot] * scores[2][0]
+    for slot in range(len(candidates)):
+        shift = candidates[slot] * scores[2][0]
         v0 = read(scores, a + shift)
         v1, v2 = read(scores, b + shift) - v0, read(scores, c + shift) - v0
         planes[0, slot], planes[1, slot], planes[2, slot] = v0, v1 * c1 + v2 * c2, v1 * b1 + v2 * b2
@@ -264,16 +264,16 @@ def _paint_mixed(out, top, left, points, scores, a, b, c, found, planes):
         start, stop = max(start, left), min(stop, left + out.shape[1] - 1)
         if start > stop:
             continue
-        for slot in range(len(found)):
+        for slot in range(len(candidates)):
             planes[3, slot] = planes[0, slot] + (row - y0) * planes[1, slot]
-        if len(found) == 2:
+        if len(candidates) == 2:
             base, steep = planes[3, 1] - planes[3, 0], planes[2, 1] - planes[2, 0]
             first, last = changeover(start, stop, x0, base, steep)
             for place in range(start, stop + 1):
-                out[row - top, place - left] = found[1] if first <= place <= last else found[0]
+                out[row - top, place - left] = candidates[1] if first <= place <= last else candidates[0]
         else:
             for place in range(start, stop + 1):
-                out[row - top, place - left] = found[_highest(planes, len(found), place - x0)]
+                out[row - top, place - left] = candidates[_highest(planes, len(candidates), place - x0)]
 
 
 @inlined

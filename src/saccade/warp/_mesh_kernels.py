@@ -77,7 +77,7 @@ def beaten(number, rival, scores, a, b, c):
 
 
 @kernel
-def contenders(scores, a, b, c, ka, kb, kc, found):
+def contenders(scores, a, b, c, ka, kb, kc, classes):
     """Into ``found``, ascending, the classes that may win in a triangle with best classes ka, kb, kc."""
     count = 0
     for number in range(scores[3]):
@@ -88,7 +88,7 @@ def contenders(scores, a, b, c, ka, kb, kc, found):
                 continue
             if kc != ka and kc != kb and beaten(number, kc, scores, a, b, c):
                 continue
-        found[count] = number
+        classes[count] = number
         count += 1
     return count
 
@@ -406,8 +406,8 @@ def _build_line(context: Any, builder: Any, signature: Any, arguments: Any) -> A
     elif isinstance(target.element, ir.FloatType):
         line = builder.fptrunc(line, target)
     where = builder.bitcast(builder.gep(out, [at]), target.as_pointer())
-    asked = builder.icmp_signed("<", slots, _in_all_lanes(builder, count))
-    builder.store(builder.select(asked, line, builder.load(where, align=1)), where, align=1)
+    active = builder.icmp_signed("<", slots, _in_all_lanes(builder, count))
+    builder.store(builder.select(active, line, builder.load(where, align=1)), where, align=1)
     return context.get_dummy_value()
 
 

@@ -37,14 +37,14 @@ def choose(first, last, out, differ, total):
 
 
 @kernel
-def add(first, last, total, weights, found, rows, columns):
+def add(first, last, total, weights, values, rows, columns):
     """Rows ``first:last``: adds the scores ``found`` (K, rows, columns), each by its weight."""
     for row in range(first, last):
         for column in range(len(columns)):
             weights[row, column] += rows[row] * columns[column]
-        for number in range(len(found)):
+        for number in range(len(values)):
             for column in range(len(columns)):
-                total[number, row, column] += found[number, row, column] * (rows[row] * columns[column])
+                total[number, row, column] += values[number, row, column] * (rows[row] * columns[column])
 
 
 @kernel

@@ -40,10 +40,10 @@ def nearest_to(px, py, x, y, starts, order, side, across):
     """The node nearest to one place, searching bins in growing rings."""
     down = (len(starts) - 1) // across
     column, row = min(int(px / side), across - 1), min(int(py / side), down - 1)
-    best, found = np.inf, -1
+    best, nearest = np.inf, -1
     for ring in range(max(across, down) + 1):
         # A ring is at least one bin less than its number away: nothing from there on can be nearer.
-        if found >= 0 and best <= (max(ring - 1, 0) * side) ** 2:
+        if nearest >= 0 and best <= (max(ring - 1, 0) * side) ** 2:
             break
         for i in range(max(row - ring, 0), min(row + ring, down - 1) + 1):
             # Of the rows between only both ends belong to the ring.
@@ -54,9 +54,9 @@ def nearest_to(px, py, x, y, starts, order, side, across):
                 for slot in range(starts[i * across + j], starts[i * across + j + 1]):
                     node = order[slot]
                     distance = (x[node] - px) ** 2 + (y[node] - py) ** 2
-                    if distance < best or (distance == best and node < found):
-                        best, found = distance, node
-    return found
+                    if distance < best or (distance == best and node < nearest):
+                        best, nearest = distance, node
+    return nearest
 
 
 @inlined
@@ -84,15 +84,15 @@ def candidates(top, left, rows, columns, x, y, starts, order, side, across):
     most = 0
     for i in range(i0, i1 + 1):
         most += starts[i * across + j1 + 1] - starts[i * across + j0]
-    found = np.empty(most, np.int32)
+    nodes = np.empty(most, np.int32)
     count = 0
     for i in range(i0, i1 + 1):
         for slot in range(starts[i * across + j0], starts[i * across + j1 + 1]):
             node = order[slot]
             if not hopeless(node, rival, cx, cy, hx, hy, x, y):
-                found[count] = node
+                nodes[count] = node
                 count += 1
-    return found[:count]
+    return nodes[:count]
 
 
 @kernel

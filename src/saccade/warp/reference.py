@@ -258,11 +258,11 @@ def _ranks(counts: Tensor) -> Tensor:
 def _nearest(places: Tensor, nodes: Tensor) -> Tensor:
     """(n,) number of the node nearest to each place (n, 2)."""
     points = nodes.flatten(0, 1)
-    found = [
+    nearest = [
         (part[:, None] - points).square().sum(-1).argmin(1)
         for part in places.split(max(1, PIECE // len(points)))
     ]
-    return torch.cat(found)
+    return torch.cat(nearest)
 
 
 def _pixels_of(place: tuple[int, int, int, int], device: torch.device) -> Tensor:

@@ -91,8 +91,8 @@ def sample(
 
 def _called(differentiable: Any, plainly: Any, *tensors: Tensor) -> Tensor:
     """Without autograd where nobody asks for gradients: it takes a tenth of the time of a small view."""
-    asked = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    return differentiable.apply(*tensors) if asked else plainly(*tensors)
+    gradients = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return differentiable.apply(*tensors) if gradients else plainly(*tensors)
 
 
 def _bilinear(base: Tensor, grid: Tensor) -> Tensor:

@@ -222,12 +222,12 @@ def bands(
     ends = np.array([(region.top, region.bottom) for region in patches.regions]).reshape(-1, 2)
     for top in range(start, height, rows):
         window = Window(top, min(top + rows, height), 0, width)
-        wanted = np.flatnonzero((ends[:, 0] < window.bottom) & (ends[:, 1] > top)).tolist()
-        held = {n: held[n] for n in wanted if n in held}
-        missing = [n for n in wanted if n not in held]
+        touching = np.flatnonzero((ends[:, 0] < window.bottom) & (ends[:, 1] > top)).tolist()
+        held = {n: held[n] for n in touching if n in held}
+        missing = [n for n in touching if n not in held]
         if missing:
             held |= dict(zip(missing, map(RasterisedPatch, patches.patches(missing)), strict=True))
-        here = [held[n] for n in wanted]
+        here = [held[n] for n in touching]
         yield Band(top, labels_of(here, window), probabilities_of(here, window, patches) if scores else None)
 
 

@@ -28,7 +28,7 @@ NEAR = 0.01
 
 
 @dataclass(frozen=True)
-class Way:
+class Placement:
     """One way of placing samples.
 
     Attributes:
@@ -58,14 +58,14 @@ class Recovered:
     """What a way of placing samples gives, pooled over the images.
 
     Attributes:
-        way: of placing them.
+        placement: of placing them.
         recovery: (K, K) int64, of labels pushed through the grids and back.
         sampling: (2, K) int64, :func:`saccade.metrics.sampling_counts`.
         near: share of the samples that lie near a target boundary.
         folded: share of the images whose exact grid folds, so that it had to be mended.
     """
 
-    way: Way
+    placement: Placement
     recovery: Tensor
     sampling: Tensor
     near: float
@@ -77,8 +77,8 @@ class Recovered:
             "label_recovery": iou(self.recovery), "sampling_ratio": sampling_ratio(self.sampling),
         }  # fmt: skip
         return {
-            "smoothness": self.way.smoothness,
-            "tensor": self.way.tensor,
+            "smoothness": self.placement.smoothness,
+            "tensor": self.placement.tensor,
             "label_recovery_miou": finite(miou(self.recovery)),
             "near_boundary": finite(self.near),
             "folded": self.folded,
@@ -89,9 +89,9 @@ class Recovered:
         }
 
 
-def ways_of(smoothness: Sequence[float] = STEPS, tensor: tuple[int, int] = (8, 8)) -> list[Way]:
+def placements_of(smoothness: Sequence[float] = STEPS, tensor: tuple[int, int] = (8, 8)) -> list[Placement]:
     """Uniform; then for each smoothness the grid of the tensor's size; then those as large as the view."""
-    return [Way(), *(Way(one, tensor) for one in smoothness), *(Way(one) for one in smoothness)]
+    return [Placement(), *(Placement(step, shape) for shape in (tensor, None) for step in smoothness)]
 
 
 def smoothness_study(
@@ -99,7 +99,7 @@ def smoothness_study(
     num_classes: int,
     size: tuple[int, int],
     *,
-    ways: Sequence[Way] | None = None,
+    placements: Sequence[Placement] | None = None,
     classes: tuple[int, ...] | None = None,
 ) -> list[Recovered]:
     """Label recovery of exact boundary grids, and where their samples lie (ICCV 2019, Eq. 2 and Fig. 3).
@@ -110,26 +110,26 @@ def smoothness_study(
         samples: labelled images; each is visited once.
         num_classes: K.
         size: (h, w) of the view.
-        ways: of placing samples; default :func:`ways_of`.
+        placements: of placing samples; default :func:`placements_of`.
         classes: ids of the target classes; default all.
 
     Returns:
-        What each way gives, in their order.
+        What each placement gives, in their order.
     """
-    wanted = ways_of() if ways is None else list(ways)
-    sums = [_Sum(way, num_classes) for way in wanted]
+    chosen = placements_of() if placements is None else list(placements)
+    sums = [_Sum(placement, num_classes) for placement in chosen]
     for sample in samples:
         near = _near(sample.labels[0].numpy(), classes)
-        for one in sums:
-            one.add(sample.labels, size, classes, near)
-    return [one.scores() for one in sums]
+        for counts in sums:
+            counts.add(sample.labels, size, classes, near)
+    return [counts.scores() for counts in sums]
 
 
 class _Sum:
-    """The counts of one way, added up image by image."""
+    """The counts of one placement, added up image by image."""
 
-    def __init__(self, way: Way, num_classes: int) -> None:
-        self.way, self.num_classes = way, num_classes
+    def __init__(self, placement: Placement, num_classes: int) -> None:
+        self.placement, self.num_classes = placement, num_classes
         self.recovery = torch.zeros(num_classes, num_classes, dtype=torch.int64)
         self.sampling = torch.zeros(2, num_classes, dtype=torch.int64)
         self.near, self.all, self.folded, self.images = 0, 0, 0, 0
@@ -137,12 +137,12 @@ class _Sum:
     def add(
         self, labels: Tensor, size: tuple[int, int], classes: tuple[int, ...] | None, near: np.ndarray | None
     ) -> None:
-        grid = self.way.grid(labels, size, classes)
+        grid = self.placement.grid(labels, size, classes)
         self.recovery += recovery_counts(labels, grid, self.num_classes)
         self.sampling += sampling_counts(labels, grid, self.num_classes)
         self.images += 1
-        if self.way.smoothness is not None:
-            exact = resize_grid(self.way.nodes(labels, size, classes), size)
+        if self.placement.smoothness is not None:
+            exact = resize_grid(self.placement.nodes(labels, size, classes), size)
             self.folded += bool(folds(exact))
         if near is not None:
             self.near += int(_at(near, grid).sum())
@@ -150,7 +150,9 @@ class _Sum:
 
     def scores(self) -> Recovered:
         near = self.near / self.all if self.all else float("nan")
-        return Recovered(self.way, self.recovery, self.sampling, near, self.folded / max(1, self.images))
+        return Recovered(
+            self.placement, self.recovery, self.sampling, near, self.folded / max(1, self.images)
+        )
 
 
 def _near(labels: np.ndarray, classes: tuple[int, ...] | None, ignore: int = 255) -> np.ndarray | None:
@@ -187,22 +189,24 @@ def measure(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[B
     """Grids of the published size, and as large as the view, for ``boundary.classes`` of the comparison."""
     names = config.data.classes.names
     options = config.base.options_of(BoundaryConfig)
-    targets, ways = target_classes(options, names), ways_of(tensor=options.tensor)
+    targets, placements = target_classes(options, names), placements_of(tensor=options.tensor)
     blocks: list[Block] = []
     for size in config.sizes:
-        scores = smoothness_study(config.samples(), len(names), size, ways=ways, classes=targets)
+        scores = smoothness_study(config.samples(), len(names), size, placements=placements, classes=targets)
         blocks += _blocks(names, size, scores)
     targeted = "all classes" if targets is None else ", ".join(names[k] for k in targets)
     return [*blocks, Text(NOTE.format(targets=targeted))]
 
 
 def _blocks(names: Sequence[str], size: Size, scores: Sequence[Recovered]) -> list[Block]:
-    rows = [_row(one, size) for one in scores]
+    rows = [_row(score, size) for score in scores]
     head = ("grid", "lambda", *names, "mean", "samples near", "folded")
     halves = scores[1 : 1 + len(STEPS)], scores[1 + len(STEPS) :]
     curves = [
         Curve(
-            f"{name}, {_grid(part[0].way, size)}", STEPS, [_cell(float(iou(one.recovery)[k])) for one in part]
+            f"{name}, {_grid(part[0].placement, size)}",
+            STEPS,
+            [_cell(float(iou(score.recovery)[k])) for score in part],
         )
         for part in halves
         for k, name in enumerate(names[:4])
@@ -214,15 +218,22 @@ def _blocks(names: Sequence[str], size: Size, scores: Sequence[Recovered]) -> li
     ]
 
 
-def _row(one: Recovered, size: Size) -> list[Cell]:
-    way = one.way
-    scores = [_cell(x) for x in iou(one.recovery).tolist()]
-    smoothness = None if way.smoothness is None else f"{way.smoothness:g}"
-    return [_grid(way, size), smoothness, *scores, _cell(miou(one.recovery)), _cell(one.near), one.folded]
+def _row(score: Recovered, size: Size) -> list[Cell]:
+    placement = score.placement
+    scores = [_cell(x) for x in iou(score.recovery).tolist()]
+    smoothness = None if placement.smoothness is None else f"{placement.smoothness:g}"
+    return [
+        _grid(placement, size),
+        smoothness,
+        *scores,
+        _cell(miou(score.recovery)),
+        _cell(score.near),
+        score.folded,
+    ]
 
 
-def _grid(way: Way, size: Size) -> str:
-    return "uniform" if way.smoothness is None else named_size(way.tensor or size)
+def _grid(placement: Placement, size: Size) -> str:
+    return "uniform" if placement.smoothness is None else named_size(placement.tensor or size)
 
 
 def _cell(number: float) -> float | None:

@@ -80,8 +80,8 @@ def _samplers(config: ComparisonConfig, size: Size, *own: str) -> list[Sampler]:
     blurs = [["sampler.name=oracle", f"sampler.blur={blur}"] for blur in blurs_of(config, size)]
     samplers = []
     for options in (["sampler.name=uniform"], *blurs):
-        given = [*options, f"sampler.size={named_size(size)}", *own]
-        sampler = resolve(read_config(overrides=given, base=config.base), config.data).recipe.build()
+        overrides = [*options, f"sampler.size={named_size(size)}", *own]
+        sampler = resolve(read_config(overrides=overrides, base=config.base), config.data).recipe.build()
         if config.base.sampler.fit:
             sampler.follow_images()
         samplers.append(sampler)
@@ -115,8 +115,10 @@ def _score_of(task: str) -> int:
 def _chart(size: Size, blurs: Sequence[float], tasks: dict[str, list[Resampled]]) -> Chart:
     curves = []
     for task, (_, *oracles) in tasks.items():
-        ranges = [one.interval(_score_of(task)) for one in oracles]
-        values, low, high = zip(*((one.value, one.low, one.high) for one in ranges), strict=True)
+        ranges = [interval.interval(_score_of(task)) for interval in oracles]
+        values, low, high = zip(
+            *((interval.value, interval.low, interval.high) for interval in ranges), strict=True
+        )
         curves.append(Curve(task, blurs, values, low, high))
     title = f"Label recovery over the blur, {named_size(size)}"
     return Chart(title, "blur, pixels of the density", "IoU of label recovery", curves[-8:])
@@ -126,7 +128,7 @@ def _table(size: Size, blurs: Sequence[float], tasks: dict[str, list[Resampled]]
     rows: list[list[Cell]] = []
     for task, (uniform, *oracles) in tasks.items():
         which = _score_of(task)
-        values = [float(one.values[which]) for one in oracles]
+        values = [float(oracle.values[which]) for oracle in oracles]
         best = values.index(max(values))
         gain = gain_text(oracles[best].gain(uniform, which))
         rows.append([task, float(uniform.values[which]), *values, f"{blurs[best]:g}", gain])
@@ -161,7 +163,7 @@ def measure_of_antialias(config: ComparisonConfig, outcomes: Sequence[Outcome]) 
     rows: list[list[Cell]] = []
     for size in config.sizes:
         for name in DOWNSAMPLERS:
-            pair = [comparison.points.get((one, size)) for one in (name, name + ALIASED)]
+            pair = [comparison.points.get((method, size)) for method in (name, name + ALIASED)]
             if pair[0] is None or pair[1] is None:
                 continue
             smooth, rough = pair[0].iou, pair[1].iou
@@ -187,12 +189,12 @@ FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 def methods_of_edge_weight(config: ComparisonConfig) -> Sequence[Method]:
-    given = config.base.loss.edge_weight
-    return [UNIFORM, *(_method_of_edge_weight(factor, given) for factor in FACTORS)]
+    usual = config.base.loss.edge_weight
+    return [UNIFORM, *(_method_of_edge_weight(factor, usual) for factor in FACTORS)]
 
 
-def _method_of_edge_weight(factor: float, given: float) -> Method:
-    weight = round(factor * given, 6)
+def _method_of_edge_weight(factor: float, usual: float) -> Method:
+    weight = round(factor * usual, 6)
     if factor == 1:
         return Method(DEFORMATION.name, DEFORMATION.options, weight)
     return Method(f"edge-{weight:g}", (*DEFORMATION.options, f"loss.edge_weight={weight}"), weight)
@@ -228,12 +230,12 @@ def sizes(config: ComparisonConfig) -> Sequence[Size]:
 def measure_of_extreme(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
     """How extreme the sizes are, which differs from what was meant where images are small."""
     (height, width), _ = config.data.sizes().most_common(1)[0]
-    said = [
+    preds = [
         f"{named_size(size)} one pixel in {height * width / (size[0] * size[1]):,.0f}"
         for size in config.sizes
     ]
     return [
-        Text(f"Of images of {named_size((height, width))} pixels the network sees at {', at '.join(said)}.")
+        Text(f"Of images of {named_size((height, width))} pixels the network sees at {', at '.join(preds)}.")
     ]
 
 
@@ -308,12 +310,12 @@ def measure_of_other_sizes(config: ComparisonConfig, outcomes: Sequence[Outcome]
     """Of the first seed of every method and size."""
     shown = wanted_sizes(config)
     first: dict[tuple[str, Size], Outcome] = {}
-    for one in outcomes:
-        if one.evaluation is not None:
-            first.setdefault((one.trial.method.name, one.trial.size), one)
+    for outcome in outcomes:
+        if outcome.evaluation is not None:
+            first.setdefault((outcome.trial.method.name, outcome.trial.size), outcome)
     rows: list[list[Cell]] = []
-    for (method, size), one in first.items():
-        segmenter = config.runs.get(one.folder).segmenter.to(torch_device(config.device)).eval()
+    for (method, size), outcome in first.items():
+        segmenter = config.runs.get(outcome.folder).segmenter.to(torch_device(config.device)).eval()
         scores = scored(config, _counts(config, segmenter, shown))
         rows.append(
             [f"{method}, trained at {named_size(size)}", *(float(each.values[-1]) for each in scores)]
@@ -343,8 +345,8 @@ def _counts(config: ComparisonConfig, segmenter: Segmenter, sizes: Sequence[Size
     def counts(sample: Sample) -> list[Tensor]:
         labels = [sample.labels.to(device)] if segmenter.sampler.sees_labels else None
         pyramid = sample.pyramid.to(device)
-        said = [segmenter.predict(pyramid, labels, size=size).cpu() for size in sizes]
-        return [confusion_matrix(one, sample.labels, classes) for one in said]
+        preds = [segmenter.predict(pyramid, labels, size=size).cpu() for size in sizes]
+        return [confusion_matrix(pred, sample.labels, classes) for pred in preds]
 
     return counts
 

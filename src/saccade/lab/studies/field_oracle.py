@@ -62,8 +62,8 @@ class OracleChoice(FoveatedImage):
         truth = sample_at(self.labels, grids[:, 0], mode="nearest").long()
         truth = truth.masked_fill(~inside[:, 0], IGNORED)
         counted = truth != IGNORED
-        told = truth.where(counted, torch.zeros_like(truth))[None, ..., None].expand(*each.shape[:-1], 1)
-        losses = -each.gather(-1, told)[..., 0].clamp_min(1e-12).log()
+        target = truth.where(counted, torch.zeros_like(truth))[None, ..., None].expand(*each.shape[:-1], 1)
+        losses = -each.gather(-1, target)[..., 0].clamp_min(1e-12).log()
         pixels = counted.flatten(1).sum(1)
         return (losses * counted).flatten(2).sum(2) / pixels.clamp_min(1), pixels > 0
 
@@ -135,6 +135,6 @@ def _fed_with(segmenter: Segmenter, field: int, sample: Sample) -> FoveatedImage
     """The image with one field of view at every location."""
     with evaluating(segmenter) as twin:
         sampler = cast(FoveationSampler, twin.sampler)
-        found = sampler.foveate(twin.view(sample.pyramid))
-    weights = F.one_hot(torch.full((found.count,), field), len(sampler.bank)).float()
-    return FoveatedImage(sampler, found.image, replace(found.foveation, weights=weights))
+        glimpses = sampler.foveate(twin.view(sample.pyramid))
+    weights = F.one_hot(torch.full((glimpses.count,), field), len(sampler.bank)).float()
+    return FoveatedImage(sampler, glimpses.image, replace(glimpses.foveation, weights=weights))

@@ -37,8 +37,8 @@ def _sampler_of(segmenter: Segmenter) -> FoveationSampler:
 
 def bank_of(config: ComparisonConfig) -> tuple[int, ...]:
     """The comparison's bank, or the default one of its smallest patch."""
-    given = config.base.options_of(FoveationConfig).bank
-    return given or default_bank(config.sizes[0], list(config.data.sizes("train")))
+    bank = config.base.options_of(FoveationConfig).bank
+    return bank or default_bank(config.sizes[0], list(config.data.sizes("train")))
 
 
 def thumbnail_for(config: ComparisonConfig) -> tuple[str, ...]:
@@ -84,13 +84,13 @@ def measure_of_fields(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> 
 
 def _bound_of_the_choice(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Sequence[Block]:
     """What a perfect choice would score, of a network for each field and of one over all fields."""
-    there = {one.trial.name: one for one in outcomes if one.evaluation is not None}
+    there = {outcome.trial.name: outcome for outcome in outcomes if outcome.evaluation is not None}
     rows: list[list[Cell]] = []
-    for size, seed in sorted({(one.trial.size, one.trial.seed) for one in there.values()}):
+    for size, seed in sorted({(outcome.trial.size, outcome.trial.seed) for outcome in there.values()}):
         runs = {
-            one.trial.method.name: one.folder
-            for one in there.values()
-            if (one.trial.size, one.trial.seed) == (size, seed)
+            outcome.trial.method.name: outcome.folder
+            for outcome in there.values()
+            if (outcome.trial.size, outcome.trial.seed) == (size, seed)
         }
         alone = [runs[name] for name in sorted(runs) if name.startswith("fixed")]
         shared = [runs[name] for name in ("random",) if name in runs]
@@ -242,9 +242,9 @@ def local_miou(predicted: Tensor, truth: Tensor, classes: int, sampler: Foveatio
     windows = [_window(axis, size, sampler) for axis in (0, 1)]
     total, present = torch.zeros(thumbnail_size(size, sampler.shrink)), torch.zeros(1)
     for k in range(classes):
-        said, true = (predicted == k) & counted, truth == k
-        union = _boxes(said | true, windows)
-        total = total + torch.where(union > 0, _boxes(said & true, windows) / union.clamp_min(1), 0.0)
+        pred, true = (predicted == k) & counted, truth == k
+        union = _boxes(pred | true, windows)
+        total = total + torch.where(union > 0, _boxes(pred & true, windows) / union.clamp_min(1), 0.0)
         present = present + (union > 0)
     return total / present.clamp_min(1)
 
@@ -297,7 +297,7 @@ class StrideScores:
     scores: Sequence[StrideScore]
 
     def to_json(self) -> list[dict[str, Any]]:
-        return [asdict(one) for one in self.scores]
+        return [asdict(score) for score in self.scores]
 
 
 def stride_study(
@@ -363,8 +363,12 @@ def measure_of_stride(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> 
         segmenter = config.runs.get(outcome.folder).segmenter
         strides = sorted({*STRIDES, _sampler_of(segmenter).stride})
         scores = stride_study(segmenter, config.samples(), config.data.classes, strides).scores
-        rows += [[outcome.trial.name, one.stride, one.miou, one.locations, one.seconds] for one in scores]
-        curves.append(Curve(outcome.trial.name, [one.stride for one in scores], [one.miou for one in scores]))
+        rows += [
+            [outcome.trial.name, score.stride, score.miou, score.locations, score.seconds] for score in scores
+        ]
+        curves.append(
+            Curve(outcome.trial.name, [score.stride for score in scores], [score.miou for score in scores])
+        )
     head = ("run", "stride", "mIoU", "locations an image", "seconds an image")
     return [
         Chart("mIoU over the stride", "stride, pixels of the thumbnail", "mIoU", curves[:8], log_x=True),

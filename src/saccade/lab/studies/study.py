@@ -85,9 +85,9 @@ def to_plain(block: Block) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     return value
@@ -150,8 +150,8 @@ def study_json(
 ) -> dict[str, Any]:
     """What a study found, numbers or None: the comparison of its methods, if any, and its blocks."""
     facts = config_json(config) if compared is None else to_json(compared)
-    asked = {"kind": KIND, "study": study.name, "question": study.question, "source": study.source}
-    return {**facts, **asked, "blocks": [to_plain(block) for block in blocks]}
+    about = {"kind": KIND, "study": study.name, "question": study.question, "source": study.source}
+    return {**facts, **about, "blocks": [to_plain(block) for block in blocks]}
 
 
 Counts = Callable[[Sample], Sequence[Tensor]]
@@ -165,7 +165,7 @@ DOWNSAMPLERS = ("uniform", "oracle", "boundary", "deformation")
 
 def compared(config: ComparisonConfig, outcomes: Sequence[Outcome]) -> Comparison:
     """The outcomes of a study's methods as a comparison, for gains between any two of them."""
-    methods = tuple(dict.fromkeys(one.trial.method for one in outcomes))
+    methods = tuple(dict.fromkeys(outcome.trial.method for outcome in outcomes))
     return Comparison(config, methods, tuple(outcomes))
 
 
@@ -176,7 +176,7 @@ def scored(config: ComparisonConfig, confusion: Counts) -> list[Resampled]:
         config: whose images are visited once.
         confusion: counts an image.
     """
-    rows = [[iou_parts(one) for one in confusion(sample)] for sample in config.samples()]
+    rows = [[iou_parts(counts) for counts in confusion(sample)] for sample in config.samples()]
     ways = np.array(rows).swapaxes(0, 1)[:, None]
     images = draw_images(len(rows))
     return [resample(parts, images) for parts in ways]
