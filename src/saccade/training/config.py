@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import types
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -17,6 +17,7 @@ from saccade.errors import FileProblem, InvalidInput, UsageError, at_least, near
 from saccade.geometry import SizeRange, looks_like_size, parse_size
 from saccade.losses import LossConfig
 from saccade.runtime.reading import MOST_OPTIONS, read_text
+from saccade.runtime.safe_yaml import parse_yaml
 from saccade.runtime.trust import name_code, require_allowed_code
 from saccade.samplers import SAMPLERS
 from saccade.samplers.recipe import NoOptions, Recipe, SamplerConfig, recipe_class, recipes
@@ -503,7 +504,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     text = read_text(path, YAML_ERROR, MOST_OPTIONS)
     try:
-        options = _parse(text)
+        options = parse_yaml(text)
     except ValueError as error:
         raise FileProblem(path, YAML_ERROR, "a broken one: " + " ".join(str(error).split())[:200]) from error
     if options is not None and not isinstance(options, dict):
@@ -520,7 +521,7 @@ def _override(options: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise UsageError(f"expected an option as section.key=value, but got {override!r}")
     try:
-        value = text if looks_like_size(text) else _parse(text)
+        value = text if looks_like_size(text) else parse_yaml(text)
     except ValueError:
         value = text
     nested: Any = value
@@ -566,77 +567,3 @@ def _merge(options: dict[str, Any], changes: dict[str, Any]) -> None:
             _merge(there, value)
         elif not (value is None and isinstance(there, dict)):
             options[key] = value
-
-
-MOST_VALUES = 1_000_000
-"""In a file of options, with every alias written out."""
-
-
-def _parse(text: str) -> Any:
-    """What a YAML text says; ValueError where it says nothing, or says one thing twice."""
-    loader = None
-    try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        _require_few_values(node)
-        return loader.construct_document(node)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(str(error) or "nested too deeply") from error
-    except (ArithmeticError, LookupError, TypeError, AttributeError) as error:
-        # values of YAML's own types that Python's have no room for: dates of year 0, numbers of other bases
-        raise ValueError(f"a value that is none ({error})") from error
-    finally:
-        if loader is not None:
-            loader.dispose()
-
-
-def _require_few_values(node: yaml.Node) -> None:
-    """Refuses aliases of aliases: a few lines of them are more values than there is memory.
-
-    Raises:
-        ValueError: more values than a file of options has, or an alias in what it stands for.
-    """
-    counted: dict[int, int] = {}
-    begun: set[int] = set()
-
-    def count(node: yaml.Node) -> int:
-        if id(node) in counted:
-            return counted[id(node)]
-        if id(node) in begun:
-            raise ValueError("an alias inside of what it stands for")
-        begun.add(id(node))
-        inner: list[yaml.Node] = []
-        if isinstance(node, yaml.MappingNode):
-            inner = [part for pair in node.value for part in pair]
-        elif isinstance(node, yaml.SequenceNode):
-            inner = node.value
-        number = 1 + sum(map(count, inner))
-        if number > MOST_VALUES:
-            raise ValueError(f"more than {MOST_VALUES:,} values")
-        counted[id(node)] = number
-        return number
-
-    count(node)
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain values only, and no key twice: YAML would keep the last one without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = _repeated(keys)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"{twice!r} twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def _repeated(keys: list[Any]) -> Any:
-    """The first key that stands twice; those that can be no key are refused later."""
-    seen = set()
-    for key in filter(lambda key: isinstance(key, Hashable), keys):
-        if key in seen:
-            return key
-        seen.add(key)
-    return None
