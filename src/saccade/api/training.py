@@ -11,13 +11,13 @@ from saccade.api.options import DataSource, opened_data, run_of
 from saccade.data import DataFolder, SampleCache
 from saccade.networks import require_network
 from saccade.runtime.devices import lightning_device, torch_device
-from saccade.runtime.progress import Voice
+from saccade.runtime.progress import Voice, clock
 from saccade.runtime.trust import name_code, trusting
 from saccade.segmenter import Segmenter
 from saccade.training.config import Config, read_config
 from saccade.training.length import fitted_length
 from saccade.training.loading import batches_of
-from saccade.training.loop import cache_of, resolve
+from saccade.training.loop import cache_of, foreseen_seconds, resolve
 from saccade.training.loop import train as train_run
 from saccade.training.options import TrainingOptions, config_file, overrides_of
 from saccade.training.run_folder import (
@@ -160,7 +160,7 @@ def train(
 
             return train_run(
                 ready.data, root, ready.config, cache=ready.cache, resume=resume, overwrite=overwrite,
-                device=device, on_epoch=tell, say=voice.say,
+                device=device, on_epoch=tell, say=voice.say if voice.shown else None,
             )  # fmt: skip
 
 
@@ -188,8 +188,10 @@ def describe_training(
     images, schedule = ready.data.training_items, config.training
     each = batches_of(images, schedule.batch_size, schedule.every_image) * config.recipe.visits
     steps = each * schedule.epochs
+    seconds = None if config.recipe.members else foreseen_seconds(ready.data, config, ready.cache, device)
+    about = "" if seconds is None else f", about {clock(seconds)} on {lightning_device(device).accelerator}"
     return (
         f"would train {config.recipe.name} sampling with {config.network.name} ({parameters:,} parameters) "
         f"on {samples} samples of {images} {config.data.items_named}, {schedule.epochs} epochs, "
-        f"{steps} steps, into {root}"
+        f"{steps} steps{about}, into {root}"
     )

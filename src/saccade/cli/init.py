@@ -1,4 +1,4 @@
-"""``saccade init FOLDER``: classes.json and splits.json for images and masks."""
+"""``saccade init FOLDER``: classes.json and splits.json for images and masks or polygons."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "init",
         parents=[options.common(), options.as_json()],
-        help="classes.json and splits.json for a folder of images and masks",
+        help="classes.json and splits.json for a folder of images and masks or polygons",
         description="Looks at every mask of a folder with images/ and masks/ (or labels/), shows what it "
         "found, and writes classes.json and splits.json beside them. Masks hold class indices, 0 and 255, or "
-        "a colour a class. Whichever of the two files is there already is kept.",
+        "a colour a class. In place of masks labels/ may hold polygons (GeoJSON of QuPath or others, "
+        "GeoPackage, Shapefile, COCO JSON), slides/ lie beside annotations/, or a table of outlines "
+        "(annotations.csv; VIA, LabelMe) beside images/, of which labels/*.geojson are made. "
+        "Whichever of the two files is there already is kept.",
     )
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="with images/ and masks/ or labels/")
+    parser.add_argument(
+        "folder", metavar="FOLDER", type=Path, help="with images/ (or slides/) and masks/, labels/, "
+        "annotations/ or annotations.csv",
+    )  # fmt: skip
     parser.add_argument(
         "--names", metavar="FILE", type=Path, help="names of classes: a line 'name', 'index name' or "
         "'red green blue name' each, or a CSV table; default classes.txt or the like in FOLDER",
@@ -38,9 +44,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     from saccade.data.draft import draft_folder
+    from saccade.data.draft_polygons import draft_polygons, holds_polygons
 
-    with Progress("looking", None, "masks", quiet=args.quiet) as progress:
-        draft = draft_folder(
+    in_polygons = holds_polygons(args.folder)
+    look = draft_polygons if in_polygons else draft_folder
+    with Progress("looking", None, "files" if in_polygons else "masks", quiet=args.quiet) as progress:
+        draft = look(
             args.folder, names=args.names, group=args.group, seed=args.seed, overwrite=args.overwrite,
             on_progress=progress.update,
         )  # fmt: skip
@@ -49,7 +58,10 @@ def run(args: argparse.Namespace) -> int:
         options.say("nothing is written (--dry-run)", args)
         return 0
     written = draft.write(overwrite=args.overwrite)
-    options.say(f"written: {', '.join(map(str, written))}", args)
+    shown = [str(path) for path in written if path not in draft.labels]
+    if draft.labels:
+        shown.insert(0, f"{args.folder / 'labels'} ({len(draft.labels)} files)")
+    options.say(f"written: {', '.join(shown)}", args)
     folder = shlex.quote(str(args.folder))
     options.say(f"next: saccade info {folder}, then saccade train {folder} RUN", args)
     return 0

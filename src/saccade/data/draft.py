@@ -34,12 +34,27 @@ FEW_VALUES = 64
 
 @dataclass(frozen=True)
 class DraftClass:
-    """A class that was found: its value in masks, name, colour, and pixels (0 where none was counted)."""
+    """A class that was found.
+
+    Attributes:
+        index: its value in masks.
+        name, colour: of it.
+        pixels: how many masks have of it; 0 where they were not counted.
+        values: what polygons of it are called, where it is not the name.
+        polygons: how many there are.
+    """
 
     index: int
     name: str
     colour: Colour
     pixels: int = 0
+    values: tuple[str, ...] = ()
+    polygons: int = 0
+
+    def row(self) -> dict[str, Any]:
+        """Of ``classes.json``."""
+        row = {"index": self.index, "name": self.name, "colour": list(self.colour)}
+        return row if self.values in ((), (self.name,)) else row | {"values": list(self.values)}
 
 
 @dataclass(frozen=True)
@@ -48,7 +63,7 @@ class Draft:
 
     Attributes:
         root: the folder.
-        kind: what the masks hold: "indices", "palette" or "colours".
+        kind: what the masks hold: "indices", "palette" or "colours"; or what the polygons are from.
         classes: in the order of their indices, the ignored one too.
         ignore_index: the value that counts nowhere; None without.
         splits: the stems of each split.
@@ -57,6 +72,8 @@ class Draft:
         seed: of the splits.
         keeps: files that are there already and stay as they are.
         notes: what a user should look at, one line each.
+        labels: GeoJSON files to be written, made of a table of outlines.
+        unlabelled: the class where no polygon is; None where there are masks.
     """
 
     root: Path
@@ -69,23 +86,29 @@ class Draft:
     seed: int
     keeps: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    labels: Mapping[Path, Any] = field(default_factory=dict, repr=False)
+    unlabelled: str | None = None
 
     def classes_json(self) -> dict[str, Any]:
         """What ``classes.json`` says."""
-        rows = [{"index": c.index, "name": c.name, "colour": list(c.colour)} for c in self.classes]
-        return {"ignore_index": self.ignore_index, "classes": rows}
+        around = {} if self.unlabelled is None else {"unlabelled": self.unlabelled}
+        rows = [c.row() for c in self.classes]
+        return {"ignore_index": self.ignore_index, **around, "classes": rows}
 
     def splits_json(self) -> dict[str, Any]:
         """What ``splits.json`` says."""
         rule = f"by seed, grouped by {self.grouped_by}, about 70 : 15 : 15"
+        if self.grouped_by == "the table":
+            rule = "as the table says"
         return {"seed": self.seed, "rule": rule, **{name: list(some) for name, some in self.splits.items()}}
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values."""
-        pixels = {c.name: c.pixels for c in self.classes}
+        unit = "pixels" if self.unlabelled is None else "polygons"
+        counted = {c.name: getattr(c, unit) for c in self.classes}
         return {
             "kind": "draft of a data folder", "path": str(self.root), "masks": self.kind,
-            CLASSES: self.classes_json(), "pixels": pixels, SPLITS_FILE: self.splits_json(),
+            CLASSES: self.classes_json(), unit: counted, SPLITS_FILE: self.splits_json(),
             "grouped_by": self.grouped_by, "groups": self.groups, "keeps": list(self.keeps),
             "notes": list(self.notes),
         }  # fmt: skip
@@ -95,18 +118,22 @@ class Draft:
         total = max(1, sum(c.pixels for c in self.classes))
         images = sum(map(len, self.splits.values()))
         masks = {"indices": "class indices", "palette": "indices with a palette", "colours": "colours"}
-        yield f"{self.root}: {images} image{'s' if images > 1 else ''} with masks of {masks[self.kind]}"
+        of = f"masks of {masks[self.kind]}" if self.unlabelled is None else self.kind
+        yield f"{self.root}: {images} image{'s' if images > 1 else ''} with {of}"
         width = max(len("class"), *(len(c.name) for c in self.classes))
-        yield f"  index  {'class':<{width}}  {'colour':<13}     share"
+        head = "    share" if self.unlabelled is None else " polygons"
+        yield f"  index  {'class':<{width}}  {'colour':<13} {head}"
         for c in self.classes:
             ignored = "  (ignored)" if c.index == self.ignore_index else ""
             colour = ", ".join(map(str, c.colour))
-            yield f"  {c.index:>5}  {c.name:<{width}}  {colour:<13}  {100 * c.pixels / total:6.2f} %{ignored}"
+            count = f"{100 * c.pixels / total:6.2f} %" if self.unlabelled is None else f"{c.polygons:>8,}"
+            yield f"  {c.index:>5}  {c.name:<{width}}  {colour:<13}  {count}{ignored}"
         shown = ", ".join(f"{len(some)} {name}" for name, some in self.splits.items())
         how = {
             "none": "images shared out one by one",
             "folder": f"the {self.groups} folders kept whole",
             "prefix": f"names of one beginning kept together ({self.groups} groups)",
+            "the table": "as the table says",
         }.get(self.grouped_by, f"{self.groups} groups by {self.grouped_by!r}")
         kept = " (as splits.json has them)" if SPLITS_FILE in self.keeps else f" (seed {self.seed}; {how})"
         yield f"  splits: {shown}{kept}"
@@ -118,15 +145,16 @@ class Draft:
         Raises:
             FileProblem: for a file that is there, without ``overwrite``.
         """
-        contents = {CLASSES: self.classes_json(), SPLITS_FILE: self.splits_json()}
-        paths = [self.root / name for name in contents if name not in self.keeps]
-        for path in paths:
+        own = {CLASSES: self.classes_json(), SPLITS_FILE: self.splits_json()}
+        contents = {**self.labels, **{self.root / n: c for n, c in own.items() if n not in self.keeps}}
+        for path in contents:
             refuse_existing(path, overwrite)
-        for path in paths:
+        for path, content in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
             with finished_file(path, overwrite=overwrite) as temporary:
-                text = json.dumps(contents[path.name], indent=1, ensure_ascii=False)
+                text = json.dumps(content, indent=None if path in self.labels else 1, ensure_ascii=False)
                 temporary.write_text(text + "\n", encoding="utf-8")
-        return paths
+        return list(contents)
 
 
 def draft_folder(
@@ -169,10 +197,7 @@ def draft_folder(
     """
     root = Path(root)
     masks, notes = _pairs(root)
-    keeps = tuple(n for n in (CLASSES, SPLITS_FILE) if not overwrite and (root / n).exists())
-    if len(keeps) == 2:
-        found, fix = "both are there", "look at it with saccade info, or draft anew with --overwrite"
-        raise FileProblem(root, f"a folder without {CLASSES} and {SPLITS_FILE}", found, fix)
+    keeps = both_there(root, overwrite)
     seen = _Seen.of([masks[stem] for stem in masks], on_progress)
     if CLASSES in keeps:
         classes, ignored = _kept_classes(root / CLASSES, seen)
@@ -191,6 +216,15 @@ def draft_folder(
     shared = share_groups(groups, seed)
     notes += notes_on(shared, groups, group)
     return Draft(root, seen.kind, classes, ignored, shared, by, len(groups), seed, keeps, tuple(notes))
+
+
+def both_there(root: Path, overwrite: bool) -> tuple[str, ...]:
+    """The files of the two that are there and stay; raises FileProblem where nothing is left to draft."""
+    keeps = tuple(n for n in (CLASSES, SPLITS_FILE) if not overwrite and (root / n).exists())
+    if len(keeps) == 2:
+        found, fix = "both are there", "look at it with saccade info, or draft anew with --overwrite"
+        raise FileProblem(root, f"a folder without {CLASSES} and {SPLITS_FILE}", found, fix)
+    return keeps
 
 
 def _pairs(root: Path) -> tuple[dict[str, Path], list[str]]:

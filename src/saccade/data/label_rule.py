@@ -67,6 +67,8 @@ class LabelRule:
         Raises:
             FileProblem: there is no such attribute, or one has a value that no class has.
         """
+        if not len(vectors.numbers):
+            return []  # nothing was drawn, as QuPath exports it
         name = self._field(vectors)
         if isinstance(vectors, JsonVectors) and self.label_field is None:
             some = vectors.items if features is None else features

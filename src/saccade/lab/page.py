@@ -373,8 +373,8 @@ def _config(config: ComparisonConfig, compared: Comparison | None) -> str:
     options = {key: value for key, value in flat(to_dict(config.base)).items() if key != "classes"}
     if compared is None:
         read = {key: value for key, value in options.items() if key.partition(".")[0] in GRID_SECTIONS}
-        return f"<h2>ComparisonConfig</h2>{details('Options of the grids', facts(read))}"
+        return f"<h2>Set-up</h2>{details('Options of the grids', facts(read))}"
     own = {method.name: " ".join(method.options) for method in compared.methods}
     parts = [details("Options of each sampler", facts(own)), details("Options of all runs", facts(options))]
     where = f"device {config.device}, {torch.get_num_threads()} threads; PyTorch {torch.__version__}"
-    return f'<h2>ComparisonConfig</h2>{"".join(parts)}<p class="soft">Costs: {text(where)}.</p>'
+    return f'<h2>Set-up</h2>{"".join(parts)}<p class="soft">Costs: {text(where)}.</p>'

@@ -310,4 +310,4 @@ def _setting(run: RunReport) -> str:
     for name, values in (("Options", run.config), ("Environment", run.environment)):
         if values:
             parts.append(details(name, facts(flat(values))))
-    return f"<h2>ComparisonConfig</h2>{''.join(parts)}" if parts else ""
+    return f"<h2>Set-up</h2>{''.join(parts)}" if parts else ""

@@ -26,6 +26,7 @@ from saccade.errors import InvalidInput, SaccadeError
 from saccade.runtime.devices import DistributedContext, enough_memory, lightning_device, torch_device
 from saccade.runtime.files import exclusively, writing
 from saccade.runtime.processes import die_with_parent
+from saccade.runtime.progress import clock
 from saccade.runtime.trust import take_over, trust
 from saccade.samplers.recipe import resolved_weights
 from saccade.training import run_folder as folder
@@ -43,6 +44,8 @@ from saccade.training.run_folder import (
 from saccade.training.weights import encoders_of, load_weights
 
 if TYPE_CHECKING:  # Lightning loads slowly, and whoever opens a run comes by here
+    from torch.utils.data import DataLoader
+
     from saccade.training.task import SegmentationTask
     from saccade.training.trainer import OnEpoch
 
@@ -88,13 +91,42 @@ def fit(
         on_epoch: called after each epoch, in the first process.
         say: called with lines for the user, in the first process.
     """
-    from saccade.training.task import SegmentationTask, tolerate_single_values
     from saccade.training.trainer import build_trainer, no_group_left, quiet
 
     config, names = job.config, job.data.classes.names
-    options = config.training
     trainer = build_trainer(job.root, config, names, place, on_epoch, folder.record_of(job.data))
     # After the trainer: what is drawn for the weights is then the same whoever made random numbers before.
+    task, samples, batches, lines = _made(job, place, cache)
+    share = {"rank": place.rank, "count": place.count}
+    start = job.root / folder.CHECKPOINTS / folder.LAST if job.goes_on else None
+    seconds = None
+    # In one process alone, and before the folder is touched: what does not fit is refused at once and leaves
+    # nothing.
+    if place.rank == 0:
+        with quiet(), enough_memory(WAY_OUT):
+            _try_step(job, task, samples["train"], place)
+            if say is not None and not job.goes_on:
+                seconds = _seconds(task, samples, place)
+    with (
+        prepared(job, place), quiet(), interruptible(job), together, no_group_left(), enough_memory(WAY_OUT),
+        divergence_told(task),
+    ):  # fmt: skip
+        if say is not None:
+            for line in (*_first_lines(job, place, len(batches), seconds), *lines):
+                say(line)
+        trainer.fit(task, batches, validation_batches(samples["val"], **share), ckpt_path=start)
+
+
+WAY_OUT = "lower training.batch_size or sampler.size"
+
+
+def _made(
+    job: Job, place: DistributedContext, cache: SampleCache
+) -> tuple[SegmentationTask, dict[str, Samples], DataLoader[Any], list[str]]:
+    """What is trained, the images of both splits, the batches, and lines about where weights are from."""
+    from saccade.training.task import SegmentationTask, tolerate_single_values
+
+    config, names, options = job.config, job.data.classes.names, job.config.training
     torch.manual_seed(options.seed)
     # Weights come from the checkpoint, or from the first process: nothing needs to be downloaded again.
     config_here = folder.without_pretrained(config) if job.goes_on or place.rank else config
@@ -109,36 +141,52 @@ def fit(
         "train": Samples(job.data, job.data.split("train"), cache, *drawn),
         "val": Samples(job.data, job.data.split("val"), cache),
     }
-    share = {"rank": place.rank, "count": place.count}
     batches = training_batches(
         samples["train"], options.batch_size, options.seed, rounds=config.recipe.visits,
-        every_image=options.every_image, **share,
+        every_image=options.every_image, rank=place.rank, count=place.count,
     )  # fmt: skip
     task = SegmentationTask(segmenter, config, names, len(batches), training_images(job.data))
-    start = job.root / folder.CHECKPOINTS / folder.LAST if job.goes_on else None
-    way_out = "lower training.batch_size or sampler.size"
     tolerate_single_values(segmenter)
-    # In one process alone, and before the folder is touched: what does not fit is refused at once and leaves
-    # nothing.
-    if place.rank == 0:
-        with quiet(), enough_memory(way_out):
-            _try_step(job, task, samples["train"], place)
-    with (
-        prepared(job, place), quiet(), interruptible(job), together, no_group_left(), enough_memory(way_out),
-        divergence_told(task),
-    ):  # fmt: skip
-        if say is not None:
-            for line in (*_first_lines(job, place, len(batches)), *lines):
-                say(line)
-        trainer.fit(task, batches, validation_batches(samples["val"], **share), ckpt_path=start)
+    return task, samples, batches, lines
+
+
+def _seconds(task: SegmentationTask, samples: dict[str, Samples], place: DistributedContext) -> float:
+    from saccade.training.duration import seconds_of_training
+
+    device = torch.device(place.accelerator, *place.gpus[:1])
+    return seconds_of_training(task, samples["train"], samples["val"], place.count, device)
+
+
+def foreseen_seconds(data: DataFolder, config: Config, cache: SampleCache, device: str = "auto") -> float:
+    """About how long :func:`train` would take, from a step that is made here; nothing is written.
+
+    Args:
+        data: with the splits train and val.
+        config: as it will be trained.
+        cache: of decoded images.
+        device: as for :func:`train`.
+
+    Raises:
+        SaccadeError: for a network that cannot be trained.
+    """
+    from saccade.training.trainer import quiet
+
+    place = lightning_device(device)
+    job = Job(data, Path(), folder.without_pretrained(resolve(config, data)), goes_on=False)
+    with quiet(), enough_memory(WAY_OUT):
+        task, samples, _, _ = _made(job, place, cache)
+        _try_step(job, task, samples["train"], place)
+        return _seconds(task, samples, place)
 
 
 FEW_STEPS = 200
 """With fewer in all, more epochs or smaller batches are likely better."""
 
 
-def _first_lines(job: Job, place: DistributedContext, steps: int) -> Iterator[str]:
-    """What is about to be trained, and what is likely not meant."""
+def _first_lines(
+    job: Job, place: DistributedContext, steps: int, seconds: float | None = None
+) -> Iterator[str]:
+    """What is about to be trained, how long it takes, and what is likely not meant."""
     config, images = job.config, job.data.training_items
     what = job.config.data.items_named
     (rows, columns), options = config.sampler.size, config.training
@@ -146,9 +194,10 @@ def _first_lines(job: Job, place: DistributedContext, steps: int) -> Iterator[st
     network = f"{config.recipe.name} sampling with {config.network.name} on {place.accelerator}{processes}"
     length = f"{options.epochs} epochs of {steps} step{'s' if steps > 1 else ''}"
     batch = min(options.batch_size, images)
+    about = "" if seconds is None else f", about {clock(seconds)}"
     yield (
         f"training {network}: {rows} x {columns} samples (rows x columns) of {images} {what}, "
-        f"{length} of {batch} {'window' if config.data.window else 'image'}{'s' if batch > 1 else ''}"
+        f"{length} of {batch} {'window' if config.data.window else 'image'}{'s' if batch > 1 else ''}{about}"
     )
     if (total := steps * options.epochs) < FEW_STEPS:
         yield f"note: {total} steps in all are few: more epochs or smaller batches (--batch-size) make more"

@@ -398,7 +398,7 @@ def sanity_check(
         SaccadeError: whatever else the step is refused with.
     """
     name = task.config.network.name
-    with _on_the_side(task, device):
+    with on_the_side(task, device):
         for size in sizes:
             for count in counts:
                 _check_network(
@@ -411,7 +411,7 @@ def sanity_check(
 
 
 @contextmanager
-def _on_the_side(task: SegmentationTask, device: torch.device | str) -> Iterator[None]:
+def on_the_side(task: SegmentationTask, device: torch.device | str) -> Iterator[None]:
     """Everything that a step changes is afterwards what it was: a run is the same with and without it."""
     modes = {part: part.training for part in task.modules()}
     learning = {parameter: parameter.requires_grad for parameter in task.parameters()}
