@@ -442,6 +442,8 @@ def test_what_the_functions_return_shows_itself_in_a_notebook(
     model = saccade.load(trained_folder, device="cpu")
     scores = saccade.evaluate(model, tiny_data, store=False)
     for shown, words in (
+        (model, ("forest", "8 x 12", "small:4")),
+        (open_data(tiny_data), ("forest", "train (", "%")),
         (model.run, ("forest", "<svg", "deformation 8x12")),
         (scores, ("forest", "IoU", f"{scores.miou:.3f}")),
         (compared[1], ("learned", "8x12", "mIoU")),
@@ -454,11 +456,18 @@ def test_what_the_functions_return_shows_itself_in_a_notebook(
         assert "http" not in html.replace("http://www.w3.org", "")
 
 
-def test_names_are_escaped(trained_folder: Path) -> None:
+def test_names_are_escaped(trained_folder: Path, tiny_data: Path) -> None:
     from dataclasses import replace
 
-    run = saccade.load(trained_folder, device="cpu").run
-    assert "<b>x" not in replace(run, path=Path("<b>x"))._repr_html_()
+    model = saccade.load(trained_folder, device="cpu")
+    run, strange = model.run, replace(model.classes, names=("<b>x", *model.classes.names[1:]))
+    for shown in (replace(run, path=Path("<b>x")), replace(run, classes=strange)):
+        assert "<b>x" not in shown._repr_html_()
+    model.classes = strange
+    assert "<b>x" not in model._repr_html_()
+    data = open_data(tiny_data)
+    for shown in (replace(data, path=Path("<b>x")), replace(data, notices=("<b>x",), classes=strange)):
+        assert "<b>x" not in shown._repr_html_()
 
 
 def test_functions_are_silent_where_nobody_looks(

@@ -189,6 +189,29 @@ class Segmenter(nn.Module):
         self._channels_last = not _is_dilated(self)
         self.to(memory_format=self._layout)
 
+    def _repr_html_(self) -> str:
+        """What it is made of, for a notebook."""
+        bands = self.reading.bands
+        from_run = [] if self.run is None else [("run", self.run.path), ("epoch", self.run.epoch)]
+        network = type(self.network).__name__ if self.run is None else self.run.config.network.name
+        rows = [
+            ("samples", " x ".join(map(str, self.sampler.size)) + " (rows x columns)"),
+            ("network", network),
+            ("parameters", f"{sum(parameter.numel() for parameter in self.parameters()):,}"),
+            ("input", f"{self.reading.channels} channels" if bands is None else ", ".join(bands.names)),
+            ("device", str(self.mean.device)),
+            *from_run,
+        ]
+        colours = [] if self.classes is None else list(self.classes.colours)
+        names = range(self.num_classes or 0) if self.classes is None else self.classes.names
+        table = figures.table_html(
+            ("class", "index"),
+            [(name, self.classes.indices[k] if self.classes else k) for k, name in enumerate(names)],
+            dict(zip(map(str, names), colours, strict=False)),
+        )
+        title = f"Segmenter: {type(self.sampler).__name__} + {type(self.network).__name__}"
+        return figures.titled_html(title, figures.table_html(("", ""), rows) + table)
+
     @property
     def _layout(self) -> torch.memory_format:
         """Channels last makes convolutions up to twice as fast on CPU and GPU; not with dilated ones: their

@@ -12,7 +12,7 @@ import pytest
 import shapely
 from PIL import Image
 from rasterio.features import rasterize
-from vector_files import SIZE, geojson, scene
+from vector_files import SIZE, geojson, scene, table
 
 from saccade.cli import main
 from saccade.data import open_data
@@ -26,7 +26,7 @@ STEMS = [f"im_{name}" for name in "abcde"]
 def images(root: Path, folder: str = "images") -> Path:
     (root / folder).mkdir(parents=True, exist_ok=True)
     for stem in STEMS:
-        Image.new("RGB", SIZE[::-1], (90, 120, 60)).save(root / folder / f"{stem}.jpg")
+        Image.new("RGB", SIZE[::-1], (90, 120, 20 * STEMS.index(stem))).save(root / folder / f"{stem}.jpg")
     return root
 
 
@@ -241,3 +241,27 @@ def test_rectangles_circles_and_ellipses_have_their_areas_and_lines_are_counted(
     areas = [shapely.geometry.shape(geometry).area for _, geometry in found.objects["im"]]
     assert areas == pytest.approx([30, np.pi * 25], rel=2e-3)
     assert found.skipped == 1
+
+
+def test_the_attribute_of_classes_is_the_only_one_of_texts_or_told(tmp_path: Path) -> None:
+    images(tmp_path)
+    for number, stem in enumerate(STEMS):
+        table(tmp_path / "labels" / f"{stem}.gpkg", shapes(number), None, field="Cover")
+    draft = draft_polygons(tmp_path)
+    assert (draft.label_field, [c.polygons for c in draft.classes]) == ("Cover", [0, 15, 15])
+    with pytest.raises(FileProblem, match="did you mean 'Cover'"):
+        draft_polygons(tmp_path, label_field="Covr")
+    draft.write()
+    require_drawn(tmp_path)
+    (tmp_path / "splits.json").unlink()
+    kept = draft_polygons(tmp_path)
+    assert kept.keeps == ("classes.json",)
+    assert [(c.name, c.polygons) for c in kept.classes] == [("background", 0), ("water", 15), ("wood", 15)]
+
+
+def test_one_scene_is_told_how_it_can_be_all_splits(tmp_path: Path) -> None:
+    images(tmp_path)
+    for stem in STEMS[1:]:
+        (tmp_path / "images" / f"{stem}.jpg").unlink()
+    geojson(tmp_path / "labels" / f"{STEMS[0]}.geojson", shapes(0))
+    assert any("data.window" in note for note in draft_polygons(tmp_path).notes)

@@ -26,3 +26,10 @@ def test_what_has_no_value_is_a_dash(evaluation):
     lines = score_lines(untold.to_json())
     assert [line.split()[1:] for line in lines if line.startswith("unicorn")] == [["-"] * 4]
     assert lines[-1].endswith("- MB")
+
+
+def test_a_class_that_is_never_found_is_told_with_what_may_help(evaluation):
+    found = evaluation().to_json()
+    found["pixel_accuracy"]["spot"] = 0.0
+    assert score_lines(found)[-1].startswith("note: spot: not one pixel is found")
+    assert not any(line.startswith("note") for line in score_lines(evaluation().to_json()))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.cli import options
+from saccade.errors import UsageError
 from saccade.runtime.progress import Progress
 
 
@@ -33,6 +34,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "'red green blue name' each, or a CSV table; default classes.txt or the like in FOLDER",
     )  # fmt: skip
     parser.add_argument(
+        "--field", metavar="NAME", help="of vector files: the attribute that names classes (default: class, "
+        "label, name or the like, else the only one of texts)",
+    )  # fmt: skip
+    parser.add_argument(
         "--group", metavar="RULE", default="auto", help="images that stay in one split: auto, folder, prefix "
         "(of the name), none, or a regular expression that names the group (default: auto)",
     )  # fmt: skip
@@ -47,12 +52,18 @@ def run(args: argparse.Namespace) -> int:
     from saccade.data.draft_polygons import draft_polygons, holds_polygons
 
     in_polygons = holds_polygons(args.folder)
-    look = draft_polygons if in_polygons else draft_folder
+    if args.field is not None and not in_polygons:
+        raise UsageError(f"--field is for polygons, and {args.folder} has masks")
     with Progress("looking", None, "files" if in_polygons else "masks", quiet=args.quiet) as progress:
-        draft = look(
-            args.folder, names=args.names, group=args.group, seed=args.seed, overwrite=args.overwrite,
-            on_progress=progress.update,
-        )  # fmt: skip
+        how: dict[str, Any] = {
+            "names": args.names, "group": args.group, "seed": args.seed, "overwrite": args.overwrite,
+            "on_progress": progress.update,
+        }  # fmt: skip
+        draft = (
+            draft_polygons(args.folder, label_field=args.field, **how)
+            if in_polygons
+            else draft_folder(args.folder, **how)
+        )
     print(json.dumps(draft.to_json(), indent=1) if args.json else "\n".join(draft.lines()), flush=True)
     if args.dry_run:
         options.say("nothing is written (--dry-run)", args)

@@ -97,7 +97,16 @@ def run(args: argparse.Namespace) -> int:
         split=args.split,
         device=args.device,
     )
+    if args.labels is not None and args.classes is None and not _has_own_classes(args.path):
+        say("note: label files hold numbers; --classes RUN (or a data set, classes.json) names them", args)
     return _serve(gallery, args)
+
+
+def _has_own_classes(paths: list[Path]) -> bool:
+    """Whether it is a run or a data set."""
+    from saccade.data.open import recognised
+
+    return paths[0].is_dir() and (options.is_run(paths[0]) or bool(recognised(paths[0])))
 
 
 def _serve(gallery: Any, args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
@@ -19,6 +20,7 @@ from saccade.data.classes import ClassTable
 from saccade.data.options import DataOptions
 from saccade.data.region import Region
 from saccade.errors import Fault, FileProblem, InvalidInput
+from saccade.figures import table_html, titled_html
 from saccade.geometry import Window
 from saccade.rasters import RGB, Raster, open_raster, read_label_map, read_rgb
 from saccade.rasters.bands import Bands, read_bands
@@ -273,6 +275,19 @@ class DataFolder:
     notices: tuple[str, ...] = ()
     format: Format = field(kw_only=True, repr=False)
     draws: EpochDraws | None = field(default=None, kw_only=True, repr=False)
+
+    def _repr_html_(self) -> str:
+        """Images of each split and the share of each class, for a notebook."""
+        counts = {name: self.class_counts(name) for name in self.splits}
+        shares = {name: count / max(1, count.sum()) for name, count in counts.items()}
+        rows = [
+            (name, *(f"{100 * share[k]:.3g} %" for share in shares.values()))
+            for k, name in enumerate(self.classes.names)
+        ]
+        head = ("class", *(f"{name} ({len(items)} images)" for name, items in self.splits.items()))
+        colours = dict(zip(self.classes.names, self.classes.colours, strict=True))
+        notes = "".join(f"<p>{escape(notice)}</p>" for notice in self.notices)
+        return titled_html(f"{self.path}: {self.format.title}", table_html(head, rows, colours) + notes)
 
     @property
     def options(self) -> DataOptions:

@@ -74,6 +74,7 @@ class Draft:
         notes: what a user should look at, one line each.
         labels: GeoJSON files to be written, made of a table of outlines.
         unlabelled: the class where no polygon is; None where there are masks.
+        label_field: the attribute of polygons that names classes, where it has to be told.
     """
 
     root: Path
@@ -88,10 +89,13 @@ class Draft:
     notes: tuple[str, ...] = field(default=())
     labels: Mapping[Path, Any] = field(default_factory=dict, repr=False)
     unlabelled: str | None = None
+    label_field: str | None = None
 
     def classes_json(self) -> dict[str, Any]:
         """What ``classes.json`` says."""
         around = {} if self.unlabelled is None else {"unlabelled": self.unlabelled}
+        if self.label_field is not None:
+            around["label_field"] = self.label_field
         rows = [c.row() for c in self.classes]
         return {"ignore_index": self.ignore_index, **around, "classes": rows}
 

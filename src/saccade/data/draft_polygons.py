@@ -10,19 +10,19 @@ from typing import Any
 
 from saccade.data.annotation_tables import Outlines, read_table, read_tool_json
 from saccade.data.class_names import NamedClass, names_file, read_names
-from saccade.data.classes import MAX_CLASSES, Colour, default_colours
+from saccade.data.classes import MAX_CLASSES, Colour, default_colours, read_classes
 from saccade.data.coco import CocoFile, is_coco
 from saccade.data.draft import CLASSES, SPLITS_FILE, Draft, DraftClass, both_there
 from saccade.data.folder import IMAGE_SUFFIXES, files, list_files
 from saccade.data.grouping import grouped_stems, notes_on, share_groups
 from saccade.data.inspection import OnProgress
-from saccade.data.label_drawing import VectorFile, open_vectors
-from saccade.data.label_rule import ANY, FIELDS, as_text
+from saccade.data.label_drawing import open_vectors
+from saccade.data.label_rule import ANY, FIELDS, LabelRule, as_text, read_label_rule
 from saccade.data.slides import label_files
 from saccade.data.splits import SPLITS, composed, read_splits
 from saccade.data.vector_folder import LABELS, VectorFolder, labels_folder
-from saccade.data.vectors import VECTOR_SUFFIXES
-from saccade.errors import DataFaults, FileProblem
+from saccade.data.vectors import JSON_SUFFIXES, VECTOR_SUFFIXES, JsonVectors, Vectors
+from saccade.errors import DataFaults, FileProblem, nearest_name
 from saccade.runtime.files import parse_json
 
 TABLES = ("annotations.csv", "labels.csv", "annotations.tsv", "regions.csv")
@@ -49,6 +49,7 @@ def draft_polygons(
     seed: int = 0,
     overwrite: bool = False,
     on_progress: OnProgress | None = None,
+    label_field: str | None = None,
 ) -> Draft:
     """Looks at every vector file of a folder, or at its table of outlines; writes nothing.
 
@@ -60,6 +61,8 @@ def draft_polygons(
     Args:
         root, names, group, seed, overwrite: as for :func:`saccade.data.draft.draft_folder`.
         on_progress: called with how many files of how many are read.
+        label_field: the attribute of vector files that names classes; default the first of
+            :data:`saccade.data.label_rule.FIELDS` that is there, else the only one of texts.
 
     Raises:
         FileProblem: for a table or file that cannot be read, or without polygons; for images and polygons in
@@ -92,7 +95,7 @@ def draft_polygons(
         outlines = _read_outlines(source)
         stems, labels, told, more = _placed(outlines, root)
         notes += more
-        kind = f"{outlines.kind} ({source.name})"
+        kind, label_field = f"{outlines.kind} ({source.name})", None
         counts, colours = _counted(name for _, name in _each(labels.values())), {}
     elif labels_folder(root) is None and (coco := _loose_coco(root)) is not None:
         place = shlex.quote(str(root / LABELS[0]))
@@ -102,22 +105,29 @@ def draft_polygons(
         stems, vectors, more = _pairs(root)
         notes += more
         kind = "polygons"
-        counts, colours = _of_files(vectors, on_progress)
+        rule = _kept_rule(root) if CLASSES in keeps else None
+        if rule is not None:
+            label_field = rule.label_field
+        found = list(_attributes(vectors, label_field, on_progress))
+        counts = sum((_counted(values) for _, values, _ in found), Counter())
+        colours = {name: colour for _, _, some in found for name, colour in some.items()}
+        used = {name for name, _, _ in found}
+        label_field = next(iter(used - {None, *FIELDS}), None)
     if not counts:
         raise FileProblem(root, "polygons", "none in any file")
-    file = Path(names) if names is not None else names_file(root)
-    rows = {} if file is None else read_names(file)
-    classes, ignored, more = _classes(counts, colours, rows)
-    notes += more
+    made: dict[str, Any] = {"labels": labels, "unlabelled": BACKGROUND, "label_field": label_field}
     if CLASSES in keeps:
+        classes, ignored = _kept_classes(root, counts)
         notes.append(f"{CLASSES} is there and stays as it is")
+    else:
+        file = Path(names) if names is not None else names_file(root)
+        classes, ignored, more = _classes(counts, colours, {} if file is None else read_names(file))
+        notes += more
     if SPLITS_FILE in keeps:
         splits, faults = read_splits(root / SPLITS_FILE)
         if faults:
             raise DataFaults(faults)
-        return Draft(
-            root, kind, classes, ignored, splits, "none", 0, seed, keeps, tuple(notes), labels, BACKGROUND
-        )
+        return Draft(root, kind, classes, ignored, splits, "none", 0, seed, keeps, tuple(notes), **made)
     if told and set(told.values()) >= {"train", "val"}:
         shared = {s: tuple(stem for stem in stems if told.get(stem) == s) for s in SPLITS}
         shared = {name: some for name, some in shared.items() if some}
@@ -128,9 +138,7 @@ def draft_polygons(
         by, groups = grouped_stems(stems, group)
         shared = share_groups(groups, seed)
         notes += notes_on(shared, groups, group)
-    return Draft(
-        root, kind, classes, ignored, shared, by, len(groups), seed, keeps, tuple(notes), labels, BACKGROUND
-    )
+    return Draft(root, kind, classes, ignored, shared, by, len(groups), seed, keeps, tuple(notes), **made)
 
 
 # --- what lies in the folder --------------------------------------------------------------------------------
@@ -307,27 +315,76 @@ def _counted(names: Iterable[Any]) -> Counter[str | None]:
     return Counter(as_text(name) for name in names)
 
 
-def _of_files(
-    paths: Sequence[Path], on_progress: OnProgress | None
-) -> tuple[Counter[str | None], dict[str, Colour]]:
-    """How many polygons each class has, and the colours that QuPath gives them."""
-    counts: Counter[str | None] = Counter()
-    colours: dict[str, Colour] = {}
+def _attributes(
+    paths: Sequence[Path], label_field: str | None, on_progress: OnProgress | None
+) -> Iterator[tuple[str | None, list[Any], dict[str, Colour]]]:
+    """Of each file the attribute that names classes, its value of each polygon, and QuPath's colours."""
     for done, path in enumerate(paths, 1):
-        counts += _counted(_attributes(open_vectors(path)))
-        if path.suffix.lower() in (".geojson", ".json"):
-            colours.update(_qupath_colours(path))
+        file = open_vectors(path)
+        if isinstance(file, CocoFile):
+            yield None, [v for vectors in file.objects.values() for v in vectors.values("category")], {}
+        else:
+            name = _field_of(file, label_field)
+            values = [None] * len(file.numbers) if name is None else file.values(name)
+            colours = _qupath_colours(path) if path.suffix.lower() in JSON_SUFFIXES else {}
+            yield name, values, colours
         if on_progress is not None:
             on_progress(done, len(paths))
-    return counts, colours
 
 
-def _attributes(file: VectorFile) -> list[Any]:
-    if isinstance(file, CocoFile):
-        return [v for vectors in file.objects.values() for v in vectors.values("category")]
+MOST_NAMES = 64
+"""An attribute with more texts than these is hardly one of classes."""
+
+
+def _field_of(file: Vectors, label_field: str | None) -> str | None:
+    """The attribute that names classes; None where there are none, and so one class alone."""
     folded = {name.casefold(): name for name in reversed(file.fields)}
-    name = next((folded[wanted] for wanted in FIELDS if wanted in folded), None)
-    return [None] * len(file.numbers) if name is None else file.values(name)
+    if label_field is not None:
+        if label_field.casefold() in folded:
+            return folded[label_field.casefold()]
+        has = ", ".join(file.fields[:8]) or "no attributes"
+        raise FileProblem(
+            file.path, f"the attribute {label_field!r}", has, nearest_name(label_field, file.fields)
+        )
+    if name := next((folded[wanted] for wanted in FIELDS if wanted in folded), None):
+        return name
+    texts = [name for name in file.fields if _may_name_classes(file.values(name))]
+    if len(texts) == 1:
+        return texts[0]
+    if not file.fields or (isinstance(file, JsonVectors) and not texts):
+        return None
+    fix = "say which: --field NAME"
+    raise FileProblem(file.path, "an attribute that names classes", ", ".join(file.fields[:8]), fix)
+
+
+def _may_name_classes(values: Sequence[Any]) -> bool:
+    """Texts, of which some are the same."""
+    told = [value for value in values if value is not None]
+    if not told or not all(isinstance(value, str) for value in told):
+        return False
+    return len(set(told)) <= min(MOST_NAMES, len(told))
+
+
+def _kept_rule(root: Path) -> LabelRule:
+    """As the ``classes.json`` that is there says."""
+    table, faults = read_classes(root / CLASSES)
+    if table is None:
+        raise DataFaults(faults)
+    rule, faults = read_label_rule(root / CLASSES, table, zero=_slides(root))
+    if faults:
+        raise DataFaults(faults)
+    return rule
+
+
+def _kept_classes(root: Path, counts: Mapping[str | None, int]) -> tuple[tuple[DraftClass, ...], int | None]:
+    rule = _kept_rule(root)
+    table = rule.classes
+    by_index: Counter[int | None] = Counter()
+    for name, count in counts.items():
+        by_index[rule.index_of(name)] += count
+    rows = zip(table.indices, table.names, table.colours, strict=True)
+    classes = tuple(DraftClass(i, name, colour, polygons=by_index[i]) for i, name, colour in rows)
+    return classes, table.file_ignore_index
 
 
 def _qupath_colours(path: Path) -> dict[str, Colour]:
@@ -364,7 +421,7 @@ def _classes(
     order += sorted(name for name in rest if name not in named)
     if len(order) > MAX_CLASSES - 1:
         raise FileProblem(Path(CLASSES), f"at most {MAX_CLASSES - 1} classes", f"{len(order)}")
-    fallback = default_colours(len(order) + 1)
+    fallback = default_colours(len(order) + 2)
     values: tuple[str, ...] = (BACKGROUND, *(name for name in around if name != BACKGROUND))
     row = named.get(BACKGROUND)
     black: Colour = (0, 0, 0)

@@ -125,6 +125,11 @@ def notes_on(splits: Mapping[str, Sequence[str]], groups: Mapping[str, Sequence[
         notes.append(
             f"no {' and no '.join(lacking)}: there {'are' if len(groups) > 1 else 'is'} only {count}"
         )
+    if images == 1:
+        notes.append(
+            "one scene can be train, val and test in blocks: name it in each split of splits.json "
+            "and train with data.window=512"
+        )
     if images and "train" in splits and len(splits["train"]) < images / 2:
         notes.append("less than half of the images are for training: the groups are few and large")
     if by == "auto" and len(groups) == images and len({prefix_of(name) for name in groups}) < len(groups):

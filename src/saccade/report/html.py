@@ -197,12 +197,22 @@ def score_lines(scores: dict[str, Any]) -> list[str]:
     lines.append(
         f"boundary IoU {_number(scores['boundary_iou'])}, {scores['images']} images at full resolution"
     )
+    lines.append(
+        "recovery: IoU of the true labels at the samples, put back onto all pixels; "
+        "sampling: share of the samples over share of the pixels"
+    )
     memory = cost["peak_memory_bytes"]
     lines.append(
         f"{cost['pixels']} pixels seen an image, {cost['gflops']:.3f} GFLOPs "
         f"({cost['sampler_gflops']:.3f} for the sampler), {cost['seconds_per_image'] * 1e3:.1f} ms, "
         f"{'-' if memory is None else f'{memory / 1e6:.0f}'} MB"
     )
+    never = [name for name, value in scores["pixel_accuracy"].items() if value == 0]
+    if never:
+        lines.append(
+            f"note: {', '.join(never)}: not one pixel is found; train with loss.class_weights=rarity, more "
+            "samples (--size) or more epochs"
+        )
     return lines
 
 
