@@ -20,7 +20,7 @@ from saccade.data.label_drawing import Seen, VectorFile, draw_labels, open_vecto
 from saccade.data.label_rule import LabelRule, read_label_rule
 from saccade.data.options import DataOptions
 from saccade.data.placing import no_place, place_vectors
-from saccade.data.splits import SPLITS, Splits, read_splits, seeded_splits, wanted_splits
+from saccade.data.splits import SPLITS, Splits, read_splits, seeded_splits, stems_in, wanted_splits
 from saccade.data.vectors import VECTOR_SUFFIXES, belongs_to_vectors
 from saccade.errors import Fault, FileProblem
 from saccade.geometry import Window
@@ -202,6 +202,9 @@ class Slides(Format):
         notes: dict[str, list[Path]] = {}
         for path in label_files(files(folders[1], "*")):
             notes.setdefault(path.stem, []).append(path)
+        wanted = stems_in(root / "splits.json")
+        if wanted is not None:  # a slide of no split needs no annotation
+            slides = {stem: path for stem, path in slides.items() if stem in notes or stem in wanted}
         faults = kind_faults(notes)
         annotations = {stem: some[0] for stem, some in notes.items()}
         items, unmatched = match(

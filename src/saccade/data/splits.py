@@ -41,6 +41,15 @@ def read_splits(
     return splits, faults if shared else faults + _shared_stems(usual, path)
 
 
+def stems_in(path: Path) -> frozenset[str] | None:
+    """Every stem that a file of splits names, whatever the splits are called; None where it is not there."""
+    value = read_json(path)[0] if path.exists() else None
+    if value is None:
+        return None
+    lists = (stems for stems in value.values() if isinstance(stems, list))
+    return frozenset(composed(stem) for stems in lists for stem in stems if isinstance(stem, str))
+
+
 def _read_split(name: str, stems: Any, path: Path) -> tuple[tuple[str, ...], list[Fault]]:
     if not isinstance(stems, list):
         return (), [Fault(path, f"{name} to be a list of stems", repr(stems)[:60])]

@@ -12,6 +12,7 @@ from saccade.data.folder import IMAGE_SUFFIXES, limited, list_files
 from saccade.data.label_drawing import open_vectors
 from saccade.data.placing import no_place, place_vectors
 from saccade.data.slides import Slides, kind_faults, label_files
+from saccade.data.splits import stems_in
 from saccade.data.vectors import VECTOR_SUFFIXES, Vectors
 from saccade.errors import Fault, FileProblem
 from saccade.rasters import open_raster
@@ -82,7 +83,9 @@ class VectorFolder(Slides):
             return items, [*faults, *self._share(vectors[0], list(items.values()))]
         items = {s: Item(s, some[0], labels[s][0]) for s, some in pictures.items() if s in labels}
         self._unlabelled = tuple(stem for stem in pictures if stem not in labels)
-        without = [(pictures[stem][0], f"its labels {folder.name}/{stem}.*") for stem in self._unlabelled]
+        wanted = stems_in(root / "splits.json")
+        lacking = [stem for stem in self._unlabelled if wanted is None or stem in wanted]
+        without = [(pictures[stem][0], f"its labels {folder.name}/{stem}.*") for stem in lacking]
         orphans = [(some[0], f"its image images/{s}.*") for s, some in labels.items() if s not in pictures]
         return items, [*faults, *limited(self, without), *limited(self, orphans)]
 
