@@ -205,8 +205,8 @@ class Segmenter(nn.Module):
         colours = [] if self.classes is None else list(self.classes.colours)
         names = range(self.num_classes or 0) if self.classes is None else self.classes.names
         table = figures.table_html(
-            ("class", "index"),
-            [(name, self.classes.indices[k] if self.classes else k) for k, name in enumerate(names)],
+            ("class", "id"),
+            [(name, k) for k, name in enumerate(names)],
             dict(zip(map(str, names), colours, strict=False)),
         )
         title = f"Segmenter: {type(self.sampler).__name__} + {type(self.network).__name__}"

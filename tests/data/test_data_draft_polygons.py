@@ -265,3 +265,14 @@ def test_one_scene_is_told_how_it_can_be_all_splits(tmp_path: Path) -> None:
         (tmp_path / "images" / f"{stem}.jpg").unlink()
     geojson(tmp_path / "labels" / f"{STEMS[0]}.geojson", shapes(0))
     assert any("data.window" in note for note in draft_polygons(tmp_path).notes)
+
+
+def test_a_name_alone_of_images_in_two_folders_is_not_guessed(tmp_path: Path) -> None:
+    for site, colour in (("north", (1, 2, 3)), ("south", (200, 2, 3))):
+        (tmp_path / "images" / site).mkdir(parents=True)
+        Image.new("RGB", (40, 30), colour).save(tmp_path / "images" / site / "a.png")
+    rows = [["south/a.png", "tree", 2, 3, 30, 20], ["a.png", "tree", 2, 3, 30, 20]]
+    write_table(tmp_path / "a.csv", ["image", "class", "xmin", "ymin", "xmax", "ymax"], rows)
+    draft = draft_polygons(tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in draft.labels] == ["labels/south/a.geojson"]
+    assert any("1 images of a.csv that are not in images/ (a.png)" in note for note in draft.notes)

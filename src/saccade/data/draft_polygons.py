@@ -133,12 +133,12 @@ def draft_polygons(
         shared = {name: some for name, some in shared.items() if some}
         if without := [stem for stem in stems if stem not in told]:
             notes.append(f"in no split of the table: {len(without)} images")
-        by, groups = "the table", {}
+        by, count = "the table", len(stems)
     else:
         by, groups = grouped_stems(stems, group)
-        shared = share_groups(groups, seed)
+        shared, count = share_groups(groups, seed), len(groups)
         notes += notes_on(shared, groups, group)
-    return Draft(root, kind, classes, ignored, shared, by, len(groups), seed, keeps, tuple(notes), **made)
+    return Draft(root, kind, classes, ignored, shared, by, count, seed, keeps, tuple(notes), **made)
 
 
 # --- what lies in the folder --------------------------------------------------------------------------------
@@ -260,30 +260,32 @@ def _placed(outlines: Outlines, root: Path) -> tuple[list[str], dict[Path, Any],
     listed, faults = list_files(root / "images")
     if faults:
         raise DataFaults(faults)
-    by_name: dict[str, str] = {}
+    meant: dict[str, set[str]] = {}
     for stem, some in listed.items():
         for path in some:
             if path.suffix.lower() in IMAGE_SUFFIXES:
                 for name in (f"{stem}{path.suffix}", stem, path.name, path.stem):
-                    by_name.setdefault(name, stem)
+                    meant.setdefault(name, set()).add(stem)
+    # Of images of one name in several folders the name alone says nothing.
+    by_name = {name: next(iter(stems)) for name, stems in meant.items() if len(stems) == 1}
     labels: dict[Path, Any] = {}
     told: dict[str, str] = {}
     strange: list[str] = []
-    for name, objects in outlines.objects.items():
-        posix = PurePosixPath(composed(name.replace("\\", "/")))
+    for image, objects in outlines.objects.items():
+        posix = PurePosixPath(composed(image.replace("\\", "/")))
         tails = ["/".join(posix.parts[start:]) for start in range(len(posix.parts))]
-        stem = next((by_name[tail] for tail in tails if tail in by_name), None)
-        if stem is None:
-            strange.append(name)
+        found = next((by_name[tail] for tail in tails if tail in by_name), None)
+        if found is None:
+            strange.append(image)
             continue
         features = [
             {"type": "Feature", "properties": {"class": named}, "geometry": geometry}
             for named, geometry in objects
         ]
-        path = root / LABELS[0] / f"{stem}.geojson"
+        path = root / LABELS[0] / f"{found}.geojson"
         labels.setdefault(path, {"type": "FeatureCollection", "features": []})["features"] += features
-        if name in outlines.splits:
-            told[stem] = outlines.splits[name]
+        if image in outlines.splits:
+            told[found] = outlines.splits[image]
     if not labels:
         expected = f"names of images in {root / 'images'}"
         raise FileProblem(outlines.source, expected, f"{min(strange, default='no image')}")

@@ -166,7 +166,8 @@ def _polygon(label: int, rings: list[np.ndarray]) -> Polygon:
 def _twice_area(ring: np.ndarray) -> int:
     """Twice the area inside, positive where the ring runs counter-clockwise with y up, in these numbers."""
     x, y = ring[:, 0], ring[:, 1]
-    return int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())
+    last = x[-1] * y[0] - x[0] * y[-1]
+    return int(x[:-1] @ y[1:] - x[1:] @ y[:-1] + last)
 
 
 def _place(polygon: Polygon) -> tuple[int, ...]:

@@ -225,7 +225,7 @@ class GeoJsonSink:
             properties["measurements"] = list(self._measurements(facts))
         self._file.write(self._between)
         feature["properties"] = properties
-        json.dump(feature, self._file)
+        self._file.write(json.dumps(feature))  # json.dump encodes in Python, ten times as long
         self._between = ",\n"
 
     def _properties(self, label: int) -> dict[str, Any]:
