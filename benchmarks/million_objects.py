@@ -1,9 +1,9 @@
 """Time and peak memory of tables and polygons of very many objects, predicted from one image within --memory.
 
-    python million_objects.py --objects 1000000 --memory 2GB --json results/million_objects.json
+    python million_objects.py --objects 1000000 --memory 3GB --json results/million_objects.json
 
 makes an image of 20,000 x 20,000 pixels with a light square of 10 x 10 in every 20 x 20, a network that tells
-light from dark, and predicts it as ``saccade predict --save labels,table,polygons --memory 2GB`` does, in a
+light from dark, and predicts it as ``saccade predict --save labels,table,polygons --memory 3GB`` does, in a
 process of its own. Every object of the table must have its hundred pixels.
 """
 
@@ -82,7 +82,7 @@ def predict(image: Path, out: Path, save: str, memory: str) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--objects", type=int, default=1_000_000)
-    parser.add_argument("--memory", default="2GB")
+    parser.add_argument("--memory", default="3GB")
     parser.add_argument("--save", nargs="+", default=["labels", "labels,table,polygons"])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--inside", nargs=2, type=Path, help=argparse.SUPPRESS)
