@@ -12,7 +12,7 @@ from PIL import Image
 from raster_files import make_slide, scene
 
 from saccade.errors import FileProblem
-from saccade.rasters import image_size, open_raster, read_label_map, read_rgb, tiff
+from saccade.rasters import image_size, open_raster, read_label_map, read_rgb, tiff_pages
 
 
 def _problem(action, path) -> str:
@@ -72,14 +72,14 @@ def test_a_file_without_permission_is_said(tmp_path):
 
 def test_one_giant_packed_strip_is_refused_with_the_way_out(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "a.tif", scene(), compression="deflate", rowsperstrip=150, photometric="rgb")
-    monkeypatch.setattr(tiff, "LARGEST_SEGMENT", 10_000)
+    monkeypatch.setattr(tiff_pages, "LARGEST_SEGMENT", 10_000)
     assert "vips tiffsave" in _problem(read_rgb, tmp_path / "a.tif")
 
 
 def test_one_giant_plain_strip_is_read_row_by_row(tmp_path, monkeypatch):
     pixels = scene()
     tifffile.imwrite(tmp_path / "a.tif", pixels, rowsperstrip=150, photometric="rgb")
-    monkeypatch.setattr(tiff, "LARGEST_SEGMENT", 10_000)
+    monkeypatch.setattr(tiff_pages, "LARGEST_SEGMENT", 10_000)
     np.testing.assert_array_equal(read_rgb(tmp_path / "a.tif").array, pixels)
     with open_raster(tmp_path / "a.tif") as raster:
         assert raster.levels[0].tile[0] * raster.levels[0].tile[1] * 3 < 150 * 211 * 3

@@ -114,11 +114,11 @@ def _serve(gallery: Any, args: argparse.Namespace) -> int:
 
     viewer = Viewer(gallery, args.port)
     threading.Thread(target=viewer.warm, daemon=True).start()
-    print(viewer.address, flush=True)
-    say("Ctrl-C ends it", args)
-    if not args.no_browser and _has_screen():
-        threading.Thread(target=webbrowser.open, args=(viewer.address,), daemon=True).start()
     try:
+        print(viewer.address, flush=True)  # who reads it may press Ctrl-C at once
+        say("Ctrl-C ends it", args)
+        if not args.no_browser and _has_screen():
+            threading.Thread(target=webbrowser.open, args=(viewer.address,), daemon=True).start()
         viewer.serve_forever(poll_interval=0.2)
     except KeyboardInterrupt:
         pass
