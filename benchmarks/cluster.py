@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -23,7 +23,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import saccade
 from huge_files import make_map
 from range_server import serving
-from saccade.inference.cluster import connected
+from saccade.geometry import Tiling
+from saccade.inference import Job
+from saccade.inference.cluster import STRIDES, Parts
+from saccade.inference.label_values import OUTPUT_TILE
+from saccade.rasters.journal import Output
+from saccade.runtime.cluster import connected
+from saccade.runtime.memory import resident_memory
 
 
 def timed(run: Path, address: str, out: Path, **how: Any) -> float:
@@ -32,46 +38,50 @@ def timed(run: Path, address: str, out: Path, **how: Any) -> float:
     return time.perf_counter() - begin
 
 
-def network(run: Path, folder: Path, delay: float, side: int) -> dict[str, Any]:
-    """Seconds of one worker and of two, start of the workers left out, least of two rounds; equal bytes."""
+def network(run: Path, folder: Path, delay: float, side: int, pairs: int) -> dict[str, Any]:
+    """Seconds of one worker and of two in turn, without the start of workers; the ratio of the least."""
     make_map(folder / "map.tif", side, side // 8, tile=128)
     how = {"mode": "tiles", "size": "128x128", "tile": "256x256"}
-    found: dict[str, Any] = {"delay": delay, "load": os.getloadavg()[0]}
-    with serving(folder) as served:
+    found: dict[str, Any] = {"delay": delay, "side": side, "load": [], "seconds_1": [], "seconds_2": []}
+    with serving(folder) as served, connected("local:1") as one, connected("local:2") as two:
         served.delay = delay
-        for count in (1, 2):
-            with connected(f"local:{count}") as client:
-                client.wait_for_workers(count, timeout=300)
-                out = folder / f"labels{count}"
-                rounds = [timed(run, f"{served.url}/map.tif", out, client=client, **how) for _ in range(3)]
-                found[f"seconds_{count}"] = min(rounds[1:])  # the first loads the run and compiles
+        two.wait_for_workers(2, timeout=300)
+        for number in range(pairs + 1):  # the first loads the run and compiles
+            for count, client in ((1, one), (2, two)):
+                seconds = timed(run, f"{served.url}/map.tif", folder / f"labels{count}", client=client, **how)
+                if number:
+                    found[f"seconds_{count}"].append(seconds)
                 served.forget()
-    one, two = ((folder / f"labels{n}" / "map.tif").read_bytes() for n in (1, 2))
-    return {**found, "ratio": found["seconds_1"] / found["seconds_2"], "equal": one == two}
+            found["load"].append(os.getloadavg()[0])
+            print(number, found, file=sys.stderr, flush=True)
+    labels = [(folder / f"labels{n}" / "map.tif").read_bytes() for n in (1, 2)]
+    ratio = min(found["seconds_1"]) / min(found["seconds_2"])
+    return {**found, "ratio": ratio, "equal": labels[0] == labels[1]}
 
 
-def nothing(number: int) -> list[int]:
-    return [number] * 16
+def nothing(*arguments: Any) -> dict[str, list[list[int]]]:
+    """Rows of four tiles of one class each, which take no work."""
+    return {"labels": [[0, 1, 2, 3]]}
 
 
 def overhead(parts: int) -> dict[str, Any]:
-    """What a part that does nothing takes, asked for as those of an image are; memory of client and scheduler
-    (one process)."""
-    from collections import deque
-
+    """What a part that takes no work costs, asked for as those of an image are; memory of client and
+    scheduler (one process) after a tenth and at the end."""
+    tiling = Tiling((parts * OUTPUT_TILE, 4 * OUTPUT_TILE), (OUTPUT_TILE // STRIDES,) * 2, 0.0)
+    image: Any = SimpleNamespace(
+        raster=SimpleNamespace(size=tiling.size), mark="0" * 64,
+        execution=SimpleNamespace(layout=SimpleNamespace(tiling=tiling)),
+    )  # fmt: skip
+    memory: dict[str, float] = {}
     with connected("local:2") as client:
         client.wait_for_workers(2, timeout=300)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        begin, waiting, numbers = time.perf_counter(), deque[Any](), iter(range(parts))
-        while True:
-            while len(waiting) < 4 and (number := next(numbers, None)) is not None:
-                waiting.append(client.submit(nothing, number, pure=False))
-            if not waiting:
-                break
-            waiting.popleft().result()
+        asked = Parts(client, "", Job(Path("map.tif"), Path("labels.tif")), do=nothing)
+        begin, count = time.perf_counter(), 0
+        for count, _ in enumerate(asked(image, 0, {"labels": Output(tiling.size)}), start=1):
+            if count in (parts // 10, parts):
+                memory[f"mib_after_{count}"] = resident_memory() / 2**20
         seconds = time.perf_counter() - begin
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return {"parts": parts, "ms_a_part": 1000 * seconds / parts, "grown_mib": grown / 1024}
+    return {"parts": count, "ms_a_part": 1000 * seconds / count, "load": os.getloadavg()[0], **memory}
 
 
 def main() -> None:
@@ -80,13 +90,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--delay", type=float, default=0.1, help="seconds before each answer of the server")
     parser.add_argument("--side", type=int, default=8192, help="rows of the map")
+    parser.add_argument("--pairs", type=int, default=3, help="turns of one worker and of two")
     parser.add_argument("--parts", type=int, default=10_000)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     found = {
         "overhead": overhead(args.parts),
-        "network": network(args.run, args.folder, args.delay, args.side),
+        "network": network(args.run, args.folder, args.delay, args.side, args.pairs),
     }
     print(json.dumps(found, indent=1))
     if args.json:

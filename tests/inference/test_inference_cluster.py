@@ -7,21 +7,28 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from inference_files import make_geotiff, picture
 from PIL import Image
 
 import saccade
+import saccade.api.prediction as prediction_module
 from range_server import serving
 from saccade.cli import main
 from saccade.errors import SaccadeError, UsageError
 from saccade.inference import cluster as cluster_module
-from saccade.inference.cluster import connected, rows_of_part
+from saccade.inference.cluster import rows_of_part
 from saccade.rasters import Output, RasterWriter
+from saccade.runtime import cluster as cluster_names
+from saccade.runtime import cluster_tasks
+from saccade.runtime.cluster import connected
+from saccade.runtime.devices import dealt_out, devices_of
 
 distributed = pytest.importorskip("distributed", reason="the extra cluster")
 
@@ -144,7 +151,7 @@ def test_a_run_that_was_stopped_goes_on_with_any_number_of_workers(
     class StoppedError(Exception):
         pass
 
-    real = cluster_module._Parts.__call__
+    real = cluster_module.Parts.__call__
 
     def some(self: Any, *arguments: Any) -> Iterator[Any]:
         for number, rows in enumerate(real(self, *arguments)):
@@ -152,7 +159,7 @@ def test_a_run_that_was_stopped_goes_on_with_any_number_of_workers(
                 raise StoppedError
             yield rows
 
-    monkeypatch.setattr(cluster_module._Parts, "__call__", some)
+    monkeypatch.setattr(cluster_module.Parts, "__call__", some)
     with pytest.raises(StoppedError):
         saccade.predict(trained_folder, folder / "map.tif", out, client=client, **HOW)
     monkeypatch.undo()
@@ -164,9 +171,9 @@ def test_a_run_that_was_stopped_goes_on_with_any_number_of_workers(
 
 def test_workers_that_see_something_else_are_refused(trained_folder, folder, client, tmp_path) -> None:
     def other(work: Any) -> None:
-        cluster_module.programs = lambda: ("saccade 0.0", *work[1:])
+        cluster_tasks.programs = lambda: ("saccade 0.0", *work[1:])
 
-    before = cluster_module.programs()
+    before = cluster_tasks.programs()
     client.run(other, before)
     try:
         with pytest.raises(SaccadeError, match="the same programs on every worker: saccade"):
@@ -176,7 +183,7 @@ def test_workers_that_see_something_else_are_refused(trained_folder, folder, cli
 
 
 def restore(before: Any) -> None:
-    cluster_module.programs = lambda: before
+    cluster_tasks.programs = lambda: before
 
 
 def test_the_command_takes_a_cluster(trained_folder, folder, alone, client, tmp_path, capsys) -> None:
@@ -194,8 +201,41 @@ def test_the_command_takes_a_cluster(trained_folder, folder, alone, client, tmp_
         assert told in capsys.readouterr().err
 
 
+def test_devices_share_images_and_parts(
+    trained_folder, folder, alone, client, tmp_path, monkeypatch, capsys
+) -> None:
+    """As ``--device cuda:0,1`` does with GPUs: a worker each."""
+    asked: list[str] = []
+
+    def given(where: str) -> Any:
+        asked.append(where)
+        return nullcontext(client)
+
+    monkeypatch.setattr(prediction_module, "connected", given)
+    saccade.predict(trained_folder, folder / "map.tif", tmp_path / "out", **HOW | {"device": "cpu:2"})
+    assert asked == ["local:2"] and contents(tmp_path / "out") == {"map.tif": alone["map.tif"]}
+    command = ["predict", str(trained_folder), str(folder / "map.tif"), str(tmp_path / "other"), "-q"]
+    for more, told in (
+        (["--cluster", "tcp://127.0.0.1:1"], "start a worker for each of its devices"),
+        (["--seconds", "5"], "seconds are measured on one device"),
+    ):
+        assert main([*command, "--device", "cpu:2", *more]) == 2
+        assert told in capsys.readouterr().err
+    with pytest.raises(UsageError, match="several devices share files"):
+        saccade.predict(trained_folder, folder / "photo0.png", device="cpu:2")
+
+
+def test_each_process_takes_the_device_of_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert devices_of("cuda:0,2") == ["cuda:0", "cuda:2"]
+    assert devices_of("cpu:3") == ["cpu"] * 3 and devices_of("cuda:1") == ["cuda:1"]
+    assert [dealt_out("cuda:0,2", number).index for number in range(4)] == [0, 2, 0, 2]
+    assert dealt_out("cpu:2", 1) == torch.device("cpu")
+
+
 def test_a_scheduler_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_module, "SECONDS", 1)
+    monkeypatch.setattr(cluster_names, "SECONDS", 1)
     with pytest.raises(UsageError, match="no scheduler answers within 1 s"), connected("tcp://127.0.0.1:1"):
         pass
 

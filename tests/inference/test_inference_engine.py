@@ -117,6 +117,18 @@ def test_other_processes_get_the_networks(
     assert (found == saccade.predict(model, image, engine="onnx")).all()
 
 
+def test_a_plan_tells_the_time_of_the_engine(trained_folder: Path, tiny_data: Path, capsys) -> None:
+    image = images_of(tiny_data)[0]
+    torch_plan, plan = (
+        saccade.plan(image, trained_folder, device="cpu", engine=e) for e in ("torch", "onnx")
+    )
+    assert plan.gflops == torch_plan.gflops > 0 and plan.seconds > 0
+    assert main(["plan", str(image), str(trained_folder), "--engine", "onnx", "--device", "cpu"]) == 0
+    assert f"{plan.gflops:.3g} GFLOPs" in capsys.readouterr().out
+    with pytest.raises(saccade.UsageError, match="--gflops counts"):
+        saccade.plan(image, trained_folder, device="cpu", engine="onnx", gflops=1)
+
+
 def test_what_cannot_be_is_one_line_and_nothing_is_written(
     trained_folder: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gcs_server import Bucket, gcs
 from range_server import Served, serving
 from saccade.errors import FileProblem, UsageError
 from saccade.geometry import Window
@@ -101,6 +102,39 @@ def test_a_file_of_a_web_server_is_that_on_the_disk(name: str, served: Served, f
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_in_a_bucket_is_that_on_the_disk(name: str, bucket: str, folder: Path) -> None:
     same(f"{bucket}/{name}", folder / name)
+
+
+@pytest.fixture
+def google(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """The same in a bucket of a Google Cloud Storage on this machine."""
+    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # or it asks by gRPC what a bucket is
+    gcsfs = pytest.importorskip("gcsfs", reason="the extra gcs, for which pip finds no way beside s3fs")
+    with gcs(folder) as bucket:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket.url)
+        monkeypatch.setenv("GS_NO_SIGN_REQUEST", "YES")
+        monkeypatch.setattr("gcsfs.core.GCSFileSystem.retries", 1)
+        gcsfs.GCSFileSystem.clear_instance_cache()
+        yield bucket
+        gcsfs.GCSFileSystem.clear_instance_cache()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_google_is_that_on_the_disk(name: str, google: Bucket, folder: Path) -> None:
+    same(f"gs://maps/{name}", folder / name)
+
+
+def test_google_is_read_in_parts_and_its_faults_are_one_line(google: Bucket, folder: Path) -> None:
+    with open_raster("gs://maps/map.tif") as raster:
+        google.bytes = 0
+        raster.read(Window(128, 256, 256, 384))
+        assert 0 < google.bytes < 40_000
+    with pytest.raises(FileProblem, match="no such file"):
+        open_raster("gs://maps/nothing.tif")
+    for status, words in ((403, "may not be read"), (503, "an error of its server")):
+        google.fault = status
+        with pytest.raises(FileProblem, match=words) as failed:
+            open_raster("gs://maps/map.tif")
+        assert "\n" not in str(failed.value)
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])

@@ -228,5 +228,5 @@ def test_devices_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     ]:
         with pytest.raises(InvalidInput, match="expected device"):
             lightning_device(wrong)
-    with pytest.raises(InvalidInput, match="only training runs in several processes"):
+    with pytest.raises(InvalidInput, match="training and predict alone take several"):
         torch_device("cpu:2")

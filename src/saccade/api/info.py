@@ -71,9 +71,10 @@ def info(
     """
     from saccade.rasters.decoders import is_zarr
     from saccade.rasters.open import split_image_number
+    from saccade.rasters.stac import is_item
 
     where = path_of(os.fspath(path))
-    if not isinstance(where, Address):
+    if not isinstance(where, Address) and not is_item(where):
         if not os.path.lexists(split_image_number(where)[0]):
             raise FileProblem(where, "an image, or the folder of a data set", "no such file or folder")
         if os.path.isdir(where) and not is_zarr(where):

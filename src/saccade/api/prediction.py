@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -18,7 +17,6 @@ from saccade.api.options import RunSource, ValueRange, limits_of, on_device, run
 from saccade.data.label_drawing import open_vectors
 from saccade.data.region import Region
 from saccade.errors import InvalidInput, UsageError
-from saccade.inference.cluster import connected, predict_on_cluster
 from saccade.inference.engine import OnnxNetworks, require_engine
 from saccade.inference.files import (
     ZONES,
@@ -38,9 +36,11 @@ from saccade.inference.plan import Plan, make_plan
 from saccade.inference.predict import PredictionConfig, predict_array
 from saccade.inference.region import region_part
 from saccade.runtime.addresses import Address, path_of
-from saccade.runtime.devices import enough_memory, torch_device
+from saccade.runtime.cluster import connected, distributed, local_workers
+from saccade.runtime.devices import devices_of, enough_memory
 from saccade.runtime.progress import Progress, Voice
 from saccade.runtime.trust import trusting
+from saccade.segmenter import Segmenter
 from saccade.sources import AnyImage, opened_raster
 from saccade.training.budgets import known_scores
 from saccade.training.run_folder import Run
@@ -71,7 +71,8 @@ class PredictOptions(SamplingKeywords, total=False):
         client: of Dask, in place of ``cluster``.
         resume: leave out what is done, and go on with what was begun.
         overwrite: replace what is there.
-        device: where networks run; default auto, or where the model is.
+        device: where networks run; default auto, or where the model is. "cuda:0,1" shares images, and
+            parts of huge ones, out among both, by Dask; with ``jobs`` images alone, and without it.
         region: where alone there are labels: "XMIN,YMIN,XMAX,YMAX" in map coordinates (in pixels of an image
             without any), or a file of polygons.
         engine: what runs them: "torch" (default), or "onnx", onnxruntime on the CPU.
@@ -187,7 +188,7 @@ def _prepared(
     total = _total_seconds(sampling, options)
     listed = list_jobs(inputs, out, extras, kinds)
     jobs = still_to_do(listed, resume=resume, overwrite=overwrite)
-    torch_device(device or "auto")
+    devices = devices_of(device or "auto")
     _require_engine(options, sampling)
     run = run_of(source, options.get("checkpoint"))
     require_predictor(run.segmenter, extras)
@@ -197,6 +198,10 @@ def _prepared(
         raise UsageError("of jobs, cluster and client one alone shares the work out")
     if (cluster is not None or client is not None) and sampling.seconds is not None:
         raise UsageError("--seconds is measured on one machine: leave it or --cluster out")
+    if len(devices) > 1:
+        _require_sharing(options, sampling)
+        if cluster is None and options.get("jobs", 1) == 1:
+            cluster = f"local:{len(devices)}"
     worker = None
     if processes > 1 or cluster is not None or client is not None:
         if not isinstance(source, str | Path):
@@ -204,14 +209,25 @@ def _prepared(
             raise InvalidInput(
                 "run", "a folder where processes share the work: each loads it", "a model", fix
             )
-        local = re.fullmatch(r"local:(\d+)", cluster or "")
-        sharing = int(local[1]) if local else processes
+        local = local_workers(cluster)
+        sharing = local or processes
         # Of workers elsewhere nobody knows here how many share a machine.
         elsewhere = client is not None or (cluster is not None and local is None)
         threads = 0 if elsewhere else max(1, torch.get_num_threads() // max(1, sharing))
         worker = Worker(run.path.absolute(), run.checkpoint, device or "auto", threads)
     settings = _settings(run, sampling, options)
     return _Prediction(run, listed, jobs, settings, processes, worker, total, cluster, client)
+
+
+def _require_sharing(options: Mapping[str, Any], sampling: SamplingOptions) -> None:
+    """Refuses what one process alone, or nobody here, can do on several devices."""
+    device = options.get("device")
+    if sampling.seconds is not None or options.get("total_seconds") is not None:
+        raise UsageError(f"seconds are measured on one device, not on {device}: leave one of them out")
+    cluster = options.get("cluster")
+    if options.get("client") is not None or (cluster is not None and local_workers(cluster) is None):
+        fix = "start a worker for each of its devices, and leave --device out"
+        raise UsageError(f"--device {device} is of this machine, and a cluster has its own: {fix}")
 
 
 def _total_seconds(sampling: SamplingOptions, options: Mapping[str, Any]) -> float | None:
@@ -341,12 +357,17 @@ def _predicted(
 def _placed(source: RunSource, ready: _Prediction, options: Mapping[str, Any]) -> _Prediction:
     """With the networks where they are to run."""
     if options.get("engine", "torch") == "torch":
-        on_device(source, ready.run, options.get("device"))
+        on_device(source, ready.run, _first_device(options))
         return ready
     networks = _in_onnxruntime(source, ready.run)
     worker = None if ready.worker is None else replace(ready.worker, device="cpu", networks=networks)
     run = replace(ready.run, segmenter=networks.segmenter(ready.run.segmenter))
     return replace(ready, run=run, worker=worker)
+
+
+def _first_device(options: Mapping[str, Any]) -> str | None:
+    device = options.get("device")
+    return None if device is None else devices_of(device)[0]
 
 
 def _require_engine(options: Mapping[str, Any], sampling: SamplingOptions) -> None:
@@ -410,7 +431,12 @@ def _outcomes(ready: _Prediction, shown: Progress) -> Iterator[Outcome]:
 
 
 def _on_cluster(ready: _Prediction, within: Callable[[float], None]) -> Iterator[Outcome]:
+    distributed()  # or a line that says what is missing
+    from saccade.inference.cluster import predict_on_cluster
+
     assert ready.worker is not None
+    if not ready.jobs:
+        return
     connection = nullcontext(ready.client) if ready.client is not None else connected(str(ready.cluster))
     jobs = [_absolute(job) for job in ready.jobs]
     with connection as client:
@@ -442,6 +468,8 @@ def _arrays(source: RunSource, images: Any, options: Mapping[str, Any], voice: V
             raise UsageError(f"{name} is for files; give a folder for them, as out")
     if _extras_of(options.get("save", "labels")) or options.get("jobs", 1) != 1:
         raise UsageError("save and jobs are for files; give a folder for them, as out")
+    if len(devices_of(options.get("device") or "auto")) > 1:
+        raise UsageError("several devices share files; give a folder for them, as out")
     sampling = _sampling_of(options)
     _require_engine(options, sampling)
     run = run_of(source, options.get("checkpoint"))
@@ -466,6 +494,7 @@ class PlanOptions(SamplingKeywords, total=False):
     value_range: ValueRange
     device: str | None
     region: str | Path | None
+    engine: str
     allow_code: bool
 
 
@@ -497,16 +526,28 @@ def plan(image: AnyImage, run: RunSource, **options: Unpack[PlanOptions]) -> Pla
     """
     extras, sampling = _extras_of(options.get("save", "labels")), _sampling_of(options)
     region = _region_of(options)
-    torch_device(options.get("device") or "auto")
+    _require_engine(options, sampling)
+    devices_of(options.get("device") or "auto")
     with trusting(code=options.get("allow_code", False)):
         opened_run = run_of(run, options.get("checkpoint"))
     limits, reading = limits_of(options.get("value_range"), opened_run), opened_run.segmenter.reading
     with opened_raster(image, value_range=limits, reading=reading) as raster:
         require_predictor(opened_run.segmenter, extras)
-        on_device(run, opened_run, options.get("device"))
+        on_device(run, opened_run, _first_device(options))
         part, _ = region_part(raster, region)
-        return make_plan(
-            part, opened_run.segmenter, sampling, len(opened_run.classes),
-            training_downsampling=training_downsampling(opened_run), extras=extras,
-            known=known_scores(opened_run),
-        )  # fmt: skip
+
+        def planned(segmenter: Segmenter) -> Plan:
+            return make_plan(
+                part, segmenter, sampling, len(opened_run.classes),
+                training_downsampling=training_downsampling(opened_run), extras=extras,
+                known=known_scores(opened_run),
+            )  # fmt: skip
+
+        found = planned(opened_run.segmenter)
+        if options.get("engine", "torch") == "torch":
+            return found
+        # Operations are counted in PyTorch alone; memory and time are those of onnxruntime.
+        timed = planned(_in_onnxruntime(run, opened_run).segmenter(opened_run.segmenter))
+        pairs = zip(timed.ladder, found.ladder, strict=True)
+        ladder = tuple(replace(rung, gflops=counted.gflops) for rung, counted in pairs)
+        return replace(timed, gflops=found.gflops, ladder=ladder)

@@ -185,6 +185,9 @@ class CompareOptions(TrainingOptions, total=False):
         own_options: ``"NAME:section.key=value"`` each, of one sampler only.
         split: what is evaluated on; default as :func:`evaluate`.
         jobs: runs side by side, each in a process; default 1.
+        cluster: where Dask shares the runs out: "local:N", N processes here, or the address of a scheduler,
+            "tcp://host:8786"; data and ``out`` are on a disk that all share.
+        client: of Dask, in place of ``cluster``.
         resume: go on with what is unfinished, and try again what failed.
         overwrite: train every run anew.
         device: auto, cpu, cuda, cuda:1, ...
@@ -197,6 +200,8 @@ class CompareOptions(TrainingOptions, total=False):
     own_options: Sequence[str]
     split: str | None
     jobs: int
+    cluster: str | None
+    client: Any
     resume: bool
     overwrite: bool
     device: str

@@ -10,20 +10,22 @@ from typing import Any, Unpack
 from saccade.api.options import DataSource, opened_data, run_of
 from saccade.data import DataFolder, SampleCache
 from saccade.networks import require_network
-from saccade.runtime.devices import lightning_device, torch_device
+from saccade.runtime.devices import DistributedContext, lightning_device, torch_device
 from saccade.runtime.progress import Voice, clock
 from saccade.runtime.trust import name_code, trusting
 from saccade.segmenter import Segmenter
 from saccade.training.config import Config, read_config
+from saccade.training.launched import Followers, group, how_to_begin, told_by_first, training_place
 from saccade.training.length import fitted_length
 from saccade.training.loading import batches_of
-from saccade.training.loop import cache_of, foreseen_seconds, resolve
+from saccade.training.loop import cache_of, fit_launched, foreseen_seconds, resolve
 from saccade.training.loop import train as train_run
 from saccade.training.options import TrainingOptions, config_file, overrides_of
 from saccade.training.run_folder import (
     Run,
     build_segmenter,
     knows_data,
+    load_run,
     open_config,
     require_new,
     without_pretrained,
@@ -84,7 +86,7 @@ def _training(
     goes_on = require_new(root, resume, overwrite)
     base = open_config(root)[0] if goes_on else None
     config = read_config(config_file(options.get("config")), overrides_of(options), base=base)
-    lightning_device(device)
+    training_place(device)
     for name in filter(None, (config.network.name, config.sampler.net)):
         require_network(name)
     if config.network.weights is not None and not goes_on:
@@ -120,7 +122,8 @@ def train(
         run: the run folder to make, or to go on with.
         resume: go on from the last checkpoint of ``run``, with its own options; ``epochs`` may be more.
         overwrite: replace the run at ``run``.
-        device: auto, cpu, cuda, cuda:1, ...; cpu:2 for two processes, cuda:0,1 for two GPUs.
+        device: auto, cpu, cuda, cuda:1, ...; cpu:2 for two processes, cuda:0,1 for two GPUs; auto, cpu or
+            cuda where torchrun or srun has started the processes.
         progress: whether to say what goes on; default on a terminal or in a notebook.
         allow_code: run the code that a file of options, or the run to go on with, names (``python:...``);
             what is named here is run without.
@@ -147,21 +150,38 @@ def train(
         >>> run.epoch, run.config.augment.brightness
         (1, 0.1)
     """
-    with trusting(code=allow_code):
-        voice, root = Voice(progress), Path(run)
-        ready = _training(data, root, resume, overwrite, device, options, voice, keep=True)
-        epochs = ready.config.all_epochs
-        with voice.progress("training", epochs, "epochs") as shown:
+    root, place = Path(run), training_place(device)
+    with trusting(code=allow_code), group(place):
+        if place.rank:
+            return _following(root, place)
+        with Followers(place) as followers:
+            begin = how_to_begin(root, resume, overwrite)
+            return _first(data, root, *begin, device, Voice(progress), options, followers)
 
-            def tell(done: int, _: int, scores: dict[str, float]) -> None:
-                shown.update(
-                    done, note=f"val mIoU {scores['val_miou']:.4f}" if "val_miou" in scores else None
-                )
 
-            return train_run(
-                ready.data, root, ready.config, cache=ready.cache, resume=resume, overwrite=overwrite,
-                device=device, on_epoch=tell, say=voice.say if voice.shown else None,
-            )  # fmt: skip
+def _following(root: Path, place: DistributedContext) -> Run:
+    """In every process but the first of those that were started."""
+    told = told_by_first()
+    if told is not None:
+        fit_launched(told[0], place, SampleCache(told[1]))
+    return load_run(root)
+
+
+def _first(
+    data: DataSource, root: Path, resume: bool, overwrite: bool, device: str, voice: Voice,
+    options: Mapping[str, Any], followers: Followers,
+) -> Run:  # fmt: skip
+    ready = _training(data, root, resume, overwrite, device, options, voice, keep=True)
+    epochs = ready.config.all_epochs
+    with voice.progress("training", epochs, "epochs") as shown:
+
+        def tell(done: int, _: int, scores: dict[str, float]) -> None:
+            shown.update(done, note=f"val mIoU {scores['val_miou']:.4f}" if "val_miou" in scores else None)
+
+        return train_run(
+            ready.data, root, ready.config, cache=ready.cache, resume=resume, overwrite=overwrite,
+            device=device, on_epoch=tell, say=voice.say if voice.shown else None, followers=followers,
+        )  # fmt: skip
 
 
 def describe_training(

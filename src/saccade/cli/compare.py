@@ -36,6 +36,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     add("--batch-size", dest="batch_size", help="images a step")
     add("--split", choices=("test", "val"), help="what is evaluated on (default as saccade evaluate)")
     add("--jobs", metavar="N", type=int, default=1, help="runs side by side, each in a process (default 1)")
+    add(
+        "--cluster",
+        metavar="WHERE",
+        help="runs on a Dask cluster: local:N, N processes here, or a scheduler, tcp://HOST:PORT",
+    )
     options.data_short(parser)
     return parser
 
@@ -82,6 +87,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         "own_options": args.set,
         "split": args.split,
         "jobs": args.jobs,
+        "cluster": args.cluster,
         "resume": args.resume,
         "overwrite": args.overwrite,
         "device": args.device,

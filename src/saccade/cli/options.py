@@ -71,9 +71,22 @@ def device() -> argparse.ArgumentParser:
     """``--device``: where networks run."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument(
-        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, ... (default: auto)"
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="auto, cpu, cuda, cuda:1, ... (default: auto); train and predict share the work among cuda:0,1",
     )
     return parser
+
+
+def engine(parser: argparse.ArgumentParser) -> None:
+    """``--engine``: what runs the networks."""
+    parser.add_argument(
+        "--engine",
+        choices=("torch", "onnx"),
+        default="torch",
+        help="what runs the networks: PyTorch, or onnxruntime on the CPU (default: torch)",
+    )
 
 
 SPLIT = (

@@ -23,6 +23,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="a trained run")
     parser.add_argument("--save", default="labels", metavar="WHAT", help="as for predict (default: labels)")
     options.region(parser)
+    options.engine(parser)
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which weights")
     return parser
 
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     how = options.look_options(args)
     foreseen = plan(
         args.path, args.run_folder, save=args.save, checkpoint=args.checkpoint, device=args.device,
-        region=args.region, **how,
+        region=args.region, engine=args.engine, **how,
     )  # fmt: skip
     print(json.dumps(foreseen.to_json(), indent=1) if args.json else "\n".join(foreseen.lines()))
     return 0

@@ -77,12 +77,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="share the work out with Dask, parts of huge images too: local:N, N processes here, or "
         "tcp://HOST:8786, a scheduler",
     )
-    parser.add_argument(
-        "--engine",
-        choices=("torch", "onnx"),
-        default="torch",
-        help="what runs the networks: PyTorch, or onnxruntime on the CPU (default: torch)",
-    )
+    options.engine(parser)
     return parser
 
 

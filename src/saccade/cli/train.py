@@ -80,6 +80,7 @@ def _all_options() -> str:
 
 def run(args: argparse.Namespace) -> int:
     from saccade.api.training import describe_training, train
+    from saccade.training.launched import FirstRefused, rank
     from saccade.training.loop import Interrupted
 
     if options.is_run(args.data) and (args.run_folder / "classes.json").is_file():
@@ -98,6 +99,10 @@ def run(args: argparse.Namespace) -> int:
     except Interrupted as stop:
         print(f"saccade: {stop}", file=sys.stderr)
         return 1
+    except FirstRefused:  # which tells it
+        return 1
+    if rank():
+        return 0
     for line in last_lines(run, args.data):
         options.say(line, args)
     return 0

@@ -17,6 +17,7 @@ from saccade.errors import FileProblem, SaccadeError, UsageError, nearest_name
 from saccade.rasters import Raster, image_size, open_raster
 from saccade.rasters.decoders import is_zarr
 from saccade.rasters.open import split_image_number
+from saccade.rasters.stac import asset_of, is_item
 from saccade.rasters.writer import LARGEST_PNG
 from saccade.runtime.addresses import Address, path_of, require_local
 from saccade.runtime.files import writing
@@ -196,7 +197,7 @@ def list_jobs(
     inputs: Sequence[Path], out: Path, extras: Sequence[str] = (), kinds: Sequence[str] = ()
 ) -> list[ListedJob]:
     """A job for every image: files as they are named, folders by what they hold, ``.txt`` files by their
-    lines. No image is opened, unless two might be written to one file.
+    lines, STAC items by their assets. No image is opened, unless two might be written to one file.
 
     Raises:
         FileProblem: for an input that does not exist, a folder without images, or an ``out`` that is a file.
@@ -329,6 +330,8 @@ def _kind(path: Path) -> Literal["zarr", "folder", "file", "missing"]:
 
 
 def _images(path: Path) -> Iterable[Path]:
+    if is_item(path):
+        return [asset_of(path)]
     kind = _kind(path)
     if kind == "file" and path.suffix.lower() == ".txt" and path.is_file():
         return _listed(path)

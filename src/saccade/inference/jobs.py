@@ -15,7 +15,7 @@ from saccade.inference.engine import OnnxNetworks
 from saccade.inference.estimate import WARM, least_told
 from saccade.inference.files import Job, ListedJob, claim_of, still_to_do
 from saccade.inference.predict import Done, PredictionConfig, RowsElsewhere, predict_image
-from saccade.runtime.devices import enough_memory
+from saccade.runtime.devices import dealt_out, enough_memory
 from saccade.runtime.files import claimed
 from saccade.runtime.memory import resident_memory
 from saccade.runtime.processes import Killed, run_jobs
@@ -180,7 +180,7 @@ class Worker:
 
     Attributes:
         run_folder, checkpoint: where the weights are.
-        device: where the networks run.
+        device: where the networks run; of several each process takes one.
         threads: of each process.
         networks: as onnxruntime is to run them; None where PyTorch does.
     """
@@ -227,11 +227,11 @@ def _begin(
     number: int, worker: Worker, settings: PredictionConfig
 ) -> Callable[[Job | ListedJob, object], Outcome]:
     """Runs once in each process, which is its own master: its threads are nobody else's."""
-    from saccade.runtime.devices import torch_device
     from saccade.training.run_folder import load_run
 
     torch.set_num_threads(worker.threads)
-    segmenter = load_run(worker.run_folder, worker.checkpoint).segmenter.to(torch_device(worker.device))
+    segmenter = load_run(worker.run_folder, worker.checkpoint).segmenter
+    segmenter = segmenter.to(dealt_out(worker.device, number))
     if worker.networks is not None:
         segmenter = worker.networks.segmenter(segmenter)
     return lambda job, _: _sendable(predict_one(segmenter, job, settings))

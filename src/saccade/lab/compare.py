@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from saccade.data import DataFolder, SampleCache, open_data
 from saccade.data.open import scored_split
@@ -16,10 +18,11 @@ from saccade.lab.costs import forecasts, seconds_of_all, seconds_of_measuring
 from saccade.lab.methods import ComparisonConfig, Method, Size, Trial, methods_of, named_size, trials_of
 from saccade.lab.page import blocks_html, blocks_lines, comparison_lines, comparison_page
 from saccade.lab.results import Comparison, to_csv, to_json
-from saccade.lab.runner import Plan, collect, outcome_of, plan, run_all
+from saccade.lab.runner import OnProgress, Plan, collect, outcome_of, plan, run_all
 from saccade.lab.state import NAME, RUNS, require_place, run_root, write_table, write_text
 from saccade.lab.studies import Block, Study, load_study, study_json
 from saccade.networks import require_network
+from saccade.runtime.cluster import connected, distributed, local_workers, worker_count
 from saccade.runtime.devices import lightning_device
 from saccade.runtime.files import exclusively
 from saccade.runtime.progress import Progress, Voice, clock
@@ -46,6 +49,8 @@ class ComparisonRequest:
         options: ``section.key=value`` each, of all runs.
         split: what is evaluated on; None: test, or val of data sets whose test has no public labels.
         jobs: runs side by side, each in a process.
+        cluster: where Dask shares the runs out: "local:N" or the address of a scheduler.
+        client: of Dask, in place of ``cluster``.
         resume, overwrite: what is done with what is there.
         device: where networks run.
     """
@@ -61,9 +66,29 @@ class ComparisonRequest:
     options: Sequence[str] = ()
     split: str | None = None
     jobs: int = 1
+    cluster: str | None = None
+    client: Any = None
     resume: bool = False
     overwrite: bool = False
     device: str = "auto"
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether a cluster does the runs."""
+        return self.cluster is not None or self.client is not None
+
+    @property
+    def side_by_side(self) -> int:
+        """How many runs there are at a time."""
+        if self.client is not None:
+            return worker_count(self.client)
+        if self.cluster is None:
+            return self.jobs
+        local = local_workers(self.cluster)
+        if local is not None:
+            return local
+        with connected(self.cluster) as client:
+            return worker_count(client)
 
 
 @dataclass(frozen=True)
@@ -129,6 +154,12 @@ def prepare(request: ComparisonRequest, voice: Voice, *, foresee: bool = False) 
     """
     if request.jobs < 1:
         raise UsageError(f"expected --jobs to be 1 or more, but got {request.jobs}")
+    if (request.cluster is not None) + (request.client is not None) + (request.jobs > 1) > 1:
+        raise UsageError("of jobs, cluster and client one alone shares the runs out")
+    local_workers(request.cluster)  # refused before the data are looked at
+    if request.elsewhere:
+        distributed()
+        request = replace(request, data=_absolute(request.data))
     study = load_study(request.study) if request.study else None
     if study is not None and (request.samplers or request.own_options):
         raise UsageError("a study has its own samplers; leave --samplers and --set out, or --study")
@@ -139,6 +170,16 @@ def prepare(request: ComparisonRequest, voice: Voice, *, foresee: bool = False) 
     trials = trials_of(config, methods)
     planned = plan(config, trials, request.out, resume=request.resume, overwrite=request.overwrite)
     return Prepared(request, config, methods, trials, planned, study)
+
+
+def _absolute(data: Path | DataFolder) -> Path | DataFolder:
+    """For workers in other folders."""
+    if isinstance(data, Path):
+        return data.absolute()
+    if not data.path.is_absolute():
+        fix = "open it by an absolute path"
+        raise UsageError(f"{data.path}: data that workers of a cluster look for in other folders; {fix}")
+    return data
 
 
 def _config(
@@ -156,7 +197,9 @@ def _config(
     limit = base.training.cache_gigabytes
     cache = SampleCache(None if limit is None else round(limit * 1e9))
     trains = study is None or study.trains
-    keeps = trains and request.jobs == 1 and not foresee and not request.out.exists()
+    keeps = (
+        trains and request.jobs == 1 and not request.elsewhere and not foresee and not request.out.exists()
+    )
     split = request.split or scored_split(request.data, base.data)
     data = _data(request, split, base, cache if keeps else None, voice)
     base = replace(base, data=data.options)
@@ -228,15 +271,16 @@ def _training_foreseen(ready: Prepared, voice: Voice) -> list[str]:
         for trial in ready.trials
         if trial not in missing
     ]
-    kinds = len({(trial.method.name, trial.size) for trial in missing})
+    kinds, jobs = len({(trial.method.name, trial.size) for trial in missing}), request.side_by_side
     with voice.progress("measuring", kinds, "kinds of runs") as progress:
-        rows = forecasts(ready.config, missing, there, progress.advance, jobs=request.jobs)
+        rows = forecasts(ready.config, missing, there, progress.advance, jobs=jobs)
     lines = [f"{len(ready.trials)} runs: {len(there)} there, {len(missing)} to train"]
     for row in rows:
         each = row.failure or f"{clock(row.seconds)} each ({row.source})"
         lines.append(f"  {row.method:<20}{named_size(row.size):>9}{row.runs:>4} x {each}")
     known = [row for row in rows if not row.failure]
-    about = f"about {clock(seconds_of_all(known, request.jobs))} with --jobs {request.jobs}"
+    how = f"{jobs} workers" if request.elsewhere else f"--jobs {jobs}"
+    about = f"about {clock(seconds_of_all(known, jobs))} with {how}"
     return [*lines, f"{about}, into {request.out}"]
 
 
@@ -278,9 +322,23 @@ def _train(ready: Prepared, voice: Voice) -> None:
         overall = Overall(progress, [job.trial for job in planned.queue])
         try:
             with exclusively(ready.request.out / RUNS, "a comparison that no other program is at"):
-                run_all(ready.config, planned.queue, overall.tell, jobs=ready.request.jobs)
+                _run(ready, overall.tell)
         except Interrupted:
             raise KeyboardInterrupt from None
+
+
+def _run(ready: Prepared, on_progress: OnProgress) -> None:
+    request, queue = ready.request, ready.planned.queue
+    if not request.elsewhere:
+        run_all(ready.config, queue, on_progress, jobs=request.jobs)
+        return
+    from saccade.lab.cluster import run_on_cluster
+
+    connection = (
+        nullcontext(request.client) if request.client is not None else connected(str(request.cluster))
+    )
+    with connection as client:
+        run_on_cluster(client, ready.config, queue, on_progress, local=local_workers(request.cluster))
 
 
 def _collected(ready: Prepared, name: str, voice: Voice) -> Comparison:

@@ -60,9 +60,9 @@ def do_trial(config: ComparisonConfig, trial: Trial, root: Path, tell: Tell, *, 
         Interrupted: after Ctrl-C; what was done is kept.
     """
     try:
+        if anew:
+            _remove(root)
         with writing(root):
-            if anew and root.is_dir():
-                shutil.rmtree(root)
             (root / FAILURE).unlink(missing_ok=True)
         if state_of(trial, root, config.data, config.runs.facts).kind != FINISHED:
             _train(config, trial, root, tell)
@@ -75,6 +75,18 @@ def do_trial(config: ComparisonConfig, trial: Trial, root: Path, tell: Tell, *, 
         write_failure(root, str(error))
     except Exception as error:
         write_failure(root, f"{type(error).__name__}: {error}")
+
+
+def removed(job: TrialJob) -> None:
+    """What is to be thrown away of a run is thrown away."""
+    if job.anew:
+        _remove(job.root)
+
+
+def _remove(root: Path) -> None:
+    with writing(root):
+        if root.is_dir():
+            shutil.rmtree(root)
 
 
 def outcome_of(config: ComparisonConfig, trial: Trial, root: Path) -> Outcome:
@@ -166,16 +178,20 @@ def run_all(
     def on_news(number: int, share: float, line: str) -> None:
         on_progress(queue[number].trial, share, line)
 
-    plain = {
-        part.name: getattr(config, part.name) for part in fields(config) if part.name not in ("cache", "runs")
-    }
     threads = max(1, torch.get_num_threads() // jobs)
-    shared = plain, config.cache.limit_bytes // jobs, threads
+    shared = plain_parts(config), config.cache.limit_bytes // jobs, threads
     with closing(run_jobs(queue, jobs, _begin, *shared, on_news=on_news)) as ended:
         for number, result in ended:
             if isinstance(result, Killed):
                 reason = f"its process ended early ({result.how}); if memory is short, lower --jobs"
                 write_failure(queue[number].root, reason)
+
+
+def plain_parts(config: ComparisonConfig) -> dict[str, Any]:
+    """What of a comparison another process takes over; caches and what is opened belong to a process."""
+    return {
+        part.name: getattr(config, part.name) for part in fields(config) if part.name not in ("cache", "runs")
+    }
 
 
 def _do(config: ComparisonConfig, job: TrialJob, on_progress: OnProgress) -> None:

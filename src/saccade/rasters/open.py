@@ -9,6 +9,7 @@ from pathlib import Path
 from saccade.errors import FileProblem
 from saccade.rasters.decoders import PHOTOS, Kind, kind_of_bytes, load, named_format, sniff, unread_format
 from saccade.rasters.raster import Raster
+from saccade.rasters.stac import asset_of, is_item
 from saccade.runtime.addresses import Address, path_of
 
 OTHERS: list[tuple[Callable[[Path], bool], Callable[[Path], Raster]]] = []
@@ -19,8 +20,9 @@ def open_raster(path: Path | str, *, place: bool = True) -> Raster:
     """Open an image of any format that Saccade reads; the content decides, not the name.
 
     ``file.tif#2`` is the second image of a TIFF of several, or of a stack (``store.zarr#2`` too);
-    ``store.zarr/name`` is an array of a Zarr group. A text that is an address (``https://``, ``s3://``, ``gs://``,
-    ``zip://PART::ARCHIVE``) opens a TIFF or a Zarr there, of which only what is asked for is read.
+    ``store.zarr/name`` is an array of a Zarr group. A text that is an address (``https://``, ``s3://``,
+    ``gs://``, ``zip://PART::ARCHIVE``) opens a TIFF or a Zarr there, of which only what is asked for is read.
+    A STAC item, ``item.json#ASSET``, opens what it leads to.
     ``place`` False leaves out where on a map the image lies, which then needs no rasterio.
 
     Raises:
@@ -35,7 +37,10 @@ def open_raster(path: Path | str, *, place: bool = True) -> Raster:
         ...     print(raster.size, raster.read(Window(0, 2, 0, 3)).shape)
         (480, 640) (2, 3, 3)
     """
-    path, number = split_image_number(path_of(path))
+    path = path_of(path)
+    if is_item(path):
+        path = asset_of(path)
+    path, number = split_image_number(path)
     if isinstance(path, Address):
         return _open_remote(path, place, number)
     kind = sniff(path)

@@ -193,6 +193,41 @@ def _of_http(address: Address) -> RemoteBytes:
     return remote
 
 
+MOST_TEXT = 1 << 24
+"""Bytes of a text that is read whole."""
+
+
+def text_of(address: Address) -> str:
+    """A text elsewhere, also of a server that does not send parts of it.
+
+    Raises:
+        FileProblem: as :func:`remote_bytes`; it is too long, or no UTF-8.
+    """
+    if address.protocol in ("http", "https"):
+        fs = _filesystem(address)
+
+        async def whole(_: None) -> bytes:
+            session = await fs.set_session()
+            async with session.get(fs.encode_url(address.url)) as answer:
+                answer.raise_for_status()
+                found = bytearray()
+                async for piece in answer.content.iter_any():
+                    found += piece
+                    if len(found) > MOST_TEXT:
+                        break
+                return bytes(found)
+
+        (data,) = _asked(fs, address, whole, [None])
+    else:
+        data = remote_bytes(address).read(0, MOST_TEXT + 1)
+    if len(data) > MOST_TEXT:
+        raise FileProblem(address, "a text", f"more than {MOST_TEXT >> 20} MiB")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise FileProblem(address, "a text", "bytes that are not UTF-8") from None
+
+
 def _of_bucket(address: Address) -> RemoteBytes:
     fs = _filesystem(address)
 
@@ -303,7 +338,7 @@ def _may_pass(error: BaseException) -> bool:
 
 _SIGN = (
     "credentials are taken from where your tools have them (AWS_PROFILE, ~/.netrc, a signed address); for a "
-    "public bucket of S3 set AWS_NO_SIGN_REQUEST=YES"
+    "public bucket set AWS_NO_SIGN_REQUEST=YES (S3) or GS_NO_SIGN_REQUEST=YES (Google)"
 )
 
 
@@ -347,18 +382,24 @@ def _filesystem(address: Address, **more: Any) -> Any:
     protocol = address.protocol
     load(_LIBRARIES[protocol], "remote", address, f"{protocol}:// files")
     if protocol == "s3":
-        unsigned = os.environ.get("AWS_NO_SIGN_REQUEST", "").lower() in ("1", "yes", "true", "on")
+        unsigned = _told("AWS_NO_SIGN_REQUEST")
         config = {"connect_timeout": SECONDS, "read_timeout": SECONDS, "retries": {"max_attempts": 1}}
         fs = fsspec.filesystem("s3", anon=unsigned, max_concurrency=1, config_kwargs=config, **more)
         fs.retries = 1  # they are made here, alike for every host
         return fs
     if protocol in ("gs", "gcs"):
+        if _told("GS_NO_SIGN_REQUEST"):
+            more["token"] = "anon"
         return fsspec.filesystem("gs", **more)
     import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=SECONDS, sock_read=SECONDS)
     client = {"trust_env": True, "timeout": timeout}
     return fsspec.filesystem("http", client_kwargs=client, encoded="%" in address.url, **more)
+
+
+def _told(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() in ("1", "yes", "true", "on")
 
 
 def archive_of(address: Address) -> zipfile.ZipFile:

@@ -29,8 +29,12 @@ class Address(_Path):
     Nothing of the local disk is ever meant by it: it is never there, and ``with_name`` gives a plain path
     where nothing is. ``ADDRESS#2`` is the second image of a file.
 
+    Args:
+        url: all of it, secrets included.
+        called: a name that outputs are to have, where that of the file says little.
+
     Attributes:
-        url: all of it, secrets included, without the number of an image.
+        url: without the number of an image.
 
     Examples:
         >>> from saccade.runtime.addresses import Address
@@ -43,17 +47,19 @@ class Address(_Path):
 
     url: str
     number: int | None
+    called: str
 
-    def __new__(cls, url: str) -> Address:
+    def __new__(cls, url: str, called: str = "") -> Address:
         path, mark, digits = url.rpartition("#")
         numbered = bool(mark) and digits.isascii() and digits.isdigit()
         shown = f"{without_secrets(path)}#{digits}" if numbered else without_secrets(url)
         self = super().__new__(cls, shown)
         self.url = path if numbered else url
         self.number = int(digits) if numbered else None
+        self.called = called
         return self
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, called: str = "") -> None:
         if sys.version_info >= (3, 12):
             super().__init__(str(self))
 
@@ -100,10 +106,12 @@ class Address(_Path):
     @property
     def unnumbered(self) -> Address:
         """The file, without the number of an image in it."""
-        return Address(self.url)
+        return Address(self.url, self.called)
 
     @property
     def name(self) -> str:
+        if self.called:
+            return self.called if self.number is None else f"{self.called}#{self.number}"
         if self.protocol == "zip" and self.part:
             number = "" if self.number is None else f"#{self.number}"
             return self.part.rpartition("/")[2] + number
@@ -126,7 +134,7 @@ class Address(_Path):
         return hash((self.url, self.number))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Address, (self.url if self.number is None else f"{self.url}#{self.number}",)
+        return Address, (self.url if self.number is None else f"{self.url}#{self.number}", self.called)
 
 
 def without_secrets(url: str) -> str:

@@ -25,6 +25,7 @@ class DistributedContext:
         rank: of this process, in [0, count).
         count: of processes.
         port: on which process 0 awaits the others.
+        launched: whether the processes were started by another program (torchrun, srun).
     """
 
     accelerator: str
@@ -32,6 +33,7 @@ class DistributedContext:
     rank: int = 0
     count: int = 1
     port: int = 0
+    launched: bool = False
 
     def __str__(self) -> str:
         return self.accelerator if self.count == 1 else f"{self.count} processes on {self.accelerator}"
@@ -60,6 +62,24 @@ def lightning_device(device: str) -> DistributedContext:
     return DistributedContext("cuda", tuple(gpus), count=len(gpus))
 
 
+def devices_of(device: str) -> list[str]:
+    """The single devices that a name stands for: of cuda:0,1 cuda:0 and cuda:1, of cpu:2 cpu and cpu.
+
+    Raises:
+        InvalidInput: for a device that there is not.
+    """
+    place = lightning_device(device)
+    if place.count == 1:
+        return [device]
+    return [f"cuda:{number}" for number in place.gpus] or ["cpu"] * place.count
+
+
+def dealt_out(device: str, number: int) -> torch.device:
+    """Of the devices that a name stands for the one of a process, by its number among them."""
+    devices = devices_of(device)
+    return torch_device(devices[number % len(devices)])
+
+
 def torch_device(device: str) -> torch.device:
     """The same names for a single torch device.
 
@@ -68,7 +88,7 @@ def torch_device(device: str) -> torch.device:
     """
     place = lightning_device(device)
     if place.count > 1:
-        fix = "only training runs in several processes"
+        fix = "training and predict alone take several"
         raise InvalidInput("device", "a single one", repr(device), fix)
     return torch.device(place.accelerator, *place.gpus)
 

@@ -86,6 +86,8 @@ def write_file(path: Path, content: bytes | str) -> None:
 
 def _is_running(number: str) -> bool:
     """Whether there is a process of this number, as far as can be told."""
+    if os.name == "nt":  # where signal 0 is Ctrl-C
+        return True
     try:
         os.kill(int(number), 0)
     except (ValueError, OverflowError, ProcessLookupError):

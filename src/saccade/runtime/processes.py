@@ -76,7 +76,7 @@ def run_jobs(
 
 def die_with_parent() -> None:
     """Where the system can (Linux): a program that is killed leaves this process not behind."""
-    with suppress(OSError, AttributeError):
+    with suppress(OSError, AttributeError, TypeError):  # the last is how Windows says that there is none
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 

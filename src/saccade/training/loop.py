@@ -32,6 +32,7 @@ from saccade.samplers.recipe import resolved_weights
 from saccade.training import run_folder as folder
 from saccade.training.budgets import scores_by_size, some_of, write_scores
 from saccade.training.config import Config, ScheduleConfig
+from saccade.training.launched import Followers, Meeting, launch, training_place
 from saccade.training.loading import Samples, training_batches, validation_batches
 from saccade.training.run_folder import (
     assemble,
@@ -250,7 +251,7 @@ def prepared(job: Job, place: DistributedContext) -> Iterator[None]:
         yield
         return
     with exclusively(job.root, "a run that no other program trains"):
-        folder.prepare(job.root, job.config, job.goes_on, str(place))
+        folder.prepare(job.root, job.config, job.goes_on, str(place), launch())
         yield
 
 
@@ -450,6 +451,7 @@ def train(
     device: str = "auto",
     on_epoch: OnEpoch | None = None,
     say: Callable[[str], None] | None = None,
+    followers: Followers | None = None,
 ) -> folder.Run:
     """Trains sampler and network, keeping the best and the last weights by full-resolution validation mIoU.
 
@@ -466,6 +468,8 @@ def train(
             equal share of every batch, and validates an equal share of the images.
         on_epoch: called after each epoch with epochs done, epochs in all, and the scores.
         say: called with lines for the user.
+        followers: the other processes, in the first of those that torchrun or srun has started; None where
+            this one is alone or starts the others.
 
     Returns:
         The run with its best weights.
@@ -499,7 +503,13 @@ def train(
         return folder.load_run(root)
     with disk_told(root):
         kept = cache_of(config) if cache is None else cache
-        _fit(Job(data, root, config, goes_on), kept, device, on_epoch, say)
+        job = Job(data, root, config, goes_on)
+        place = training_place(device)
+        if followers is None or not place.launched:
+            _fit(job, kept, device, on_epoch, say)
+        else:
+            followers.hand_over(job, kept.limit_bytes // place.count)
+            fit_launched(job, place, kept, on_epoch, say)
         run = folder.load_run(root)
         if config.sampler.sizes is not None:
             _measure_sizes(run, Samples(data, data.split("val"), kept), lightning_device(device))
@@ -543,6 +553,22 @@ def _fit(
 ) -> None:
     place = rendezvous(lightning_device(device))
     fit(job, place, cache, others(job, place, cache.limit_bytes // place.count), on_epoch, say)
+
+
+def fit_launched(
+    job: Job,
+    place: DistributedContext,
+    cache: SampleCache,
+    on_epoch: OnEpoch | None = None,
+    say: Callable[[str], None] | None = None,
+) -> None:
+    """As :func:`fit`, in each of the processes that torchrun or srun has started."""
+    meeting = Meeting(place)
+    try:
+        fit(job, place, cache, meeting, on_epoch, say)
+    except BaseException as error:
+        meeting.failed(error)
+        raise
 
 
 def resolve(config: Config, data: DataFolder) -> Config:

@@ -268,8 +268,8 @@ def save_checkpoint(saved: dict[str, Any], file: Path) -> None:
     write_file(file, content.getvalue())
 
 
-def save_environment(file: Path, device: str) -> None:
-    """Versions, device and commit, so that figures can be traced."""
+def save_environment(file: Path, device: str, launch: str = "") -> None:
+    """Versions, device and commit, so that figures can be traced; and who started the processes."""
     facts = {
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -277,6 +277,7 @@ def save_environment(file: Path, device: str) -> None:
         "device": device,
         "threads": torch.get_num_threads(),
         "commit": _commit(),
+        **({"launch": launch} if launch else {}),
     }
     write_file(file, json.dumps(facts, indent=1) + "\n")
 
@@ -299,7 +300,7 @@ def _commit() -> str | None:
     return done.stdout.strip() or None
 
 
-def prepare(root: Path, config: Config, goes_on: bool, device: str) -> None:
+def prepare(root: Path, config: Config, goes_on: bool, device: str, launch: str = "") -> None:
     """Makes the folder. Of a run that is there, what no longer holds is removed, and no other file, ever."""
     stale = [root / PAGE, root / BUDGETS, *(file for pattern in RESULTS for file in root.glob(pattern))]
     if not goes_on:
@@ -313,7 +314,7 @@ def prepare(root: Path, config: Config, goes_on: bool, device: str) -> None:
     if not goes_on or open_config(root)[0].training.epochs != config.training.epochs:
         with finished_file(root / CONFIG, overwrite=True) as temporary:
             save_config(config, temporary)
-    save_environment(root / ENVIRONMENT, device)
+    save_environment(root / ENVIRONMENT, device, launch)
 
 
 def require_new(root: Path, resume: bool, overwrite: bool) -> bool:

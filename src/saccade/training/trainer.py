@@ -12,7 +12,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import lightning as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
@@ -30,10 +30,8 @@ from saccade.networks.build import ADAPTED
 from saccade.runtime.devices import DistributedContext
 from saccade.runtime.files import write_file
 from saccade.training.config import Config, OptimizerConfig, ScheduleConfig
+from saccade.training.launched import PATIENCE, launcher, machines
 from saccade.training.run_folder import BEST, CHECKPOINTS, DATA, LAST, METRICS, metrics_rows, save_checkpoint
-
-PATIENCE = timedelta(hours=2)
-"""A process may decode and validate so long while the others wait for it."""
 
 
 class Cluster(ClusterEnvironment):
@@ -90,8 +88,9 @@ def strategy(place: DistributedContext, config: Config) -> Any:
     if place.count == 1:
         return "auto"
     backend = "gloo" if place.accelerator == "cpu" else "nccl"
+    started = launcher() if place.launched else Cluster(place)
     return DDPStrategy(
-        cluster_environment=Cluster(place), process_group_backend=backend, timeout=PATIENCE,
+        cluster_environment=started, process_group_backend=backend, timeout=PATIENCE,
         find_unused_parameters=_may_idle(config),
     )  # fmt: skip
 
@@ -327,7 +326,8 @@ def build_trainer(
     Raises:
         InvalidInput: for a precision that the device does not have.
     """
-    options = config.training
+    options, nodes = config.training, machines(place)
+    alone = [] if place.count > 1 else [LightningEnvironment()]  # whatever SLURM's variables say
     if options.precision == "16-mixed" and place.accelerator == "cpu":
         raise InvalidInput("training.precision", "32-true or bf16-mixed on a CPU", "'16-mixed'")
     keep = CheckpointCallback(root / CHECKPOINTS, record)
@@ -341,14 +341,15 @@ def build_trainer(
         callbacks.append(ProgressCallback(on_epoch))
     with quiet():
         return L.Trainer(
-            accelerator=place.accelerator, devices=list(place.gpus) or place.count, callbacks=callbacks,
+            accelerator=place.accelerator, devices=list(place.gpus) or place.count // nodes, num_nodes=nodes,
+            callbacks=callbacks,
             strategy=strategy(place, config), use_distributed_sampler=False,
             sync_batchnorm=place.count > 1 and place.accelerator == "cuda",
             precision=options.precision,  # type: ignore[arg-type]
             max_epochs=config.all_epochs, check_val_every_n_epoch=options.validate_every,
             logger=build_loggers(root, options) or False,
             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-            num_sanity_val_steps=0, plugins=[WholeCheckpoints()],
+            num_sanity_val_steps=0, plugins=[WholeCheckpoints(), *alone],
         )  # fmt: skip
 
 

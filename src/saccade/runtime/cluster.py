@@ -1,0 +1,67 @@
+"""Dask clusters by their names; what is asked of them is in :mod:`saccade.runtime.cluster_tasks`."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from saccade.errors import UsageError
+
+SECONDS = 20
+"""That a scheduler may take to answer, and to have a worker."""
+
+
+def distributed() -> Any:
+    """The library, or a :class:`UsageError` that names what to install."""
+    try:
+        import distributed as library
+    except ImportError as error:
+        fix = "pip install distributed (the extra 'cluster' of saccade)"
+        raise UsageError(f"--cluster needs Dask, and there is none ({error}); {fix}") from None
+    return library
+
+
+def local_workers(where: str | None) -> int | None:
+    """The N of ``local:N``; None for a cluster elsewhere, or none.
+
+    Raises:
+        UsageError: it names no cluster.
+    """
+    if where is None:
+        return None
+    found = re.fullmatch(r"local:(\d+)|(?:tcp|tls|ws|wss|ucx)://\S+", where)
+    if found is None or found[1] == "0":
+        known = "local:N (N from 1) or the address of a scheduler, tcp://..."
+        raise UsageError(f"--cluster is {known}, not {where!r}")
+    return int(found[1]) if found[1] else None
+
+
+@contextmanager
+def connected(where: str) -> Iterator[Any]:
+    """A client of a cluster: ``local:N``, N new processes here, or the address of a scheduler.
+
+    Raises:
+        UsageError: no such cluster, Dask is not installed, or nobody answers.
+    """
+    local = local_workers(where)
+    library = distributed()
+    with ExitStack() as stack:
+        if local is not None:
+            quiet = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL, "memory_limit": 0}
+            count = {"n_workers": local, "threads_per_worker": 1}
+            where = stack.enter_context(library.LocalCluster(**count, **quiet))
+        try:
+            client = stack.enter_context(library.Client(where, timeout=SECONDS, set_as_default=False))
+            client.wait_for_workers(1, timeout=SECONDS if local is None else 10 * SECONDS)
+        except (OSError, TimeoutError, ValueError) as error:
+            told = "no worker has come" if "workers" in str(error) else "no scheduler answers"
+            raise UsageError(f"{where}: {told} within {SECONDS} s") from None
+        yield client
+
+
+def worker_count(client: Any) -> int:
+    """How many there are now, at least 1."""
+    return max(1, len(client.nthreads()))
