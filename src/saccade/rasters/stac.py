@@ -70,15 +70,15 @@ def _is_json(name: str) -> bool:
 
 def _read(where: Path) -> dict[str, Any]:
     if not isinstance(where, Address):
-        found = read_json_value(where, ITEM)
+        document = read_json_value(where, ITEM)
     else:
         from saccade.rasters.remote import text_of
 
         try:
-            found = json.loads(text_of(where))
+            document = json.loads(text_of(where))
         except (ValueError, RecursionError):
             raise FileProblem(where, ITEM, "no JSON, or broken") from None
-    about = found if isinstance(found, dict) else {}
+    about = document if isinstance(document, dict) else {}
     if not isinstance(about.get("assets"), dict) or "stac_version" not in about:
         kind = about.get("type")
         raise FileProblem(where, ITEM, f"JSON of type {kind}" if isinstance(kind, str) else "other JSON")
@@ -111,9 +111,9 @@ def _is_image(asset: dict[str, Any]) -> bool:
 def _names(assets: dict[str, Any], likely: list[str]) -> str:
     names = likely or list(assets)
     titles = {key: str(assets[key].get("title") or key)[:40] for key in names[:_NAMED]}
-    told = [key if title == key else f"{key} ({title})" for key, title in titles.items()]
+    listed = [key if title == key else f"{key} ({title})" for key, title in titles.items()]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"name it, ITEM#NAME: there are {', '.join(told)}{more}" if names else ""
+    return f"name it, ITEM#NAME: there are {', '.join(listed)}{more}" if names else ""
 
 
 def _followed(where: Path, name: str, href: str, called: str) -> Path:
@@ -132,10 +132,10 @@ def _followed(where: Path, name: str, href: str, called: str) -> Path:
         joined = posixpath.normpath(posixpath.join("/", folder, href.partition("?")[0]))
         query = href.partition("?")[1] + href.partition("?")[2]
         return Address(f"{base}{slash}{host}{joined}{query}", called + _suffix(href))
-    found = Path(href.removeprefix("file://")) if protocol == "file" else where.parent / href
-    if not trust().outside and not found.resolve().is_relative_to(where.parent.resolve()):
-        _refuse(where, name, str(found))
-    return found
+    file = Path(href.removeprefix("file://")) if protocol == "file" else where.parent / href
+    if not trust().outside and not file.resolve().is_relative_to(where.parent.resolve()):
+        _refuse(where, name, str(file))
+    return file
 
 
 def _suffix(href: str) -> str:

@@ -32,11 +32,11 @@ def local_workers(where: str | None) -> int | None:
     """
     if where is None:
         return None
-    found = re.fullmatch(r"local:(\d+)|(?:tcp|tls|ws|wss|ucx)://\S+", where)
-    if found is None or found[1] == "0":
+    match = re.fullmatch(r"local:(\d+)|(?:tcp|tls|ws|wss|ucx)://\S+", where)
+    if match is None or match[1] == "0":
         known = "local:N (N from 1) or the address of a scheduler, tcp://..."
         raise UsageError(f"--cluster is {known}, not {where!r}")
-    return int(found[1]) if found[1] else None
+    return int(match[1]) if match[1] else None
 
 
 @contextmanager
@@ -57,8 +57,8 @@ def connected(where: str) -> Iterator[Any]:
             client = stack.enter_context(library.Client(where, timeout=SECONDS, set_as_default=False))
             client.wait_for_workers(1, timeout=SECONDS if local is None else 10 * SECONDS)
         except (OSError, TimeoutError, ValueError) as error:
-            told = "no worker has come" if "workers" in str(error) else "no scheduler answers"
-            raise UsageError(f"{where}: {told} within {SECONDS} s") from None
+            fault = "no worker has come" if "workers" in str(error) else "no scheduler answers"
+            raise UsageError(f"{where}: {fault} within {SECONDS} s") from None
         yield client
 
 

@@ -132,15 +132,15 @@ def answer(future: Future[Any], what: object) -> Any:
         SaccadeError: its workers were killed, the cluster is gone, or the fault that the worker met.
     """
     try:
-        found = future.result()
+        result = future.result()
     except KilledWorker:
         fix = "memory may have run out: give them more, and --resume"
         raise SaccadeError(f"{what}: the workers that were at it were killed; {fix}") from None
     except (CancelledError, OSError, CommClosedError):
         raise SaccadeError(f"{what}: the cluster is gone; go on with --resume") from None
-    if isinstance(found, Refused):
-        raise SaccadeError(found.line)
-    return found
+    if isinstance(result, Refused):
+        raise SaccadeError(result.line)
+    return result
 
 
 @contextmanager

@@ -64,8 +64,8 @@ def training_place(device: str) -> DistributedContext:
         UsageError: where processes were started, and the device asks for others.
         InvalidInput: for a device that there is not.
     """
-    found = launcher()
-    if found is None or found.world_size() == 1:
+    environment = launcher()
+    if environment is None or environment.world_size() == 1:
         return lightning_device(device)
     kind = lightning_device(device)
     if kind.count > 1 or (device.startswith("cuda:")):
@@ -73,36 +73,38 @@ def training_place(device: str) -> DistributedContext:
         raise UsageError(
             f"{expected}, not {device!r}: they say how many, and each takes the GPU of its number"
         )
-    local = _local_count(found)
+    local = _local_count(environment)
     gpus = tuple(range(local)) if kind.accelerator == "cuda" else ()
     if gpus and torch.cuda.device_count() < local:
         raise UsageError(
             f"{local} processes on a machine, of which each sees {torch.cuda.device_count()} GPUs"
         )
-    return DistributedContext(kind.accelerator, gpus, found.global_rank(), found.world_size(), launched=True)
+    return DistributedContext(
+        kind.accelerator, gpus, environment.global_rank(), environment.world_size(), launched=True
+    )
 
 
-def _local_count(found: ClusterEnvironment) -> int:
+def _local_count(environment: ClusterEnvironment) -> int:
     """Processes on each machine."""
-    told = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE", "1")
-    local = int(told) if told.isdigit() else 0
-    if not local or found.world_size() % local:
+    share = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE", "1")
+    local = int(share) if share.isdigit() else 0
+    if not local or environment.world_size() % local:
         raise UsageError(
-            f"expected as many processes on every machine, but got {found.world_size()}, {told} each"
+            f"expected as many processes on every machine, but got {environment.world_size()}, {share} each"
         )
     return local
 
 
 def machines(place: DistributedContext) -> int:
     """On how many the processes run."""
-    found = launcher()
-    return 1 if found is None or not place.launched else place.count // _local_count(found)
+    environment = launcher()
+    return 1 if environment is None or not place.launched else place.count // _local_count(environment)
 
 
 def rank() -> int:
     """Of this process among those that were started; 0 where it is alone."""
-    found = launcher()
-    return 0 if found is None else found.global_rank()
+    environment = launcher()
+    return 0 if environment is None else environment.global_rank()
 
 
 @contextmanager
@@ -112,9 +114,12 @@ def group(place: DistributedContext) -> Iterator[None]:
     if not place.launched:
         yield
         return
-    found = launcher()
-    assert found is not None
-    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = found.main_address, str(found.main_port)
+    environment = launcher()
+    assert environment is not None
+    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = (
+        environment.main_address,
+        str(environment.main_port),
+    )
     backend = "gloo" if place.accelerator == "cpu" else "cpu:gloo,cuda:nccl"
     from torch.distributed import PrefixStore  # type: ignore[attr-defined]
     from torch.distributed.rendezvous import rendezvous
@@ -182,10 +187,10 @@ def told_by_first() -> tuple[Any, int] | None:
         raise FirstRefused(value)
     if kind == "done":
         return None
-    trusted, told = value
+    trusted, content = value
     take_over(trusted)
-    found: tuple[Any, int] = pickle.loads(told)
-    return found
+    job: tuple[Any, int] = pickle.loads(content)
+    return job
 
 
 class Meeting(AbstractContextManager[None]):
@@ -210,9 +215,9 @@ class Meeting(AbstractContextManager[None]):
         self._met = True
         lines: list[str | None] = [None] * self.place.count
         torch.distributed.all_gather_object(lines, line)
-        for number, told in enumerate(lines):
-            if line is None and told is not None:
-                raise SaccadeError(f"process {number} of the training failed ({told})")
+        for number, fault in enumerate(lines):
+            if line is None and fault is not None:
+                raise SaccadeError(f"process {number} of the training failed ({fault})")
 
 
 def launch() -> str:
