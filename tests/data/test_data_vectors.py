@@ -33,6 +33,7 @@ from vector_files import (  # noqa: E402
 
 from saccade.data import DataFolder, open_data  # noqa: E402
 from saccade.data.coco import decode_mask  # noqa: E402
+from saccade.data.open import require_something_to_learn  # noqa: E402
 from saccade.data.vectors import TableVectors  # noqa: E402
 from saccade.errors import DataFaults, FileProblem  # noqa: E402
 from saccade.rasters import write_label_png  # noqa: E402
@@ -213,6 +214,39 @@ def test_what_is_lost_or_cut_is_told(tmp_path: Path) -> None:
         assert any(words in line for line in data.notices), (words, data.notices)
     expected = mask_of([shapes[0], (shapely.make_valid(bow), "water")], INDICES)
     np.testing.assert_array_equal(labels(data), expected)
+
+
+@pytest.mark.parametrize("name", ["all.gpkg", "all.shp", "all.geojson"])
+def test_features_without_an_area_are_counted_in_every_form(name: str, tmp_path: Path) -> None:
+    root = folder(tmp_path / "data", **TOLD)
+    polygons = [shape for number in range(3) for shape in each(scene(number), number=number)]
+    empty = [(shapely.Polygon(), "wood"), (None, "wood")]
+    write = geojson if name.endswith("json") else table
+    if write is geojson:
+        polygons = [shape for number in range(3) for shape in each(scene(number), "EPSG:4326", number)]
+    write(root / "labels" / name, [*polygons, *empty])
+    data = open_data(root)
+    assert f"{name}: 2 of" not in str(data.notices)  # they are not taken for polygons elsewhere
+    assert "2 features without an area: left out" in data.notices
+    assert (labels(data) != mask_of(scene(), INDICES)).sum() <= 3
+
+
+def test_a_file_of_nothing_but_empty_features_is_told(tmp_path: Path) -> None:
+    root = folder(tmp_path / "data", **TOLD)
+    table(root / "labels" / "all.gpkg", [(shapely.Polygon(), "wood"), (None, "wood")])
+    data = open_data(root)
+    assert "2 features without an area: left out" in data.notices
+    with pytest.raises(DataFaults, match="two classes or more in train, found only ground"):
+        require_something_to_learn(data)
+
+
+def test_images_in_several_systems_are_told(tmp_path: Path) -> None:
+    root = folder(tmp_path / "data", **TOLD)
+    table(root / "labels" / "all.gpkg", each(scene()))
+    assert not any("reference systems" in line for line in open_data(root).notices)
+    image(root / "images" / "b.tif", crs="EPSG:32633")
+    told = "each read in its own: EPSG:32632 (2 images), EPSG:32633 (b.tif)"
+    assert f"images in several reference systems, {told}" in open_data(root).notices
 
 
 def test_polygons_and_images_without_each_other_are_counted(tmp_path: Path) -> None:

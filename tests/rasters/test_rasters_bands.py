@@ -1,5 +1,6 @@
 """Bands of a file in its own values: names, types, what was not measured, and files of another kind."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from rasterio.transform import from_origin
 import saccade
 from saccade.errors import FileProblem, InvalidInput
 from saccade.rasters import open_raster, thumbnail
-from saccade.rasters.bands import BandRaster, Bands, as_bands, read_bands
+from saccade.rasters.bands import BandRaster, Bands, as_bands, read_bands, steps_of
 from saccade.rasters.picture import parse_picture, picture_of, seen_alone, usual_picture, with_picture
 from saccade.sources import Reading, opened_raster, source_of_raster
 
@@ -122,6 +123,103 @@ def test_a_file_of_another_kind_is_refused_with_both_sides(tmp_path, other, name
     with open_raster(path) as raster, pytest.raises(FileProblem, match=r"the run.*got") as caught:
         as_bands(raster, run)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def trained_on(tmp_path: Path, pixels: np.ndarray, **options) -> Bands:
+    """What a run knows of the bands of an image."""
+    path = write(tmp_path / "trained.tif", pixels, **options)
+    with open_raster(path) as raster:
+        bands = Bands.of(raster.info)
+    values = pixels.reshape(len(pixels), -1).T.astype(np.float32)
+    low, high = np.quantile(values, [0.02, 0.98], axis=0).tolist()
+    return replace(bands, low=tuple(low), high=tuple(high), step=steps_of(values))
+
+
+COUNTS = np.random.default_rng(0).gamma(2, 400, (3, 300, 400)).clip(0, 4095).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (COUNTS << 4, "in steps of 1, as of the run, but got in steps of 16"),
+        ((COUNTS // 2) << 4, "but got in steps of 16"),
+        (COUNTS * 10, "but got in steps of 10"),
+        (COUNTS // 3, None),
+        (COUNTS // 12, None),
+        (np.minimum(COUNTS.astype(int) * 7 // 2 + COUNTS % 3, 65535).astype(np.uint16), None),
+        (COUNTS // 8 * 8, None),
+    ],
+    ids=["shifted", "shifted and darker", "ten times", "darker", "dark", "bright", "compressed"],
+)
+@pytest.mark.parametrize("levels", [False, True])
+def test_another_unit_is_told_from_another_light(tmp_path, other, words, levels):
+    run = trained_on(tmp_path, COUNTS)
+    path = write(tmp_path / "other.tif", other, tiled=True, blockxsize=64, blockysize=64)
+    if levels:  # of means, which are multiples of nothing
+        with rasterio.open(path, "r+") as file:
+            file.build_overviews([2, 4], rasterio.enums.Resampling.average)
+    with open_raster(path) as raster:
+        if words is None:
+            as_bands(raster, run)
+            return
+        with pytest.raises(FileProblem, match=words):
+            as_bands(raster, run)
+
+
+def test_steps_of_a_run_that_were_larger_are_another_unit_too(tmp_path):
+    run = trained_on(tmp_path, COUNTS << 4)
+    for other, refused in ((COUNTS, True), ((COUNTS // 6) << 4, False)):
+        with open_raster(write(tmp_path / "other.tif", other)) as raster:
+            if not refused:
+                as_bands(raster, run)
+                continue
+            with pytest.raises(FileProblem, match="in steps of 16, as of the run, but got in steps of 1"):
+                as_bands(raster, run)
+
+
+def test_decibels_are_no_powers(tmp_path):
+    power = np.random.default_rng(0).gamma(2, 0.05, (2, 60, 80)).astype(np.float32) + 1e-3
+    decibels = 10 * np.log10(power)
+    for trained, other, words in ((power, decibels, "above zero"), (decibels, power + 4, "below zero")):
+        run = trained_on(tmp_path, trained)
+        with open_raster(write(tmp_path / "other.tif", other)) as raster, pytest.raises(FileProblem) as told:
+            as_bands(raster, run)
+        assert words in str(told.value) and "as of the run" in str(told.value)
+        with open_raster(write(tmp_path / "other.tif", trained * np.float32(0.3))) as raster:
+            as_bands(raster, run)
+    near_zero = COUNTS[:2].astype(np.int16) - 3  # dark water after an offset was taken off
+    run = trained_on(tmp_path, COUNTS[:2].astype(np.int16))
+    with open_raster(write(tmp_path / "other.tif", near_zero // 5)) as raster:
+        as_bands(raster, run)
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["in the file", "beside it"])
+def test_scale_and_offset_that_files_say_must_be_the_same(tmp_path, beside):
+    def said(name: str, scale: float, offset: float) -> Path:
+        path = write(tmp_path / name, COUNTS, ["B2", "B3", "B4"])
+        if beside:
+            bands = "".join(
+                f'<PAMRasterBand band="{n}"><Offset>{offset}</Offset><Scale>{scale}</Scale></PAMRasterBand>'
+                for n in (1, 2, 3)
+            )
+            path.with_name(f"{name}.aux.xml").write_text(f"<PAMDataset>{bands}</PAMDataset>")
+        else:
+            with rasterio.open(path, "r+") as file:
+                file.scales, file.offsets = (scale,) * 3, (offset,) * 3
+        with rasterio.open(path) as file:
+            assert file.scales == (scale,) * 3 and file.offsets == (offset,) * 3
+        return path
+
+    run = _bands(said("trained.tif", 1e-4, 0.0))
+    assert run.scaling == ((1e-4, 0.0),) * 3 and run.bare == run
+    assert Bands.from_dict(run.to_dict(), tmp_path) == run
+    with open_raster(said("same.tif", 1e-4, 0.0)) as raster:
+        as_bands(raster, run)
+    with open_raster(write(tmp_path / "silent.tif", COUNTS, ["B2", "B3", "B4"])) as raster:
+        as_bands(raster, run)
+    words = r"B2 with scale 0.0001 and offset 0, as of the run, but got scale 0.0001 and offset -0.1"
+    with open_raster(said("newer.tif", 1e-4, -0.1)) as raster, pytest.raises(FileProblem, match=words):
+        as_bands(raster, run)
 
 
 def test_a_file_without_names_is_taken_by_number_with_a_notice(tmp_path):

@@ -13,6 +13,7 @@ from rasterio.transform import from_origin
 
 import saccade
 from saccade.errors import FileProblem, InvalidInput, UsageError
+from saccade.lite import Model
 from saccade.networks import build_network
 from saccade.rasters import read_rgb
 from saccade.rasters.bands import Bands
@@ -109,6 +110,25 @@ def test_predictions_lie_where_their_image_does(trained, tmp_path, mode):
     assert (found == array).all()
     truth = np.asarray(Image.open(data / "masks" / "scene_9.png"))
     assert (found == truth).mean() > 0.95
+
+
+def test_an_exported_run_of_bands_answers_in_plain_onnxruntime(trained, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    data, run = trained
+    (file,) = saccade.export(run, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    about = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
+    with rasterio.open(data / "images" / "scene_9.tif") as source:
+        assert (
+            about["saccade.bands"] == list(source.descriptions) and about["saccade.dtype"] == source.dtypes[0]
+        )
+        pixels = source.read().astype(np.float32)
+    mean, std = (np.reshape(about[f"saccade.{name}"], (-1, 1, 1)) for name in ("mean", "std"))
+    (scores,) = session.run(["scores"], {"pixels": ((pixels - mean) / std).astype(np.float32)[None]})
+    labels = saccade.predict(run, data / "images" / "scene_9.tif", device="cpu", progress=False)
+    assert (scores[0].argmax(0) == labels).mean() > 0.999
+    with pytest.raises(saccade.SaccadeError, match="bands in their own values need torch"):
+        Model(file)
 
 
 def test_unmeasured_pixels_do_not_change_others(trained, tmp_path):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from training_runs import assert_same_weights, rows, weights_of
 
 from saccade.data import DataFolder, SampleCache
-from saccade.errors import InvalidInput, SaccadeError
+from saccade.errors import FileProblem, InvalidInput, SaccadeError
 from saccade.evaluation import evaluate
 from saccade.runtime.devices import DistributedContext, lightning_device, torch_device
 from saccade.training import Run
@@ -203,6 +203,28 @@ def test_a_batch_that_cannot_be_shared_is_refused(batch_size: int, images: int, 
     with pytest.raises(InvalidInput, match="a multiple of the 2 processes") as refused:
         training_batches(Ten(images), batch_size, 0, rank=0, count=2)
     assert words in str(refused.value)
+
+
+def test_what_is_read_ahead_is_what_is_read() -> None:
+    def batches(largest: int) -> tuple[type, list[list[int]], float]:
+        torch.manual_seed(7)
+        loader = training_batches(Ten(), 4, seed=3, largest=largest)
+        read = [list(batch) for epoch in range(2) for batch in loader]
+        return type(loader), read, float(torch.rand(1))
+
+    ahead, plain = batches(0), batches(1 << 40)
+    assert ahead[0] is not plain[0] and ahead[1:] == plain[1:]
+
+
+def test_a_file_that_goes_while_it_is_read_ahead_is_told() -> None:
+    class Gone(Ten):
+        def __getitem__(self, index: int) -> int:
+            if index == 6:
+                raise FileProblem("gone.png", "an image", "no such file")
+            return super().__getitem__(index)
+
+    with pytest.raises(FileProblem, match="no such file"):
+        list(training_batches(Gone(), 2, 0))
 
 
 def test_devices_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median_low
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from saccade.data.options import DataOptions, Limits
 from saccade.errors import Fault, FileProblem, InvalidInput
 from saccade.rasters import RasterInfo, open_raster
-from saccade.rasters.bands import ALL, COLOUR, Bands
+from saccade.rasters.bands import ALL, COLOUR, Bands, steps_of
 from saccade.rasters.picture import percentiles, with_picture
 from saccade.runtime.threads import in_order
 
@@ -88,7 +89,7 @@ def scaled(bands: Bands, facts: Iterable[BandFacts], options: DataOptions) -> Ba
         deviation = np.sqrt(seen.squares / np.maximum(seen.count, 1))
         mean = tuple(seen.mean.tolist())
         std = tuple(spread if spread > 0 else 1.0 for spread in deviation.tolist())
-    known = replace(bands, mean=mean, std=std, low=low, high=high)
+    known = replace(bands, mean=mean, std=std, low=low, high=high, step=steps_of(seen.values))
     return with_picture(known, options.picture_words)
 
 
@@ -175,7 +176,8 @@ def scale_faults(bands: Bands, facts: Sequence[tuple[Path, BandFacts]]) -> list[
         return []
     each = [percentiles(fact.values) for _, fact in facts]
     low, high = (tuple(np.median([pair[n] for pair in each], axis=0).tolist()) for n in (0, 1))
-    usual = replace(bands, low=low, high=high)
+    steps = tuple(map(median_low, zip(*(steps_of(fact.values) for _, fact in facts), strict=True)))
+    usual = replace(bands, low=low, high=high, step=steps)
     faults = []
     for path, fact in facts:
         try:

@@ -115,7 +115,7 @@ class ClassTable:
         """
         table = self._id_of_value
         top = int(values.max(initial=0))
-        if int(values.min(initial=0)) < 0 or top >= len(table) or (table[np.unique(values)] < 0).any():
+        if int(values.min(initial=0)) < 0 or top >= len(table) or np.take(table, values).min(initial=0) < 0:
             raise InvalidInput("mask values", f"among {self.allowed_values}", "others")
         return self.encode_valid(values)
 

@@ -28,12 +28,14 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Inspection:
-    """The facts of an item (None where a fault stands in the way), its faults and its notices."""
+    """The facts of an item (None where a fault stands in the way), its faults and its notices, and the
+    reference system of its image."""
 
     item: Item
     facts: ItemFacts | None = None
     faults: tuple[Fault, ...] = ()
     notices: tuple[str, ...] = field(default=())
+    system: str | None = None
 
 
 def inspect_items(
@@ -89,7 +91,34 @@ def _inspect(
         on_decoded(item, sample)
     is_all = format.options.region is None and sample.labels.shape == values.shape
     known = _counts_of_ids(counts, classes) if is_all else None
-    return Inspection(item, _facts(sample, known, classes, format), (), notices)
+    system = _system(item) if _is_first_of_image(item) else None
+    return Inspection(item, _facts(sample, known, classes, format), (), notices, system)
+
+
+_ON_MAPS = (".tif", ".tiff", ".jp2", ".vrt", ".img")
+
+
+def _system(item: Item) -> str | None:
+    """The name of the reference system of an image; None where it has none, or is of no kind that has."""
+    if item.image.suffix.lower() not in _ON_MAPS:
+        return None
+    with open_raster(item.image) as raster:
+        return system_name(raster.crs) if raster.crs is not None else None
+
+
+def systems_told(inspections: Sequence[Inspection]) -> list[str]:
+    """A line where images lie in several reference systems."""
+    images: dict[str, list[str]] = {}
+    for inspection in inspections:
+        if inspection.system is not None:
+            images.setdefault(inspection.system, []).append(inspection.item.image.name)
+    if len(images) < 2:
+        return []
+    each = [
+        f"{system} ({names[0] if len(names) == 1 else f'{len(names)} images'})"
+        for system, names in images.items()
+    ]
+    return [f"images in several reference systems, each read in its own: {', '.join(each)}"]
 
 
 def _is_first_of_image(item: Item) -> bool:

@@ -25,7 +25,7 @@ from saccade.data.deepglobe import DeepGlobe
 from saccade.data.folder import MOST_NAMED, FolderFormat, shared_contents
 from saccade.data.gleason import Gleason2019
 from saccade.data.inria import InriaAerial
-from saccade.data.inspection import Inspection, OnDecoded, OnProgress, inspect_items
+from saccade.data.inspection import Inspection, OnDecoded, OnProgress, inspect_items, systems_told
 from saccade.data.options import DataOptions
 from saccade.data.region import Region
 from saccade.data.slides import Slides
@@ -183,7 +183,15 @@ def open_data(
     lines = [f"{notice}: {_counted(list(dict.fromkeys(names)))}" for notice, names in sorted(noticed.items())]
     remarks = format.remarks()
     return replace(
-        data, notices=(*listing.notices, *notes, *lines, *remarks, *_unseen_classes(data, data.classes))
+        data,
+        notices=(
+            *listing.notices,
+            *notes,
+            *systems_told(inspections),
+            *lines,
+            *remarks,
+            *_unseen_classes(data, data.classes),
+        ),
     )
 
 

@@ -261,6 +261,8 @@ class TableVectors(Vectors):
     layer: str
     names: tuple[str, ...]
     indexed: bool
+    own_numbers: NDArray[np.int64] = field(repr=False, compare=False)
+    boxes: NDArray[np.float64] = field(repr=False, compare=False)
 
     @classmethod
     def read(cls, path: Path, layer: str | None) -> TableVectors:
@@ -280,36 +282,31 @@ class TableVectors(Vectors):
             layers = [(str(name), kind) for name, kind in pyogrio.list_layers(path)]
             name = _chosen(layers, layer, path)
             info = pyogrio.read_info(path, layer=name, force_feature_count=True, force_total_bounds=False)
+            numbers, boxes = pyogrio.read_bounds(path, layer=name)  # 40 bytes a feature
         can = info.get("capabilities") or {}
         indexed = bool(can.get("fast_spatial_filter")) and info["driver"] != "ESRI Shapefile"
         fields = tuple(map(str, info["fields"]))
         # GDAL before 3.9 names what a GeoPackage without a system has.
         system = info["crs"] if info["crs"] and '"Undefined ' not in info["crs"] else None
-        return cls(path, system, "own", 0, name, fields, indexed)
+        left, low, right, high = np.asarray(boxes, np.float64)
+        kept = (right > left) & (high > low)  # none of NaN, which stands for no geometry
+        numbers, boxes = np.asarray(numbers, np.int64)[kept], np.asarray(boxes, np.float64).T[kept]
+        return cls(path, system, "own", int((~kept).sum()), name, fields, indexed, numbers, boxes)
 
     @property
     def fields(self) -> tuple[str, ...]:
         return self.names
 
-    @cached_property
-    def _all(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Numbers and boxes of all features with a geometry: 40 bytes each."""
-        with _quiet(self.path):
-            numbers, boxes = _pyogrio(self.path).read_bounds(self.path, layer=self.layer)
-        kept = np.isfinite(boxes).all(0)
-        return np.asarray(numbers, np.int64)[kept], np.asarray(boxes, np.float64).T[kept]
-
     @property
     def numbers(self) -> NDArray[np.int64]:
-        return self._all[0]
+        return self.own_numbers
 
     @property
     def bounds(self) -> Box | None:
-        return _bounds_of(self._all[1])
+        return _bounds_of(self.boxes)
 
     def near(self, box: Box | None) -> NDArray[np.int64]:
-        numbers, boxes = self._all
-        return numbers[_meeting(boxes, box)]
+        return self.own_numbers[_meeting(self.boxes, box)]
 
     def values(self, name: str) -> list[Any]:
         return self._read(read_geometry=False, columns=[name])[3][0].tolist()

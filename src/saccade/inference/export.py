@@ -89,7 +89,7 @@ def export_run(run: Run, file: Path, *, overwrite: bool = False) -> list[Path]:
 
 def _about(run: Run, kind: str) -> dict[str, str]:
     """What a program needs to know beside the weights, as texts: JSON where it is more than one value."""
-    sampler, options = run.segmenter.sampler, run.config.sampler
+    sampler, options, bands = run.segmenter.sampler, run.config.sampler, run.segmenter.reading.bands
     normalisation = {name: getattr(run.segmenter, name).flatten().tolist() for name in ("mean", "std")}
     about = {
         "output": kind,
@@ -102,7 +102,8 @@ def _about(run: Run, kind: str) -> dict[str, str]:
         "density_size": getattr(sampler, "density_size", None),
         "antialias": run.segmenter.antialias,
         "value_range": run.config.data.value_range,
-        "bands": list(run.segmenter.drawing.names) if run.segmenter.drawing is not None else None,
+        "bands": None if bands is None else list(bands.names),
+        "dtype": None if bands is None else bands.dtype,
         "network": run.config.network.name,
         "shrink": training_downsampling(run),
         "opset": OPSET,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from math import isfinite
 from pathlib import Path
@@ -22,6 +23,9 @@ ALL, COLOUR = "all", "colour"
 LARGER, SMALLER = 20.0, 0.02
 """Values that are so many times those of training, in every band, are of another unit."""
 
+COARSER, FEWEST_VALUES = 4, 32
+"""Values in steps so many times larger or smaller may be of another unit, where so many of them differ."""
+
 
 @dataclass(frozen=True)
 class Bands:
@@ -36,6 +40,10 @@ class Bands:
         mean, std: of each, in the file's values: pixels are normalised as (value - mean) / std. () where
             nothing is known yet.
         low, high: of each, the 2nd and the 98th percentile of what was trained on.
+        step: of each, the largest number that all of these values are multiples of; 0 where they are no
+            whole numbers, or too few.
+        scaling: of each, (scale, offset) by which these files say that values become reflectances or the
+            like; () where they say nothing.
         picture: (red, green, blue), places in ``names``, of what is drawn, -1 for none; one for grey.
         stretch: the values of black and white of the picture, of each of its bands.
 
@@ -60,12 +68,14 @@ class Bands:
     std: tuple[float, ...] = ()
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    step: tuple[float, ...] = ()
+    scaling: tuple[tuple[float, float], ...] = ()
     picture: tuple[int, ...] = ()
     stretch: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         length = len(self.names)
-        known = (self.mean, self.std, self.low, self.high)
+        known = (self.mean, self.std, self.low, self.high, self.step, *zip(*self.scaling, strict=True))
         whole = length == len(self.numbers) > 0 and all(len(some) in (0, length) for some in known)
         whole = whole and all(isfinite(v) for some in known for v in some) and all(s > 0 for s in self.std)
         whole = whole and all(1 <= n <= self.count for n in self.numbers)
@@ -90,7 +100,9 @@ class Bands:
             raise FileProblem(info.path, "each band once", words)
         named = all(name != str(place + 1) for place, name in enumerate(names))
         numbers = tuple(place + 1 for place in places)
-        return cls(tuple(names[n] for n in places), numbers, info.channels, str(info.dtype), named)
+        scaling = tuple(info.scaling[n] for n in places) if info.scaling else ()
+        names = tuple(names[n] for n in places)
+        return cls(names, numbers, info.channels, str(info.dtype), named, scaling=scaling)
 
     def places_in(self, info: RasterInfo, *, like: str = "the run") -> tuple[int, ...]:
         """Which channels of another file these are: by name where both name them, else by number.
@@ -116,16 +128,58 @@ class Bands:
             if "f" in (info.dtype.kind, np.dtype(self.dtype).kind):  # a mere conversion cuts fractions off
                 fix = "bring it to the same type and unit (reflectance or counts)"
             raise FileProblem(info.path, f"{self.dtype} samples, as of {like}", str(info.dtype), fix)
+        self._require_scaling(info, places, like)
         return tuple(places)
 
-    def require_scale(self, path: Path, values: NDArray[np.floating], *, like: str = "the run") -> None:
+    def _require_scaling(self, info: RasterInfo, places: Sequence[int], like: str) -> None:
+        """What files say of their unit is compared where both say something."""
+        if not self.scaling or not info.scaling:
+            return
+        for name, trained, place in zip(self.names, self.scaling, places, strict=True):
+            said = info.scaling[place]
+            if not np.allclose(trained, said, rtol=1e-4, atol=1e-9):
+                expected = f"{name} with scale {trained[0]:g} and offset {trained[1]:g}, as of {like}"
+                got = f"scale {said[0]:g} and offset {said[1]:g}"
+                raise FileProblem(info.path, expected, got, "bring it to the same unit: gdal_calc.py")
+
+    def require_scale(
+        self,
+        path: Path,
+        values: NDArray[np.floating],
+        *,
+        like: str = "the run",
+        finest: Callable[[], NDArray[np.floating]] | None = None,
+    ) -> None:
         """Refuses values (n, C) of another unit than was trained on, such as counts for reflectance.
 
+        A scene may be darker, brighter or hazier. Of another unit are values only that differ in every band:
+        far larger or far smaller; below zero where training was above, or the other way round; or in other
+        steps (12 bits that were moved up to 16), and by a factor nearer to that of the steps than to one.
+
+        Args:
+            path: of the file, for the message.
+            values: (n, C), NaN where nothing was measured.
+            like: whose bands these are, for the message.
+            finest: gives some values as they lie in the file, where ``values`` may be means of several.
+
         Raises:
-            FileProblem: in every band the values are far larger, or far smaller.
+            FileProblem: with both sides.
         """
         if not self.high or not len(values):
             return
+        self._require_sign(path, values, like)
+        pairs = self._sizes(values)
+        ratios = [here / usual for here, usual in pairs]
+        if ratios and (min(ratios) > LARGER or max(ratios) < SMALLER):
+            here, usual = pairs[0]
+            expected = f"values up to about {usual:.3g} in {self.names[0]}, as of {like}"
+            raise FileProblem(path, expected, f"up to about {here:.3g}", _SAME_UNIT)
+        suspicious = ratios and (min(ratios) > COARSER**0.5 or max(ratios) < COARSER**-0.5)
+        if suspicious and self.step:
+            self._require_step(path, values if finest is None else finest(), like)
+
+    def _sizes(self, values: NDArray[np.floating]) -> list[tuple[float, float]]:
+        """How large values are in each band, here and in training; without bands that are empty in one."""
         pairs = []
         for band, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
             seen = values[np.isfinite(values[:, band]), band]
@@ -133,17 +187,42 @@ class Bands:
             here = float(np.quantile(np.abs(seen), 0.98)) if seen.size else 0.0
             if here > 0 and usual > 0:
                 pairs.append((here, usual))
-        ratios = [here / usual for here, usual in pairs]
-        if ratios and (min(ratios) > LARGER or max(ratios) < SMALLER):
-            here, usual = pairs[0]
-            expected = f"values up to about {usual:.3g} in {self.names[0]}, as of {like}"
-            fix = "bring it to the same unit (reflectance or counts)"
-            raise FileProblem(path, expected, f"up to about {here:.3g}", fix)
+        return pairs
+
+    def _require_sign(self, path: Path, values: NDArray[np.floating], like: str) -> None:
+        """Decibels for powers: all that is above zero in one is below it in the other."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a band that was nowhere measured
+            middle = np.nanmedian(values, axis=0)
+        if not np.isfinite(middle).all():
+            return
+        for sign, words in ((1, ("above", "below")), (-1, ("below", "above"))):
+            least = np.minimum(sign * np.array(self.low), sign * np.array(self.high))
+            usual = np.maximum(np.abs(self.low), np.abs(self.high))
+            if (least >= 0).all() and (sign * middle < -0.05 * usual).all():
+                expected = f"values {words[0]} zero, as of {like}"
+                raise FileProblem(
+                    path, expected, f"{middle[0]:.3g} in the middle of {self.names[0]}", _SAME_UNIT
+                )
+
+    def _require_step(self, path: Path, values: NDArray[np.floating], like: str) -> None:
+        here, ratios = steps_of(values), [size / usual for size, usual in self._sizes(values)]
+        if 0 in here or 0 in self.step:
+            return
+        factors = [step / trained for step, trained in zip(here, self.step, strict=True)]
+        if len(ratios) != len(factors):
+            return
+        for sign in (1, -1):
+            pairs = [(factor**sign, ratio**sign) for factor, ratio in zip(factors, ratios, strict=True)]
+            if all(factor >= COARSER and ratio > factor**0.5 for factor, ratio in pairs):
+                expected = f"values in steps of {self.step[0]:g}, as of {like}"
+                got = f"in steps of {here[0]:g}, and {ratios[0]:.3g} times as large"
+                raise FileProblem(path, expected, got, _SAME_UNIT)
 
     @property
     def bare(self) -> Bands:
         """Which bands alone, without what is known of their values."""
-        return Bands(self.names, self.numbers, self.count, self.dtype, self.named)
+        return Bands(self.names, self.numbers, self.count, self.dtype, self.named, scaling=self.scaling)
 
     def told(self) -> str:
         """For people: ``13 bands of int16 (B1, B2, ...)``."""
@@ -166,7 +245,27 @@ class Bands:
             raise FileProblem(path, "the bands of a run", "something else", "train the run anew") from error
 
 
+_SAME_UNIT = "bring it to the same unit (reflectance or counts)"
 _GDAL = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32", "float64": "Float64"}
+
+
+def steps_of(values: NDArray[np.floating]) -> tuple[float, ...]:
+    """The largest number that all values (n, C) of a band are multiples of; 0 where they are no whole
+    numbers, or too few of them differ.
+
+    Examples:
+        >>> import numpy as np
+        >>> from saccade.rasters.bands import steps_of
+        >>> counts = np.arange(100, dtype=np.float32)[:, None]
+        >>> steps_of(np.concatenate([counts, counts * 16, counts / 7], axis=1))
+        (1.0, 16.0, 0.0)
+    """
+    steps = []
+    for column in values.T:
+        seen = np.unique(column[np.isfinite(column)])
+        whole = len(seen) >= FEWEST_VALUES and bool((seen == np.round(seen)).all())
+        steps.append(float(np.gcd.reduce(np.abs(seen).astype(np.int64))) if whole else 0.0)
+    return tuple(steps)
 
 
 def _plain(value: Any) -> Any:
@@ -339,7 +438,7 @@ def as_bands(raster: Raster, bands: Bands, *, like: str = "the run") -> BandRast
         notices = (f"bands without names, taken by number: {', '.join(bands.names)}",)
     view = BandRaster(raster, places, notices)
     if bands.high:
-        bands.require_scale(raster.path, look(view), like=like)
+        bands.require_scale(raster.path, look(view), like=like, finest=lambda: _look_closely(view))
     return view
 
 
@@ -365,6 +464,15 @@ def look(raster: BandRaster) -> NDArray[np.float32]:
         values, valid = raster.read_valid(window, number)
         seen.append(np.where(valid, values, np.float32(np.nan)).reshape(-1, raster.channels))
     return np.concatenate(seen).astype(np.float32, copy=False)
+
+
+def _look_closely(raster: BandRaster) -> NDArray[np.float32]:
+    """(n, C) values of a window in the middle, as they lie in the file: no means of several pixels."""
+    height, width = raster.size
+    rows, columns = min(height, 256), min(width, 256)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    values, valid = raster.read_valid(Window(top, top + rows, left, left + columns))
+    return np.where(valid, values, np.float32(np.nan)).reshape(-1, raster.channels)
 
 
 def read_bands(

@@ -33,6 +33,7 @@ from saccade.rasters.raster import (
     orient,
     oriented_pair,
     sample_roles,
+    scaling_of,
 )
 from saccade.rasters.remote import RemoteBytes, RemoteFile
 from saccade.rasters.tiff import TiffRaster
@@ -202,6 +203,7 @@ def _samples(path: Path, file: Any, dtype: np.dtype) -> dict[str, Any]:
         "white": _white(file, dtype),
         "nodata": bands[0],
         "nodata_of_bands": () if alike else bands,
+        **scaling_of(file.scales, file.offsets),
     }
 
 

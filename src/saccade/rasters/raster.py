@@ -150,6 +150,8 @@ class RasterInfo:
             corners at whole col and row; None without one.
         nodata: the value that means "nothing was measured here", of the first band.
         nodata_of_bands: the same, one a channel, where bands differ; () where they do not.
+        scaling: (scale, offset) of each channel, by which the file says that its samples become reflectances
+            or the like (sample * scale + offset); () where it says nothing. They are not applied.
         masked: some pixels may be unmeasured; ``Raster.valid`` tells which. Not set for floats only because
             they may be NaN.
         notices: what a user should know about how the file was taken, one line each.
@@ -186,6 +188,7 @@ class RasterInfo:
     transform: tuple[float, float, float, float, float, float] | None = None
     nodata: float | None = None
     nodata_of_bands: tuple[float | None, ...] = ()
+    scaling: tuple[tuple[float, float], ...] = ()
     masked: bool = False
     notices: tuple[str, ...] = ()
     resident: int = 0
@@ -199,7 +202,7 @@ class RasterInfo:
         nodata value or name of a band of the file is left to be applied to them."""
         of_the_file = {
             "alpha": False, "opacity": -1, "colours": (), "premultiplied": False, "profile": None,
-            "palette": None, "nodata": None, "nodata_of_bands": (), "bands": (),
+            "palette": None, "nodata": None, "nodata_of_bands": (), "scaling": (), "bands": (),
         }  # fmt: skip
         return replace(self, **{**of_the_file, **changes})
 
@@ -230,6 +233,15 @@ def measured(pixels: np.ndarray, info: RasterInfo, *, by_mask: bool = False) -> 
 def _is_empty(values: np.ndarray, nodata: float | None) -> np.ndarray:
     empty = np.zeros(values.shape, bool) if nodata is None or np.isnan(nodata) else values == nodata
     return empty | ~np.isfinite(values) if values.dtype.kind == "f" else empty
+
+
+def scaling_of(scales: Sequence[float | None], offsets: Sequence[float | None]) -> dict[str, Any]:
+    """The attribute of ``RasterInfo`` for what a file says of each channel, None where it says nothing."""
+    each = [
+        (1.0 if scale is None else scale, 0.0 if offset is None else offset)
+        for scale, offset in zip(scales, offsets, strict=True)
+    ]
+    return {"scaling": tuple(each) if any(pair != (1.0, 0.0) for pair in each) else ()}
 
 
 _UNNAMED = ("gray", "undefined", "palette")

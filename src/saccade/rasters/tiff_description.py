@@ -15,7 +15,7 @@ from tifffile import TiffPage
 
 from saccade.errors import FinalProblem
 from saccade.rasters.own_files import parse_xml, sidecar_text
-from saccade.rasters.raster import Meaning, PixelSize, band_names, sample_roles
+from saccade.rasters.raster import Meaning, PixelSize, band_names, sample_roles, scaling_of
 
 # a coarser TIFF resolution is the size of a print (300 dpi is 85 microns), not of what was imaged
 COARSEST_MICRONS = 25.0
@@ -164,7 +164,11 @@ def describe(path: Path, page: TiffPage, channels: int, planes: int) -> dict[str
     descriptions = [items.get((channel, "description"), "") for channel in range(channels)]
     samples["bands"] = band_names(descriptions if any(descriptions) else _ome_channels(page, channels), roles)
     samples["profile"] = None if converted else _profile(page, samples["meaning"])
-    return samples | _nodata(page, items, channels)
+    scales, offsets = (
+        [number(items.get((channel, name), "")) for channel in range(channels)]
+        for name in ("scale", "offset")
+    )
+    return samples | _nodata(page, items, channels) | scaling_of(scales, offsets)
 
 
 def _roles(
@@ -200,7 +204,10 @@ def _items(root: Element | None, sample: str) -> dict[tuple[int, str], str]:
     return items
 
 
-_BESIDE = (("NoDataValue", "nodata"), ("ColorInterp", "colorinterp"), ("Description", "description"))
+_BESIDE = (
+    ("NoDataValue", "nodata"), ("ColorInterp", "colorinterp"), ("Description", "description"),
+    ("Scale", "scale"), ("Offset", "offset"),
+)  # fmt: skip
 
 
 def said_beside(path: Path) -> dict[tuple[int, str], str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ from saccade.data.options import Crop
 from saccade.errors import InvalidInput
 from saccade.rasters.bands import Bands
 from saccade.runtime.seeds import seed_of
+from saccade.runtime.threads import in_order
 from saccade.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from saccade.training.config import AugmentConfig
 
@@ -157,6 +160,29 @@ class Samples(Dataset[Sample]):
             return self.cache.get(self.data, item)
         return replace(Sample.of(item, self.data.read(item)), varied=True)
 
+    def __getitems__(self, indices: list[int]) -> list[Sample]:
+        """Those of a batch, read in a few threads; torch's loader asks so."""
+        with closing(in_order(self.__getitem__, indices)) as samples:
+            return list(samples)
+
+
+MOST_AHEAD = 1 << 28
+"""Bytes of a batch that is read while another is trained on."""
+
+
+class Ahead(DataLoader[Sample]):
+    """Reads the next batch in the background, so that steps wait for the disk and for decoders no more than
+    they must. What comes, and in which order, is as without."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        # Made now and not in the thread: it draws from the generator that all of torch shares.
+        return self._ahead(super().__iter__())
+
+    def _ahead(self, batches: Iterator[Any]) -> Iterator[Any]:
+        count = range(len(self))
+        with closing(in_order(lambda _: next(batches), count, threads=1, ahead=1)) as read:
+            yield from read
+
 
 class Shuffle(OrderSampler[list[int]]):
     """Batches in another order every epoch, the same for the same seed; all have the same size.
@@ -211,9 +237,12 @@ def batches_of(samples: int, batch_size: int, every_image: bool = True) -> int:
 
 def training_batches(
     samples: Samples, batch_size: int, seed: int, *, rank: int = 0, count: int = 1, rounds: int = 1,
-    every_image: bool = True,
+    every_image: bool = True, largest: int = 0,
 ) -> DataLoader[Sample]:  # fmt: skip
     """Shuffled batches, or this process's share of them.
+
+    The next batch is read while one is trained on, where it takes :data:`MOST_AHEAD` at most; ``largest``:
+    the bytes of the largest sample.
 
     Raises:
         InvalidInput: when a batch cannot be shared equally.
@@ -224,7 +253,8 @@ def training_batches(
         fix = "change training.batch_size, or the number of processes"
         raise InvalidInput("training.batch_size", f"a multiple of the {count} processes", named, fix)
     order = Shuffle(len(samples), size, seed, rank, count, rounds, every_image, samples.set_epoch)
-    return DataLoader(samples, batch_sampler=order, collate_fn=list)
+    loader = Ahead if size // count * largest <= MOST_AHEAD else DataLoader
+    return loader(samples, batch_sampler=order, collate_fn=list)
 
 
 def validation_batches(samples: Samples, *, rank: int = 0, count: int = 1) -> DataLoader[Sample]:

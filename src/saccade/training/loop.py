@@ -144,7 +144,8 @@ def _made(
     }
     batches = training_batches(
         samples["train"], options.batch_size, options.seed, rounds=config.recipe.visits,
-        every_image=options.every_image, rank=place.rank, count=place.count,
+        every_image=options.every_image, largest=_largest_sample(job.data), rank=place.rank,
+        count=place.count,
     )  # fmt: skip
     task = SegmentationTask(segmenter, config, names, len(batches), training_images(job.data))
     tolerate_single_values(segmenter)
@@ -178,6 +179,12 @@ def foreseen_seconds(data: DataFolder, config: Config, cache: SampleCache, devic
         task, samples, _, _ = _made(job, place, cache)
         _try_step(job, task, samples["train"], place)
         return _seconds(task, samples, place)
+
+
+def _largest_sample(data: DataFolder) -> int:
+    """Bytes of the largest of train: pixels with the levels above them, and labels."""
+    values = 3 if data.bands is None else 8 * len(data.bands.names)  # float32, each with its share
+    return max(rows * columns * (values * 4 // 3 + 1) for rows, columns in data.sizes("train"))
 
 
 FEW_STEPS = 200
@@ -605,7 +612,7 @@ def require_as_opened(data: DataFolder, options: DataOptions) -> DataOptions:
     return opened
 
 
-KEPT_OF_WINDOWS = 1 << 28
+KEPT_OF_WINDOWS = 1 << 27
 """Bytes of decoded windows that are kept, of val alone: data in windows is more than memory holds."""
 
 
