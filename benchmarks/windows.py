@@ -151,6 +151,24 @@ def steps(data: str, run: str, words: list[str]) -> None:
     loop.train(opened, run, config, device="cpu", overwrite=True, on_epoch=note)
 
 
+def reading(scene: Path, tiles: Path, count: int = 120) -> tuple[float, float]:
+    """Median processor seconds of a window of an epoch and of a tile, read in turn by one thread."""
+    from saccade.data import open_data
+    from saccade.data.cache import Sample
+
+    whole, cuts = open_data(scene, window=WINDOW), open_data(tiles)
+    assert whole.draws is not None
+    sources = [(whole, whole.draws.of(0, 1)), (cuts, cuts.split("train"))]
+    times: list[list[float]] = [[], []]
+    for number in range(count):
+        for (data, items), some in zip(sources, times, strict=True):
+            item = items[number % len(items)]
+            began = time.thread_time()
+            Sample.of(item, data.read(item))
+            some.append(time.thread_time() - began)
+    return statistics.median(times[0][8:]), statistics.median(times[1][8:])
+
+
 def measured(data: Path, run: Path, words: list[str]) -> tuple[float, float]:
     """Median seconds of a step (wall, processor), in a process of its own."""
     command = [sys.executable, __file__, str(data), str(run), "--steps", *words]
@@ -207,6 +225,8 @@ def main() -> None:
     parser.add_argument("--network", default="unet:resnet18")
     parser.add_argument("--size", default="64x128")
     parser.add_argument("--memory", action="store_true", help="train with validation, and look at the memory")
+    parser.add_argument("--reading", action="store_true", help="time the reading alone too, without turns")
+    parser.add_argument("--windows", type=int, default=400, help="of an epoch, for --memory")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--steps", nargs="*", default=None, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -221,15 +241,22 @@ def main() -> None:
     network = [f"network.name={asked.network}", f"sampler.size={asked.size}"]
     if asked.memory:
         command = [
-            sys.executable, "-m", "saccade", "train", str(scene), str(asked.folder / "run"), "--overwrite",
-            "--epochs", "2", "data.window=512", "data.windows=400", "data.balance=classes", *network,
+            sys.executable, "-m", "saccade", "train", str(scene), str(asked.folder / f"run_{scene.name}"),
+            "--overwrite", "--epochs", "2", "data.window=512", f"data.windows={asked.windows}",
+            "data.balance=classes", *network,
         ]  # fmt: skip
-        gb, seconds = peak_of(command, asked.folder / "run.log")
+        gb, seconds = peak_of(command, asked.folder / f"{scene.name}.log")
         print(f"train with validation on held-out blocks: {gb:.2f} GB at most, {seconds:.0f} s", flush=True)
         results |= {"peak_gb": gb, "train_seconds": seconds}
-    for kind in kinds if asked.turns else ():
+    for kind in kinds if asked.turns or asked.reading else ():
         tiles = asked.folder / f"tiles_{asked.side}_{asked.bands or 'colour'}_{kind}"
         cut(scene, tiles, kind)
+        window, tile = reading(scene, tiles)
+        print(
+            f"reading, ms of one thread: a window {1e3 * window:.1f}, a tile ({kind}) {1e3 * tile:.1f}",
+            flush=True,
+        )
+        results[f"reading_seconds_{kind}"] = window, tile
     ours = (scene, [*network, f"data.window={WINDOW}", f"data.windows={STEPS * BATCH}"])
     peers = {}
     for kind in kinds:
