@@ -111,3 +111,18 @@ def test_wishes_that_cannot_be_met(options, code, words, trained_folder, photos,
     assert main(command) == code
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out" / "b.png").exists()
+
+
+def test_one_fault_of_many_images_is_one_line() -> None:
+    from saccade.cli.predict import fault_lines
+    from saccade.errors import FileProblem, SaccadeError
+
+    fix = "wait, then use --resume"
+    taken = [FileProblem(f"{k}.jpg", "an image of nobody", "one that is taken", fix) for k in range(12)]
+    other = [FileProblem("x.jpg", "an image", "a text"), SaccadeError("disk full")]
+    assert list(fault_lines([*taken, *other])) == [
+        "0.jpg and 11 more: expected an image of nobody, but got one that is taken; wait, then use --resume",
+        "x.jpg: expected an image, but got a text",
+        "disk full",
+    ]
+    assert len(list(fault_lines(taken[:3]))) == 3

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from saccade.cli import options
-from saccade.errors import SaccadeError, UsageError
+from saccade.errors import FileProblem, SaccadeError, UsageError
 from saccade.runtime.addresses import path_of
 
 
@@ -132,7 +133,28 @@ def run(args: argparse.Namespace) -> int:
     args.hint = "what is finished is kept: go on with --resume"
     outcomes = predict(args.run_folder, args.images, args.out, progress=not args.quiet, **how)
     faults = [outcome.fault for outcome in outcomes if outcome.fault is not None]
-    for fault in faults:
-        print(f"saccade: error: {fault}", file=sys.stderr)
+    for line in fault_lines(faults):
+        print(f"saccade: error: {line}", file=sys.stderr)
     options.say(f"{len(outcomes) - len(faults)} of {len(outcomes)} images labelled in {args.out}", args)
     return 1 if faults else 0
+
+
+MOST_ALIKE = 3
+"""Images with one and the same fault that are named one by one."""
+
+
+def fault_lines(faults: Sequence[SaccadeError]) -> Iterator[str]:
+    """A line each; where more than three images have the same fault, one line with their number."""
+    alike: dict[object, list[SaccadeError]] = {}
+    for fault in faults:
+        same = (fault.expected, str(fault.got), fault.fix) if isinstance(fault, FileProblem) else str(fault)
+        alike.setdefault(same, []).append(fault)
+    for some in alike.values():
+        first = some[0]
+        if len(some) <= MOST_ALIKE:
+            yield from map(str, some)
+        elif isinstance(first, FileProblem):
+            rest = str(first).removeprefix(f"{first.path}: ")
+            yield f"{first.path} and {len(some) - 1} more: {rest}"
+        else:
+            yield f"{first} ({len(some)} images)"
