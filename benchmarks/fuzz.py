@@ -133,6 +133,79 @@ def use_weights(folder: Path) -> None:
             load_weights(build_segmenter(config, 3), path)
 
 
+def use_resume(folder: Path) -> None:
+    """What ``saccade train --resume`` reads of a run that is finished."""
+    import saccade
+
+    run = _copied(folder)
+    saccade.train(folder.parents[2] / "scenes", run, resume=True, device="cpu", progress=False)
+
+
+def use_exported(folder: Path) -> None:
+    from PIL import Image
+
+    from saccade.lite import Model
+
+    image = folder.parent / "image.png"
+    if not image.exists():
+        Image.effect_noise((48, 32), 90).convert("RGB").save(image)
+    Model(folder / "model.onnx").predict(image)
+
+
+def use_list(folder: Path) -> None:
+    from saccade.inference import list_jobs
+
+    for job in list_jobs([folder / "list.txt"], folder.parent / "out"):
+        _ = job.labels, job.is_done
+
+
+def use_journal(folder: Path) -> None:
+    """Goes on with a file that was begun; tiles of another image, or none, cannot be told from sound ones."""
+    from saccade.rasters import Output, RasterWriter
+
+    with RasterWriter(_copied(folder) / "labels.tif", Output((150, 70), tile=32), resume=True) as writer:
+        _fill(writer, 150)
+
+
+def _copied(folder: Path) -> Path:
+    """Another folder of the same files, for what writes into it."""
+    place = folder.parent / "copied"
+    shutil.rmtree(place, ignore_errors=True)
+    return Path(shutil.copytree(folder, place))
+
+
+def make_journal(folder: Path) -> None:
+    from saccade.rasters import Output, RasterWriter
+
+    with suppress(SaccadeError), RasterWriter(folder / "labels.tif", Output((150, 70), tile=32)) as writer:
+        _fill(writer, 64)
+
+
+def _fill(writer: Any, rows: int) -> None:
+    import numpy as np
+
+    labels = np.random.default_rng(0).integers(0, 3, (150, 70), np.uint8)
+    start = writer.rows_done
+    while start < rows:
+        writer.append(labels[start : start + 32, :, None])
+        start += 32
+    if rows == 150:
+        writer.finish()
+
+
+def make_exported(folder: Path) -> None:
+    from saccade.cli.main import main
+
+    make_run(folder.parent / "run")
+    if main(["export", str(folder.parent / "run"), str(folder / "model.onnx"), "-q"]):
+        raise SystemExit("the run that is to be damaged could not be exported")
+
+
+def make_list(folder: Path) -> None:
+    names = ["# images", "a.png", "b.tif#2", "sub/e.jpg", "/nowhere/d.zarr", "c.png"]
+    (folder / "list.txt").write_text("\n".join(names) + "\n")
+
+
 def make_run(folder: Path) -> None:
     """A run with all that training, an evaluation and a report leave behind."""
     from saccade.cli.main import main
@@ -252,7 +325,11 @@ def subjects() -> list[Subject]:
         Subject(
             "run other files", make_run, use_run, ("*.json", "*.csv", "*.npy", "*.npz", "*.png", "*.jpg")
         ),
+        Subject("run resume", make_run, use_resume, ("last.ckpt", "metrics.csv")),
         Subject("weights", make_weights, use_weights),
+        Subject("exported model", make_exported, use_exported),
+        Subject("list of images", make_list, use_list),
+        Subject("journal", make_journal, use_journal),
     ]
     return found
 

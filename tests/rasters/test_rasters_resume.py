@@ -239,3 +239,24 @@ def test_a_disk_that_takes_no_more_is_one_line_and_keeps_what_is_done(tmp_path):
         writer.finish()
     with open_raster(tmp_path / "l.ome.tif") as raster:
         np.testing.assert_array_equal(raster.read()[..., 0], labels)
+
+
+@pytest.mark.parametrize("name", ["tiles", "about.json", "journal"])
+def test_a_journal_that_is_damaged_is_refused_or_begun_anew(name, tmp_path):
+    """Found by benchmarks/fuzz.py, inputs 0 and 65 of "journal"."""
+    labels = np.random.default_rng(0).integers(0, 3, (96, 70), np.uint8)
+    with RasterWriter(tmp_path / "a.ome.tif", Output((96, 70), tile=32)) as writer:
+        writer.append(labels[:64])
+    file = tmp_path / ".a.ome.tif.part" / name
+    content = bytearray(file.read_bytes())
+    content[20:24] = b"\xff\xfe\xfd\xfc"
+    file.write_bytes(content)
+    try:
+        with RasterWriter(tmp_path / "a.ome.tif", Output((96, 70), tile=32), resume=True) as writer:
+            writer.append(labels[writer.rows_done :])
+            path = writer.finish()
+    except FileProblem as error:
+        assert "part" in str(error) and "\n" not in str(error)
+        return
+    with open_raster(path) as raster:
+        assert (raster.read()[..., 0] == labels).all()

@@ -26,6 +26,7 @@ from saccade.inference.files import (
     make_folder,
     parse_extras,
     parse_kinds,
+    remove_left,
     still_to_do,
     training_downsampling,
 )
@@ -342,6 +343,8 @@ def _predicted(
     for line in left_out(inputs):
         voice.say(f"note: {line}")
     if len(ready.jobs) < len(ready.listed):
+        left = {job.image for job in ready.jobs}
+        remove_left(job for job in ready.listed if job.image not in left)
         before = len(ready.listed) - len(ready.jobs)
         voice.say(f"{before} of {len(ready.listed)} images were labelled before")
     ready = _placed(run, ready, options)

@@ -64,11 +64,12 @@ def run(args: argparse.Namespace) -> int:
             if in_polygons
             else draft_folder(args.folder, **how)
         )
+    written = [] if args.dry_run else draft.write(overwrite=args.overwrite)
+    # After the files: a reader such as head may leave early.
     print(json.dumps(draft.to_json(), indent=1) if args.json else "\n".join(draft.lines()), flush=True)
     if args.dry_run:
         options.say("nothing is written (--dry-run)", args)
         return 0
-    written = draft.write(overwrite=args.overwrite)
     shown = [str(path) for path in written if path not in draft.labels]
     if draft.labels:
         shown.insert(0, f"{args.folder / 'labels'} ({len(draft.labels)} files)")

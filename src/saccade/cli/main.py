@@ -12,6 +12,7 @@ import traceback
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
@@ -162,6 +163,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args: Namespace | None = None
     words = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        # Names of files may be anything, and a terminal may know few letters.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         args = parse(words or ["--help"])
         allowed = {

@@ -188,12 +188,12 @@ def _image_page(args: argparse.Namespace) -> Path:
     from saccade.api.info import image_facts
     from saccade.rasters import open_raster
     from saccade.report.view import image_page
-    from saccade.runtime.files import finished_file
+    from saccade.runtime.files import UNENCODABLE, finished_file
 
     with open_raster(args.path) as raster:
         known = {key: value for key, value in image_facts(raster.info).items() if value not in (None, [])}
     html = image_page(args.path, args.labels, known, _limits(args))
     out: Path = args.out or Path(tempfile.gettempdir()) / f"saccade_{args.path.stem}.html"
     with finished_file(out, overwrite=args.out is None) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+        temporary.write_text(html, encoding="utf-8", errors=UNENCODABLE)
     return out

@@ -19,6 +19,7 @@ from saccade.data.classes import ClassTable
 from saccade.data.splits import SPLITS
 from saccade.errors import FileProblem, InvalidInput
 from saccade.rasters import write_label_png
+from saccade.runtime.files import writing
 from saccade.runtime.threads import in_order
 
 Field = NDArray[np.float32]
@@ -289,6 +290,18 @@ def make_scenes(
     root = Path(out)
     _refuse_used(root)
     part = root.with_name(f".{root.name}.{os.getpid()}.part")
+    with writing(root):
+        return _drawn(root, part, size, count, seed, on_drawn)
+
+
+def _drawn(
+    root: Path,
+    part: Path,
+    size: tuple[int, int],
+    count: tuple[int, int, int],
+    seed: int,
+    on_drawn: Callable[[], None] | None,
+) -> Path:
     try:
         for name in ("images", "masks"):
             (part / name).mkdir(parents=True)

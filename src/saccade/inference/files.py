@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import codecs
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod, sqrt
@@ -18,9 +20,9 @@ from saccade.rasters import Raster, image_size, open_raster
 from saccade.rasters.decoders import is_zarr
 from saccade.rasters.open import split_image_number
 from saccade.rasters.stac import asset_of, is_item
-from saccade.rasters.writer import LARGEST_PNG
+from saccade.rasters.writer import LARGEST_PNG, unfinished
 from saccade.runtime.addresses import Address, path_of, require_local
-from saccade.runtime.files import writing
+from saccade.runtime.files import claim_file, claimed, writing
 from saccade.runtime.trust import trust
 
 if TYPE_CHECKING:
@@ -292,6 +294,29 @@ def still_to_do(jobs: Sequence[ListedJob], *, resume: bool, overwrite: bool) -> 
         fix = "use --resume to do only the others, --overwrite, or another folder"
         raise FileProblem(existing[0], "a new file", f"one that exists{more}", fix)
     return list(jobs)
+
+
+def remove_left(jobs: Iterable[ListedJob]) -> None:
+    """Removes what programs left that were killed when the outputs of these jobs were complete."""
+    hidden: dict[Path, set[str]] = {}
+    for job in jobs:
+        if job.folder not in hidden:
+            with suppress(OSError):
+                hidden[job.folder] = {name for name in os.listdir(job.folder) if name.startswith(".")}
+        names = hidden.get(job.folder)
+        if not names:
+            continue
+        held = claim_file(claim_of(job))
+        if names.isdisjoint((held.name, *(unfinished(path).name for path in job.outputs))):
+            continue
+        with suppress(SaccadeError), claimed(claim_of(job), job.image):  # unless somebody does it anew
+            remove_unfinished(job)
+
+
+def remove_unfinished(job: Job | ListedJob) -> None:
+    """Removes what a killed program left of the outputs of a job that is done, and that nobody else is at."""
+    for folder in map(unfinished, job.outputs):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_folder(out: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from saccade import __version__
 from saccade.data.classes import ClassTable
 from saccade.data.region import Region
+from saccade.errors import FileProblem
 from saccade.geometry import Window
 from saccade.inference.emptiness import Measured, empty_tiles, may_be_skipped, with_gaps
 from saccade.inference.estimate import Workload
@@ -217,8 +219,9 @@ def predict_image(
         >>> done.layout.mode, done.layout.samples, saccade.rasters.image_size(done.labels)
         ('whole', 96, (16, 24))
     """
+    before = _state(job.image)
     with opened_image(segmenter, job, settings) as image:
-        _write(image, elsewhere, on_progress or (lambda share: None))
+        _write(image, elsewhere, on_progress or (lambda share: None), before)
         layout, part = image.execution.layout, image.part
         notices = (*image.raster.notices, *layout.notices, *([part.notice] if part else []))
         return Done(notices, layout, image.job.labels, image.skipped)
@@ -395,7 +398,31 @@ def _gaps(raster: Raster, settings: PredictionConfig, part: RegionPart | None) -
     return gaps
 
 
-def _write(image: OpenedImage, elsewhere: RowsElsewhere | None, tell: Callable[[float], None]) -> None:
+def _state(image: Path) -> tuple[int, int] | None:
+    """Bytes and time of a file; None of what is none here, and of folders, which may be long."""
+    path = split_image_number(image)[0]
+    if isinstance(path, Address):
+        return None
+    with suppress(OSError, ValueError):
+        state = path.stat()
+        if stat.S_ISREG(state.st_mode):
+            return state.st_size, state.st_mtime_ns
+    return None
+
+
+def _require_same(image: Path, before: tuple[int, int] | None) -> None:
+    """Labels of an image that was half the one and half the other are of neither."""
+    if before is not None and _state(image) != before:
+        fix = "predict it again, without --resume, when it is whole"
+        raise FileProblem(image, "a file that stays as it is", "one that changed while it was read", fix)
+
+
+def _write(
+    image: OpenedImage,
+    elsewhere: RowsElsewhere | None,
+    tell: Callable[[float], None],
+    before: tuple[int, int] | None,
+) -> None:
     raster, execution, job, settings = image.raster, image.execution, image.job, image.settings
     height, values = raster.size[0], image.values
     with _sink(image) as sink:
@@ -408,6 +435,7 @@ def _write(image: OpenedImage, elsewhere: RowsElsewhere | None, tell: Callable[[
             for band in image.bands(rows, sink.start, scores=sink.wants_scores):
                 sink.put(band)
                 tell(0.9 * min(band.top + rows, height) / height)
+        _require_same(job.image, before)
         sink.finish(lambda share: tell(0.9 + 0.1 * share))
         overwrite = settings.overwrite or settings.resume
         labels, doubt = (sink.labels, sink.uncertainty) if isinstance(sink, PngSink) else (None, None)

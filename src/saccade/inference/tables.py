@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
 
 from saccade.rasters.decoders import load
-from saccade.runtime.files import finished_file
+from saccade.runtime.files import UNENCODABLE, encodable, finished_file
 
 AT_ONCE = 50_000
 """Rows of a Parquet file that wait in memory for being written together."""
@@ -61,7 +61,7 @@ def table_file(path: Path, columns: Sequence[Column], *, overwrite: bool = False
         return
     with (
         finished_file(path, overwrite=overwrite) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
+        temporary.open("w", newline="", encoding="utf-8", errors=UNENCODABLE) as file,
     ):
         yield _CsvTable(file, columns)
 
@@ -89,7 +89,7 @@ class _ParquetTable:
         self._rows: list[Sequence[Any]] = []
 
     def add(self, row: Sequence[Any]) -> None:
-        self._rows.append(row)
+        self._rows.append([encodable(value) if isinstance(value, str) else value for value in row])
         if len(self._rows) == AT_ONCE:
             self.flush()
 

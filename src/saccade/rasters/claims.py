@@ -61,6 +61,11 @@ def require_honest_pieces(
         if count > HONEST_PIECES and not _hold(files, (count - HONEST_PIECES) * LEAST_PIECE):
             got = f"{_told(size)} in {count:,} tiles, which it has no bytes for"
             raise FinalProblem(path, "an image whose header is true", got)
+        # A piece is unpacked whole; one byte a pixel is the least.
+        unpacked = min(piece[0], size[0]) * min(piece[1], size[1])
+        if unpacked > HONEST_BYTES and not _hold(files, unpacked // MOST_EXPANSION):
+            got = f"{_told(size)} in tiles or strips of {unpacked:,} pixels, which it has no bytes for"
+            raise FinalProblem(path, "an image whose header is true", got)
 
 
 def _told(size: tuple[int, int]) -> str:

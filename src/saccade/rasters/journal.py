@@ -152,7 +152,7 @@ class TileJournal:
         text = json.dumps(about, sort_keys=True)
         manifest = self.folder / "about.json"
         if resume and manifest.exists():
-            if manifest.read_text() != text:
+            if manifest.read_bytes() != text.encode():
                 fix = "use the same options, or leave --resume out to start again"
                 raise FileProblem(self.folder, "a run with the same options to resume", "other options", fix)
             self._recover()
@@ -330,8 +330,12 @@ class TileStore(TilePacker):
 
     def _inflated(self, stored: bytes, row: int, column: int) -> np.ndarray:
         side = self.output.tile
-        data = imagecodecs.deflate_decode(stored, out=side * side * self.dtype.itemsize)
-        tile = np.frombuffer(data, self.dtype).reshape(side, side)
+        try:
+            data = imagecodecs.deflate_decode(stored, out=side * side * self.dtype.itemsize)
+            tile = np.frombuffer(data, self.dtype).reshape(side, side)
+        except (imagecodecs.DeflateError, ValueError):
+            fix = "remove the folder, and begin anew"
+            raise FileProblem(self.spool.folder, "tiles as they were written", "a damaged one", fix) from None
         return tile[: self.size[0] - row * side, : self.size[1] - column * side]
 
     def band(self, row: int, channel: int = 0) -> np.ndarray:

@@ -16,6 +16,7 @@ from tifffile import TiffWriter
 
 from saccade.rasters.decoders import load
 from saccade.rasters.journal import Output, TileStore
+from saccade.runtime.files import encodable
 
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 42113)
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 12: 8, 16: 8}
@@ -239,7 +240,7 @@ def _metadata(output: Output) -> dict[str, Any]:
     """OME's fields; its identifier depends on the output alone, so that resuming gives the same bytes."""
     name = json.dumps(output.as_json(), sort_keys=True)
     about: dict[str, Any] = {"axes": "CYX" if output.channels > 1 else "YX", "Name": output.kind}
-    about["UUID"] = str(uuid.uuid5(uuid.NAMESPACE_OID, name))
+    about["UUID"] = str(uuid.uuid5(uuid.NAMESPACE_OID, encodable(name)))
     if output.pixel_size is not None:
         y, x = output.pixel_size.microns
         about |= {

@@ -20,7 +20,7 @@ from saccade.errors import FileProblem, InvalidInput
 from saccade.rasters.decoders import load
 from saccade.rasters.polygons import Polygon, polygons
 from saccade.rasters.raster import PixelSize, Raster
-from saccade.runtime.files import finished_file
+from saccade.runtime.files import encodable, finished_file
 
 Transform = tuple[float, float, float, float, float, float]
 Ring = NDArray[Any]
@@ -193,6 +193,9 @@ class Sink(Protocol):
 
 def _sink(about: PolygonFile, temporary: Path) -> AbstractContextManager[Sink]:
     if about.path.suffix.lower() in TABLES:
+        if encodable(str(about.path)) != str(about.path):
+            fix = "write GeoJSON, or rename the image"
+            raise FileProblem(about.path, "a name in UTF-8, as GDAL needs it", "other bytes", fix)
         return TableSink(about, temporary)
     return GeoJsonSink(about, temporary)
 
@@ -221,7 +224,11 @@ class GeoJsonSink:
         properties = {**self._properties(polygon.label), **facts}
         if not self._about.mapped:  # for QuPath
             name = f"saccade/{self._about.labels.path.name}/{facts['object']}"
-            feature = {"type": "Feature", "id": str(uuid5(NAMESPACE_URL, name)), "geometry": geometry}
+            feature = {
+                "type": "Feature",
+                "id": str(uuid5(NAMESPACE_URL, encodable(name))),
+                "geometry": geometry,
+            }
             properties["measurements"] = list(self._measurements(facts))
         self._file.write(self._between)
         feature["properties"] = properties

@@ -93,6 +93,12 @@ def _classes(output: Output) -> dict[str, Any]:
 LARGEST_PNG = 1 << 28
 
 
+def unfinished(path: Path) -> Path:
+    """The folder of an output until it is complete: beside it, so that the last step is a rename on one disk;
+    hidden, so that no listing takes it for an image."""
+    return path.with_name(f".{path.name}.part")
+
+
 class RasterWriter:
     """Writes one output, from the top row to the bottom; the name of ``path`` decides the format.
 
@@ -131,9 +137,7 @@ class RasterWriter:
         self.path, self.output, self.overwrite = Path(path), output, overwrite
         self._write = _format(self.path, output)
         refuse_existing(self.path, overwrite)
-        # Beside the output, so that the last step is a rename on one disk; hidden, so that no listing takes
-        # it for an image.
-        self.folder = self.path.with_name(f".{self.path.name}.part")
+        self.folder = unfinished(self.path)
         self._dtype = np.dtype(output.dtype)
         with writing(self.path):
             self._store = TileStore(self.folder, output, output.size, resume=resume)

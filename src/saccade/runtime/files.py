@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +25,15 @@ _SYSTEM = {
     errno.ENAMETOOLONG: ("a name that is too long", "choose a shorter name"),
     errno.EFBIG: ("a file too large for this disk", "write elsewhere"),
 }
+
+
+UNENCODABLE = "backslashreplace"
+"""What becomes of bytes of file names that are not UTF-8 in texts that are."""
+
+
+def encodable(text: str) -> str:
+    """A text without bytes of file names that are not UTF-8."""
+    return text.encode(errors=UNENCODABLE).decode()
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
@@ -58,6 +67,7 @@ def finished_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     refuse_existing(path, overwrite)
     temporary = _temporary(path)
+    _remove_left(path)
     try:
         with writing(path):
             yield temporary
@@ -72,16 +82,20 @@ def write_file(path: Path, content: bytes | str) -> None:
     Raises:
         FileProblem: when it cannot be written, with its own path.
     """
-    data = content.encode() if isinstance(content, str) else content
-    # A killed program leaves its temporary file; one that still runs is writing its own.
-    for left in path.parent.glob(f".{escape(path.name)}.*.part"):
-        if not _is_running(left.name.split(".")[-2]):
-            left.unlink(missing_ok=True)
+    data = content.encode(errors=UNENCODABLE) if isinstance(content, str) else content
     with finished_file(path, overwrite=True) as temporary, temporary.open("wb") as file:
         file.write(data)
         file.flush()
         # Before the rename: some file systems keep a new name whose bytes never came to the disk.
         os.fsync(file.fileno())
+
+
+def _remove_left(path: Path) -> None:
+    """What programs that were killed left of a file; one that still runs is writing its own."""
+    with suppress(OSError):  # a folder that cannot be listed, or that is none: writing into it tells
+        for left in path.parent.glob(f".{escape(path.name)}.*.part*"):
+            if not _is_running(left.name.partition(".part")[0].rpartition(".")[2]):
+                left.unlink(missing_ok=True)
 
 
 def _is_running(number: str) -> bool:
@@ -179,6 +193,12 @@ def exclusively(folder: Path, expected: str) -> Iterator[None]:
             held.unlink(missing_ok=True)
 
 
+def claim_file(path: Path) -> Path:
+    """The hidden file by which :func:`claimed` holds a name."""
+    number = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]  # a name may be as long as names can be
+    return path.with_name(f".{number}{LOCK}")
+
+
 @contextmanager
 def claimed(path: Path, what: Path) -> Iterator[None]:
     """Holds the name ``path``, which need not exist, against other programs, by a hidden file beside it.
@@ -193,8 +213,7 @@ def claimed(path: Path, what: Path) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    number = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]  # a name may be as long as names can be
-    held = path.with_name(f".{number}{LOCK}")
+    held = claim_file(path)
     with writing(path):
         file = held.open("a")
     with file:

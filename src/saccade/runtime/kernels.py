@@ -61,8 +61,20 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     made = njit(nogil=True, cache=True, **options)(function)
     made.__qualname__ = name
     if hasattr(made, "stats"):  # not where NUMBA_DISABLE_JIT leaves the plain function
+        _keep_if_possible(made)
         _sweep(made.stats.cache_path, os.path.splitext(os.path.basename(path))[0], digest)
     return made
+
+
+def _keep_if_possible(made: Any) -> None:
+    """A disk that is full, or was made read-only meanwhile, costs a kernel its place there and no more."""
+    keep = made._cache.save_overload
+
+    def kept(*what: Any) -> None:
+        with suppress(OSError):
+            keep(*what)
+
+    made._cache.save_overload = kept
 
 
 _LOADED: dict[str, bytes] = {}
