@@ -44,7 +44,7 @@ class Method:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise InvalidInput("the name of an arm", "letters, digits, '.', '+' or '-'", repr(self.name))
+            raise InvalidInput("the name of a method", "letters, digits, '.', '+' or '-'", repr(self.name))
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def methods_of(samplers: Sequence[str], own_options: Sequence[str] = ()) -> list
     Args:
         samplers: ``uniform``, ``python:MODULE.CLASS``, or ``published=deformation`` for a method of
             another name.
-        own_options: ``ARM:section.key=value`` each, for one method only.
+        own_options: ``METHOD:section.key=value`` each, for one method only.
 
     Raises:
         UsageError: for a sampler or a method that there is not, or one that stands twice.

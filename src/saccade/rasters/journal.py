@@ -131,7 +131,7 @@ class TileJournal:
     """``folder`` holds about.json (what is being written), tiles (their bytes), journal (their lengths).
 
     Raises:
-        FileProblem: another program writes it, or ``resume`` meets a spool of something else.
+        FileProblem: another program writes it, or ``resume`` meets a journal of something else.
     """
 
     def __init__(self, folder: Path, about: dict[str, Any], per_row: int, *, resume: bool = False) -> None:
@@ -306,12 +306,12 @@ class TilePacker:
 
 
 class TileStore(TilePacker):
-    """One level: the tiles of a packer in a spool."""
+    """One level: the tiles of a packer in a journal."""
 
     def __init__(self, folder: Path, output: Output, size: tuple[int, int], *, resume: bool = False) -> None:
         super().__init__(output, size)
         about: dict[str, Any] = {"output": output.as_json(), "size": size, "effort": EFFORT}
-        self.spool = TileJournal(folder, about, self.per_row, resume=resume)
+        self.journal = TileJournal(folder, about, self.per_row, resume=resume)
 
     def append(self, band: np.ndarray) -> None:
         """The next row of tiles from its pixels (rows, W, C)."""
@@ -319,14 +319,14 @@ class TileStore(TilePacker):
 
     def append_packed(self, row: Sequence[Packed]) -> None:
         """The next row of tiles, as a packer elsewhere gave them."""
-        self.spool.append([self.deflated(tile) for tile in row])
+        self.journal.append([self.deflated(tile) for tile in row])
 
     def tile(self, row: int, column: int, channel: int = 0) -> np.ndarray:
         """The pixels of a tile that lie inside the image."""
         return self._inflated(self._stored(row, column, channel), row, column)
 
     def _stored(self, row: int, column: int, channel: int) -> bytes:
-        return self.spool.read(row, channel * self.count[1] + column)
+        return self.journal.read(row, channel * self.count[1] + column)
 
     def _inflated(self, stored: bytes, row: int, column: int) -> np.ndarray:
         side = self.output.tile
@@ -335,7 +335,9 @@ class TileStore(TilePacker):
             tile = np.frombuffer(data, self.dtype).reshape(side, side)
         except (imagecodecs.DeflateError, ValueError):
             fix = "remove the folder, and begin anew"
-            raise FileProblem(self.spool.folder, "tiles as they were written", "a damaged one", fix) from None
+            raise FileProblem(
+                self.journal.folder, "tiles as they were written", "a damaged one", fix
+            ) from None
         return tile[: self.size[0] - row * side, : self.size[1] - column * side]
 
     def band(self, row: int, channel: int = 0) -> np.ndarray:
@@ -350,7 +352,7 @@ class TileStore(TilePacker):
 
     def lengths(self, channel: int) -> Iterator[int]:
         """How long each tile of a channel is as stored, row by row."""
-        for row in self.spool.rows:
+        for row in self.journal.rows:
             yield from (length for _, length in row[channel * self.count[1] : (channel + 1) * self.count[1]])
 
     def halved(self, folder: Path) -> TileStore:
@@ -366,7 +368,7 @@ class TileStore(TilePacker):
             channel, column = divmod(number, coarse.count[1])
             return self._halved_tile(coarse, row, column, channel)
 
-        coarse.spool.append(_spread(made, coarse.spool.per_row))
+        coarse.journal.append(_spread(made, coarse.journal.per_row))
 
     def _halved_tile(self, coarse: TileStore, row: int, column: int, channel: int) -> bytes:
         """A tile of the coarser level; four plain ones of one value need not be decoded."""
@@ -387,7 +389,7 @@ class TileStore(TilePacker):
         return coarse.pack(out[: size[0], : size[1]])
 
     def close(self) -> None:
-        self.spool.close()
+        self.journal.close()
 
 
 _T = TypeVar("_T")

@@ -72,8 +72,8 @@ class Form:
 def write_cog(path: Path, levels: Sequence[TileStore], output: Output) -> None:
     """Levels, finest first, as one COG with the CRS, transform, nodata and colour table of ``output``."""
     # At most 16 bytes a tile in the tables, whichever form it will be: the choice comes before them.
-    tables = 16 * sum(level.spool.per_row * level.count[0] for level in levels)
-    form = Form(sum(level.spool.total for level in levels) + tables > CLASSIC_LIMIT)
+    tables = 16 * sum(level.journal.per_row * level.count[0] for level in levels)
+    form = Form(sum(level.journal.total for level in levels) + tables > CLASSIC_LIMIT)
     geo = _geo_tags(output, path)
     ghost = f"GDAL_STRUCTURAL_METADATA_SIZE={len(_GHOST):06d} bytes\n{_GHOST}".encode()
     first = _even(form.header + len(ghost))
@@ -85,7 +85,7 @@ def write_cog(path: Path, levels: Sequence[TileStore], output: Output) -> None:
     # The coarsest level lies first, as COG has it: whoever reads over a network sees the whole image early.
     for number in reversed(range(len(levels))):
         places[number] = place
-        place += levels[number].spool.total
+        place += levels[number].journal.total
     with path.open("wb") as file:
         file.write((form.begin(first) + ghost).ljust(first, b"\0"))
         for number, level in enumerate(levels):
@@ -195,7 +195,7 @@ def write_tiff(path: Path, levels: Sequence[TileStore], output: Output) -> None:
     ome = output.dtype != "float16"
     several = output.channels > 1
     planes: dict[str, Any] = {"planarconfig": "separate"} if several and not ome else {}
-    large = sum(level.spool.total for level in levels) > CLASSIC_LIMIT
+    large = sum(level.journal.total for level in levels) > CLASSIC_LIMIT
     with TiffWriter(path, bigtiff=large, ome=ome) as file:
         for number, level in enumerate(levels):
             place: dict[str, Any] = {"subfiletype": 1} if number else {"subifds": len(levels) - 1}

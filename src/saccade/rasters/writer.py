@@ -146,7 +146,7 @@ class RasterWriter:
     @property
     def rows_done(self) -> int:
         """Rows of pixels that are safe on the disk: a multiple of the tile, or all."""
-        return min(len(self._store.spool.rows) * self.output.tile, self.output.size[0])
+        return min(len(self._store.journal.rows) * self.output.tile, self.output.size[0])
 
     @property
     def _rows_given(self) -> int:
@@ -157,7 +157,7 @@ class RasterWriter:
         if rows % self.output.tile or not 0 <= rows <= self.rows_done:
             raise InvalidInput("rows", f"a multiple of {self.output.tile}, up to {self.rows_done}", rows)
         self._waiting.clear()
-        self._store.spool.cut(rows // self.output.tile)
+        self._store.journal.cut(rows // self.output.tile)
 
     def append(self, band: np.ndarray) -> None:
         """The next rows of pixels, any number of them: (rows, W) or (rows, W, C), of the output's dtype.
