@@ -3,13 +3,16 @@ PYTHON ?= python
 LOWEST := build/lowest
 LOOSE := arg-type assignment call-overload index method-assign misc operator return-value union-attr
 
-.PHONY: install test lint format types docs serve check lowest dist
+.PHONY: install test slow lint format types docs serve check lowest dist
 
 install:  ## what a contributor needs, into the active environment
 	$(PYTHON) -m pip install -c constraints.txt -e '.[test,docs]'
 
 test:  ## the suite, in another order each time
 	$(PYTHON) -m pytest
+
+slow:  ## the tests that start many processes: launchers of training, the page about more than one machine
+	$(PYTHON) -m pytest -m slow
 
 lint:
 	$(PYTHON) -m ruff check .

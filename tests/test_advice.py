@@ -52,8 +52,10 @@ def mentions(pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
     return ((where, name) for where, text in strings() for name in pattern.findall(text))
 
 
-OF_OTHERS = frozenset({"--pyramid", "--bigtiff"})
-"""Options that messages name of other programs: of vips."""
+OF_OTHERS = frozenset(
+    {"--pyramid", "--bigtiff", "--nodes", "--ntasks", "--ntasks-per-node", "--max-restarts"}
+)
+"""Options that messages name of other programs: of vips, srun and torchrun."""
 
 
 @cache

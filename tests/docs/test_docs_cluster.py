@@ -40,6 +40,7 @@ def port() -> str:
         return str(free.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_the_page_can_be_followed(
     trained_folder, tiny_data, tmp_path, port, started, monkeypatch, one_thread
 ) -> None:

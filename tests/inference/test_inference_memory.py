@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from inference_files import CLASSES, bent
+
+from saccade.inference import Job, PredictionConfig, SamplingOptions, predict_image
 
 START = """
 import json, sys
@@ -53,11 +56,19 @@ print(allowed, int(Path("/proc/self/status").read_text().split("VmHWM:")[1].spli
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """6,000 x 20,000 in tiles of 256 with one coarser level: 360 MB of pixels, few bytes."""
-    path = tmp_path_factory.mktemp("wide") / "wide.tif"
+    folder = tmp_path_factory.mktemp("wide")
+    small = in_tiles(folder / "small.tif", (600, 2000), (150, 500))
+    # Kernels are compiled here where they never were: a program that compiles holds 200 MB more.
+    job = Job(small, folder / "small.ome.tif", ("scores",))
+    predict_image(bent((64, 128)), job, PredictionConfig(CLASSES, SamplingOptions(mode="whole")))
+    return in_tiles(folder / "wide.tif", (6000, 20000), (1500, 5000))
+
+
+def in_tiles(path: Path, *sizes: tuple[int, int]) -> Path:
     tile = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
     options = {"photometric": "rgb", "tile": (256, 256), "compression": "deflate", "metadata": None}
     with tifffile.TiffWriter(path, bigtiff=True) as file:
-        for number, size in enumerate([(6000, 20000), (1500, 5000)]):
+        for number, size in enumerate(sizes):
             count = -(-size[0] // 256) * -(-size[1] // 256)
             tiles = (tile for _ in range(count))
             file.write(tiles, shape=(*size, 3), dtype="uint8", subfiletype=min(number, 1), **options)

@@ -68,6 +68,7 @@ def same(one: Path, other: Path) -> None:
     assert_same_weights(*weights)
 
 
+@pytest.mark.slow
 def test_torchrun_goes_on_from_the_last_checkpoint_after_a_process_died(
     tiny_data, together, environment, tmp_path
 ) -> None:
@@ -110,6 +111,7 @@ def srun(
     ]
 
 
+@pytest.mark.slow
 def test_srun_trains_one_run_and_refuses_it_once(tiny_data, together, environment, tmp_path) -> None:
     done = srun(tiny_data, tmp_path / "run", environment)
     assert [process.returncode for process in done] == [0, 0], done

@@ -13,7 +13,7 @@ from saccade.errors import InvalidInput, SaccadeError, UsageError
 from saccade.inference.budget import BeyondBudget, Pace, Timing
 from saccade.inference.engine import OnnxNetworks
 from saccade.inference.estimate import WARM, least_told
-from saccade.inference.files import Job, ListedJob, claim_of, remove_unfinished, still_to_do
+from saccade.inference.files import Job, ListedJob, claim_of, still_to_do
 from saccade.inference.predict import Done, PredictionConfig, RowsElsewhere, predict_image
 from saccade.runtime.devices import dealt_out, enough_memory
 from saccade.runtime.files import claimed
@@ -100,7 +100,6 @@ def predict_one(
             ):
                 return Outcome(job)
             done = predict_image(segmenter, job, settings, on_progress=on_progress, elsewhere=elsewhere)
-            remove_unfinished(job)
             return Outcome(job, done)
     except SaccadeError as fault:
         return Outcome(job, fault=fault)

@@ -23,7 +23,7 @@ from saccade.errors import FileProblem
 from saccade.geometry import Window
 from saccade.inference.emptiness import Measured, empty_tiles, may_be_skipped, with_gaps
 from saccade.inference.estimate import Workload
-from saccade.inference.files import Job, ListedJob
+from saccade.inference.files import Job, ListedJob, remove_unfinished
 from saccade.inference.label_values import Values
 from saccade.inference.objects import ObjectChoice
 from saccade.inference.options import Layout, SamplingOptions
@@ -222,6 +222,7 @@ def predict_image(
     before = _state(job.image)
     with opened_image(segmenter, job, settings) as image:
         _write(image, elsewhere, on_progress or (lambda share: None), before)
+        remove_unfinished(image.job)
         layout, part = image.execution.layout, image.part
         notices = (*image.raster.notices, *layout.notices, *([part.notice] if part else []))
         return Done(notices, layout, image.job.labels, image.skipped)
