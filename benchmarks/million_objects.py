@@ -88,7 +88,8 @@ def main() -> None:
     parser.add_argument("--inside", nargs=2, type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.inside:
-        print(json.dumps(predict(*args.inside, args.save[0], args.memory)))
+        within, to = args.inside
+        print(json.dumps(predict(within, to, args.save[0], args.memory)))
         return
     side = math.isqrt(args.objects) * PITCH
     rows = []
@@ -106,8 +107,8 @@ def main() -> None:
                 with table.open() as file:
                     areas = [int(line["pixels"]) for line in csv.DictReader(file)]
                 row |= {"rows": len(areas), "areas_exact": set(areas) == {SIDE * SIDE}}
-            for file in out.glob("*_polygons.*"):
-                row |= {"polygon_mb": round(file.stat().st_size / 1e6)}
+            for polygons in out.glob("*_polygons.*"):
+                row |= {"polygon_mb": round(polygons.stat().st_size / 1e6)}
             print(json.dumps(row), flush=True)
             rows.append(row)
     if args.json:
