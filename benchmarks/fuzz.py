@@ -290,8 +290,8 @@ def make_coco(folder: Path) -> None:
     import vector_files as files
 
     files.folder(folder)
-    (folder / "classes.json").unlink()
-    files.coco(folder / "labels.json", {f"{stem}.tif": files.scene(k) for k, stem in enumerate("abc")})
+    outlines = {f"{stem}.tif": files.scene(number) for number, stem in enumerate("abc")}
+    files.coco(folder / "labels" / "all.json", outlines)
 
 
 def subjects() -> list[Subject]:

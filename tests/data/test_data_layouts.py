@@ -266,6 +266,13 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object], tuple[str, ...]]] = {
         ("*_train.lst and *_val.lst", "site"),
     ),
     "listed": ("apolloscape", lambda p: next(p.rglob("*_bin.png")).unlink(), ("a file that road01_ins_",)),
+    "a name too long for a file": (
+        "apolloscape",
+        lambda p: (p / "public_image_lists" / "road01_ins_val.lst").write_text(
+            f"road01_ins/{'1' * 400}\tb\n"
+        ),
+        ("a file that road01_ins_val.lst lists",),
+    ),
     "line": (
         "apolloscape",
         lambda p: (p / "public_image_lists" / "road01_ins_val.lst").write_text("one\n"),

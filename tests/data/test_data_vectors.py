@@ -381,6 +381,9 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
             segmentation={"size": [10**6, 10**6], "counts": [10**12]})),
         TOLD, r"run lengths of the size of a\.tif",
     ),
+    "COCO with a list for a category": (
+        lambda r: _coco(r, lambda v: v["annotations"][0].update(category_id=[1])), TOLD, r"found '\[1\]'",
+    ),
     "COCO of other classes": (
         lambda r: _coco(r, lambda v: v["categories"][0].update(name="trees")), TOLD, "found 'trees'",
     ),

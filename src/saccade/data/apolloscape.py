@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import isdir, isfile
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -82,7 +83,7 @@ class ApolloScape(Format):
         return listing
 
     def _read(self, root: Path, split: str, lists: list[Path], listing: Listing) -> list[Item]:
-        """The items of a split; what is wrong is added to ``found``."""
+        """The items of a split; what is wrong is added to ``listing``."""
         items, missing, absent = [], [], 0
         for path in lists:
             for number, line in enumerate(read_text(path, "a list of images").splitlines(), 1):
@@ -90,10 +91,10 @@ class ApolloScape(Format):
                 if len(pair) != 2 and line.strip():
                     expected = f"an image and its labels, with a tab between, in line {number}"
                     listing.faults.append(Fault(path, expected, repr(line)[:60]))
-                elif pair and not _road(root, pair[0]).is_dir():
+                elif pair and not isdir(_road(root, pair[0])):
                     absent += 1
                 elif pair:
-                    missing += [(p, f"a file that {path.name} lists") for p in pair if not p.is_file()]
+                    missing += [(p, f"a file that {path.name} lists") for p in pair if not isfile(p)]
                     items.append(Item(_stem(root, pair[0]), pair[0], pair[1]))
         listing.faults += limited(self, missing)
         if absent:
@@ -122,10 +123,10 @@ def _resolve(root: Path, text: str) -> Path:
     """A listed path; the lists write "Camera_5" where some archives have "Camera 5"."""
     parts = PurePosixPath(text.strip().lstrip("/")).parts
     path = root.joinpath(*(part for part in parts if part != ".."))
-    if path.is_file():
+    if isfile(path):  # pathlib raises for names too long for a file
         return path
     spaced = path.parent.with_name(path.parent.name.replace("_", " ")) / path.name
-    return spaced if spaced.is_file() else path
+    return spaced if isfile(spaced) else path
 
 
 def _road(root: Path, path: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -53,7 +53,7 @@ class CocoFile:
         empty = dict.fromkeys(sizes, 0)
         broken = []
         for number, row in enumerate(rows):
-            name = names.get(row.get("image_id")) if isinstance(row, dict) else None
+            name = _meant(names, row.get("image_id")) if isinstance(row, dict) else None
             if name is None:
                 broken.append(row.get("id", number) if isinstance(row, dict) else number)
                 continue
@@ -77,6 +77,11 @@ class CocoFile:
         return last[0] if len(last) == 1 else None
 
 
+def _meant(table: Mapping[Any, str], identity: Any, otherwise: Any = None) -> Any:
+    """What an id stands for; a list or a mapping in its place stands for nothing."""
+    return table.get(identity, otherwise) if isinstance(identity, Hashable) else otherwise
+
+
 def _size(row: Mapping[str, Any]) -> tuple[int, int] | None:
     return (int(row["height"]), int(row["width"])) if row.get("height") and row.get("width") else None
 
@@ -86,7 +91,7 @@ def _feature(
 ) -> Feature | None:
     identity = row.get("id", number)
     category = row.get("category_id")
-    attributes = {"category": categories.get(category, category), "category_id": category}
+    attributes = {"category": _meant(categories, category, category), "category_id": category}
     outline = row.get("segmentation")
     try:
         if isinstance(outline, dict):
