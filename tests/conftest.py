@@ -8,12 +8,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 import torch
 
+from range_server import Served, serving
 from saccade.data.scenes import make_scenes
+
+if TYPE_CHECKING:
+    from saccade import Segmenter
 
 hypothesis.settings.register_profile("repeatable", derandomize=True)
 hypothesis.settings.load_profile("repeatable")
@@ -63,6 +68,37 @@ def trained_folder(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def run_folder(trained_folder: Path, tmp_path: Path) -> Path:
     """A copy of the trained run, for tests that write into it."""
     return Path(shutil.copytree(trained_folder, tmp_path / "run"))
+
+
+@pytest.fixture(scope="module")
+def lively(trained_folder: Path, tiny_data: Path) -> Segmenter:
+    """The trained run, whose answers are of many classes: their scores are equal on average."""
+    from saccade.api import load
+
+    model = load(trained_folder, device="cpu")
+    layers = [module for module in model.network.modules() if isinstance(module, torch.nn.Conv2d)]
+    last = [layer for layer in layers if layer.out_channels == len(model.classes)][-1]
+    image = min((tiny_data / "images").iterdir())
+    with torch.no_grad():
+        last.bias -= model.segment(image).scores.mean((0, 2, 3))
+    return model
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    """A client of Dask with two workers in processes of their own."""
+    from saccade.runtime.cluster import connected
+
+    with connected("local:2") as client:
+        client.wait_for_workers(2, timeout=200)
+        yield client
+
+
+@pytest.fixture
+def served(folder: Path) -> Iterator[Served]:
+    """A web server of the files of the test's ``folder``, which counts what it is asked."""
+    with serving(folder) as server:
+        yield server
 
 
 @pytest.fixture

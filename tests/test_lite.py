@@ -50,19 +50,8 @@ FEW = 1e-3
 
 
 @pytest.fixture(scope="module")
-def run(trained_folder: Path, tiny_data: Path) -> saccade.Segmenter:
-    """A model whose answers are of many classes: their scores are equal on average."""
-    made = saccade.load(trained_folder, device="cpu")
-    layers = [module for module in made.network.modules() if isinstance(module, torch.nn.Conv2d)]
-    last = [layer for layer in layers if layer.out_channels == len(made.classes)][-1]
-    with torch.no_grad():
-        last.bias -= made.segment(images_of(tiny_data)[0]).scores.mean((0, 2, 3))
-    return made
-
-
-@pytest.fixture(scope="module")
-def model(run: saccade.Segmenter, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saccade.export(run, tmp_path_factory.mktemp("lite") / "model.onnx")[0]
+def model(lively: saccade.Segmenter, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saccade.export(lively, tmp_path_factory.mktemp("lite") / "model.onnx")[0]
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +80,11 @@ def without_torch(*words: object) -> None:
 
 
 def test_labels_are_those_of_the_run(
-    model: Path, images: Path, run: saccade.Segmenter, tmp_path: Path
+    model: Path, images: Path, lively: saccade.Segmenter, tmp_path: Path
 ) -> None:
     without_torch("predict", model, images, tmp_path / "lite", "--tile", "64x96")
     made = sorted(path.name for path in (tmp_path / "lite").iterdir())
-    saccade.predict(run, [images], tmp_path / "run", engine="onnx", tile="64x96")
+    saccade.predict(lively, [images], tmp_path / "run", engine="onnx", tile="64x96")
     assert made == sorted(path.name for path in (tmp_path / "run").iterdir())
     assert {Path(name).suffix for name in made} == {".png", ".tif"}
     for name in made:
@@ -109,10 +98,10 @@ def test_labels_are_those_of_the_run(
 
 @pytest.mark.parametrize("options", [{}, {"pixels": 200}, {"size": (5, 7), "mode": "whole"}])
 def test_layouts_are_those_of_the_run(
-    model: Path, images: Path, run: saccade.Segmenter, options: dict
+    model: Path, images: Path, lively: saccade.Segmenter, options: dict
 ) -> None:
     image = images / "slide.tif"
-    wanted = saccade.predict(run, image, engine="onnx", **options)
+    wanted = saccade.predict(lively, image, engine="onnx", **options)
     found = Model(model).predict(image, **options)
     assert found.dtype == wanted.dtype
     assert (found != wanted).mean() <= FEW

@@ -39,14 +39,6 @@ def _one_thread(one_thread: None) -> None:
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    """Two workers in processes of their own."""
-    with connected("local:2") as found:
-        found.wait_for_workers(2, timeout=200)
-        yield found
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A map, a Zarr and a slide of 2,300 rows in three parts, and photographs."""
     folder = tmp_path_factory.mktemp("images")

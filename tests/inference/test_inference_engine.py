@@ -39,17 +39,6 @@ def images_of(data: Path) -> list[Path]:
     return sorted((data / "images").iterdir())
 
 
-@pytest.fixture(scope="module")
-def lively(trained_folder: Path, tiny_data: Path) -> saccade.Segmenter:
-    """A model whose answers are of many classes: their scores are equal on average."""
-    model = saccade.load(trained_folder, device="cpu")
-    layers = [module for module in model.network.modules() if isinstance(module, torch.nn.Conv2d)]
-    last = [layer for layer in layers if layer.out_channels == len(model.classes)][-1]
-    with torch.no_grad():
-        last.bias -= model.segment(images_of(tiny_data)[0]).scores.mean((0, 2, 3))
-    return model
-
-
 @pytest.mark.parametrize("how", [{"mode": "whole"}, {"mode": "tiles", "tile": "20x24"}])
 def test_labels_are_those_of_torch(lively: saccade.Segmenter, tiny_data: Path, how: dict[str, str]) -> None:
     images = images_of(tiny_data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 from inference_files import make_geotiff, picture
 
 import saccade
-from range_server import Served, serving
 from saccade.cli import main
 from saccade.errors import UsageError
 from saccade.rasters import Output, RasterWriter
@@ -42,12 +40,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.append(pixels)
         writer.finish()
     return folder
-
-
-@pytest.fixture
-def served(folder: Path) -> Iterator[Served]:
-    with serving(folder) as found:
-        yield found
 
 
 TILES = ["--mode", "tiles", "--size", "32x32", "--tile", "160x160", "--device", "cpu", "-q"]

@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import torch
 import saccade
 from saccade.cli import main
 from saccade.errors import UsageError
-from saccade.runtime.cluster import connected
 
 pytest.importorskip("distributed", reason="the extra cluster")
 
@@ -24,13 +22,6 @@ pytest.importorskip("distributed", reason="the extra cluster")
 @pytest.fixture(autouse=True)
 def _one_thread(one_thread: None) -> None:
     """The runs are tiny."""
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    with connected("local:2") as found:
-        found.wait_for_workers(2, timeout=200)
-        yield found
 
 
 HOW: dict[str, Any] = {

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gcs_server import Bucket, gcs
-from range_server import Served, serving
+from range_server import Served
 from saccade.errors import FileProblem, UsageError
 from saccade.geometry import Window
 from saccade.rasters import Output, PixelSize, Raster, RasterWriter, open_raster, thumbnail
@@ -43,12 +43,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "empty.tif").write_bytes(b"")
     (folder / "cut.tif").write_bytes((folder / "map.tif").read_bytes()[:40_000])
     return folder
-
-
-@pytest.fixture
-def served(folder: Path) -> Iterator[Served]:
-    with serving(folder) as found:
-        yield found
 
 
 @pytest.fixture(autouse=True)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from range_server import Served, serving
+from range_server import Served
 from saccade.cli import main
 from saccade.errors import FileProblem
 from saccade.rasters import Output, RasterWriter, open_raster
@@ -36,12 +35,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             writer.append(pixels + np.uint8(number))
             writer.finish()
     return folder
-
-
-@pytest.fixture
-def served(folder: Path) -> Iterator[Served]:
-    with serving(folder) as found:
-        yield found
 
 
 def item(path: Path, assets: dict[str, Any], **more: Any) -> Path:

@@ -445,7 +445,7 @@ def nearest_in_rows(labels, ignore, ignoring, classes, columns, nearest):
 
 @kernel
 def _nearest_of(nearest, columns, out):
-    """out[j] = the entry of ascending ``found`` nearest to ascending columns[j], the left one of a tie."""
+    """out[j] = the entry of ascending ``nearest`` nearest to ascending columns[j], the left one of a tie."""
     at = 0
     for j in range(len(columns)):
         if len(nearest) == 0:

@@ -332,7 +332,7 @@ def _reach(trained: tuple[int, int], sizes: SizeRange | None) -> _Reach:
 
 
 def _layout(tiling: Tiling, view: tuple[int, int], request: tuple[int, int], why: tuple[str, ...]) -> Layout:
-    """With a notice where a thin image keeps more samples across than the scale ``asked`` for."""
+    """With a notice where a thin image keeps more samples across than ``request``, by the scale."""
     thin = f"{_says(tiling.tile, view)}: the scale would leave {request[0]} x {request[1]}"
     return Layout(tiling, view, (*why, _says(tiling.tile, view)), (thin,) if view != request else ())
 

@@ -96,7 +96,7 @@ class Prepared:
     """A comparison whose options and data are checked, and what there is to do.
 
     Attributes:
-        asked: for what.
+        request: for what.
         config: what the runs share.
         methods: that are compared; none of a study that trains nothing.
         trials: the runs that are needed.
@@ -144,7 +144,7 @@ def prepare(request: ComparisonRequest, voice: Voice, *, foresee: bool = False) 
     """Checks every option before the data are opened, which takes a while, and looks at what is there.
 
     Args:
-        asked: for what.
+        request: for what.
         voice: hears of the checking.
         foresee: whether nothing will be trained, so that no image need stay in memory.
 

@@ -79,7 +79,7 @@ def why_other(root: Path, config: Config, data: DataFolder, saved: dict[str, Any
 
     Args:
         root: a run folder.
-        asked: the options that it should have, resolved.
+        config: the options that it should have, resolved.
         data: that it should be trained on.
         saved: its last checkpoint.
     """

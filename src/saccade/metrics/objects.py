@@ -15,13 +15,13 @@ from saccade.metrics.confusion import label_pairs
 
 
 def connected_objects(true: np.ndarray, pred: np.ndarray, ignore_index: int) -> np.ndarray:
-    """(N, 3) int64 (class, pixels, pixels where ``said`` agrees) of each 8-connected component of ``true``.
+    """(N, 3) int64 (class, pixels, pixels where ``pred`` agrees) of each 8-connected component of ``true``.
 
     Counted while the runs are joined: connected-components-3d labels a 2048 x 1024 map in half of the time,
     but counting its labels makes it three times as long.
 
     Args:
-        true, said: (H, W) integers of one type.
+        true, pred: (H, W) integers of one type.
         ignore_index: pixels of this class form no component.
     """
     kinds, areas, right, parents, count = runs(true, pred, ignore_index)

@@ -105,7 +105,7 @@ class Tracer:
             self._rings += [(part, label, ring) for ring in simple_rings(corners)]
 
     def _reserve(self, count: int) -> None:
-        """Room for ``wanted`` more nodes."""
+        """Room for ``count`` more nodes."""
         size = len(self._nodes)
         if self._used + count <= size:
             return

@@ -21,7 +21,7 @@ def fitted_length(config: Config, images: int, set_by_user: Iterable[str]) -> Co
     Args:
         config: of the run.
         images: of the split train.
-        told: ``section.key`` of every option that the user gave, which stay as they are.
+        set_by_user: ``section.key`` of every option that the user gave, which stay as they are.
     """
     set_by_user, schedule, usual = set(set_by_user), config.training, ScheduleConfig()
     steps = batches_of(images, schedule.batch_size, schedule.every_image) * config.recipe.visits

@@ -604,7 +604,7 @@ def _stages(config: Config) -> ScheduleConfig:
 
 
 def require_as_opened(data: DataFolder, options: DataOptions) -> DataOptions:
-    """How data was opened; raises InvalidInput where ``asked`` options of the data are others."""
+    """How data was opened; raises InvalidInput where the options of the data are others."""
     opened = replace(data.options, path=str(data.path.resolve()))
     if replace(options, path=None) not in (DataOptions(), replace(opened, path=None)):
         fix = "open it with open_data(path, config.data)"

@@ -271,7 +271,7 @@ def uncertainty(segmentation: Segmentation, rows: int = 64) -> NDArray[np.uint8]
     """(H, W) 0 to 254: one less the margin of the two best classes, as ``predict --save uncertainty``.
 
     Args:
-        found: with the scores of one glimpse.
+        segmentation: with the scores of one glimpse.
         rows: at a time, for classes x height x width are never all in memory.
     """
     assert segmentation.scores is not None

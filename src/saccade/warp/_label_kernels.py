@@ -244,7 +244,7 @@ def _paint_plain(out, top, left, points, label):
 
 @kernel
 def _paint_mixed(out, top, left, points, scores, a, b, c, candidates, planes):
-    """Paints a triangle in which the classes ``found`` compete.
+    """Paints a triangle in which the classes ``candidates`` compete.
 
     planes: room for each class's value at corner 0, its slopes by y and by x, and its value at x0 in a row.
     """

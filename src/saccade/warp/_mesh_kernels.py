@@ -78,7 +78,7 @@ def beaten(number, rival, scores, a, b, c):
 
 @kernel
 def contenders(scores, a, b, c, ka, kb, kc, classes):
-    """Into ``found``, ascending, the classes that may win in a triangle with best classes ka, kb, kc."""
+    """Into ``classes``, ascending, the classes that may win in a triangle with best classes ka, kb, kc."""
     count = 0
     for number in range(scores[3]):
         if number != ka and number != kb and number != kc:

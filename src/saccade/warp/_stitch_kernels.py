@@ -38,7 +38,7 @@ def choose(first, last, out, differ, total):
 
 @kernel
 def add(first, last, total, weights, values, rows, columns):
-    """Rows ``first:last``: adds the scores ``found`` (K, rows, columns), each by its weight."""
+    """Rows ``first:last``: adds the scores ``values`` (K, rows, columns), each by its weight."""
     for row in range(first, last):
         for column in range(len(columns)):
             weights[row, column] += rows[row] * columns[column]
