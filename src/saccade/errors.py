@@ -152,7 +152,7 @@ def _kind(fault: Fault) -> tuple[str, ...]:
 def nearest_name(name: str, allowed: Iterable[str]) -> str:
     """``did you mean 'x'?``, or the whole list where nothing is near: the way out of a typo."""
     names = sorted(allowed)
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(str(name), names, n=1)  # keys of YAML may be numbers
     return f"did you mean {close[0]!r}?" if close else "choose one of " + ", ".join(names)
 
 

@@ -316,7 +316,15 @@ def _coco(root: Path, change: Any) -> None:
     path.write_text(json.dumps(value))
 
 
+def _in_another_encoding(root: Path) -> None:
+    path = table(root / "labels" / "all.shp", each(scene()))
+    attributes = path.with_suffix(".dbf")
+    attributes.write_bytes(attributes.read_bytes().replace(b"wood", b"\xdaood"))
+    path.with_suffix(".cpg").write_text("UTF-8")
+
+
 BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "attributes in another encoding": (_in_another_encoding, TOLD, r"all\.shp: .*encoding.*save it as UTF-8"),
     "another projection without a system": (
         lambda r: table(r / "labels/all.shp", each(scene(), "EPSG:3035"), None), TOLD,
         r"all\.shp: expected polygons that meet a\.tif .*EPSG:32632.*found x from .*save .*as all\.prj",

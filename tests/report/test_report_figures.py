@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
 from saccade import figures
 from saccade.figures import class_palette, hex_colour, ramp
+from saccade.report.page import palette_of
 
 
 def lightness(colours: np.ndarray) -> np.ndarray:
@@ -33,6 +37,12 @@ def test_classes_keep_their_own_colours():
     assert np.array_equal(class_palette(np.ones(12), own), own)
     assert np.array_equal(class_palette(np.ones(3), own[:3]), own[:3])
     assert hex_colour((255, 0, 16)) == "#ff0010"
+
+
+def test_colours_of_another_number_of_classes_are_not_taken():
+    scores = SimpleNamespace(classes=("a", "b", "c", "d"), confusion=torch.eye(4, dtype=torch.int64))
+    own = np.zeros((3, 3), np.uint8)
+    assert np.array_equal(palette_of(scores, own), class_palette(np.ones(4)))
 
 
 def test_an_overlay_leaves_ignored_pixels_and_edges_regions_in_white(segmented):

@@ -90,6 +90,7 @@ def test_any_values_read_back_the_same(
         ("training.epochs=many", "training.epochs to be a whole number, but got 'many'"),
         ("training.epochs=2.5", "training.epochs to be a whole number, but got 2.5"),
         ("training.epochs=true", "training.epochs to be a whole number, but got True"),
+        ("optimizer.learning_rate=1" + 400 * "0", "optimizer.learning_rate to be a number, but got 1000"),
         ("training.epochs=0", "at least 1, but got 0"),
         ("training.seed=-1", "at least 0, but got -1"),
         ("network.pretrained=7", "network.pretrained to be true or false, but got 7"),
@@ -208,3 +209,7 @@ def test_anything_else_is_no_size(text: str) -> None:
 def test_errors_are_of_our_family() -> None:
     with pytest.raises(SaccadeError):
         SamplerConfig(name="none")
+
+
+def test_a_key_that_is_a_number_is_told_like_a_typo() -> None:
+    assert nearest_name(1.5, ["void"]) == "choose one of void"  # type: ignore[arg-type]

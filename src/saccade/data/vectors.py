@@ -373,6 +373,9 @@ class _quiet:
         if error is not None and type(error).__module__.startswith("pyogrio"):
             found = " ".join(str(error).split())[:160]
             raise FileProblem(self._path, "a vector file that GDAL reads", found) from None
+        if isinstance(error, UnicodeDecodeError):
+            found, fix = "attributes in another encoding", "save it as UTF-8 (a Shapefile with its .cpg)"
+            raise FileProblem(self._path, "attributes in the encoding that it says", found, fix) from None
 
 
 def _chosen(layers: Sequence[tuple[str, Any]], layer: str | None, path: Path) -> str:

@@ -156,8 +156,10 @@ def _charts(charts: Mapping[str, str]) -> str:
 
 
 def palette_of(evaluation: Evaluation, own: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-    """(K, 3) colours of these classes: the data's own, else the rarer, the lighter."""
-    return class_palette(evaluation.confusion.sum(1).numpy(), own)
+    """(K, 3) colours of these classes: the data's own, else, or where it has another number of classes, the
+    rarer, the lighter."""
+    fitting = own if own is not None and len(own) == len(evaluation.classes) else None
+    return class_palette(evaluation.confusion.sum(1).numpy(), fitting)
 
 
 def _classes(evaluation: Evaluation, own: NDArray[np.uint8] | None) -> str:

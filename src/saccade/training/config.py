@@ -453,9 +453,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         return _first_that_fits(value, get_args(hint), where)
     if get_origin(hint) is tuple:
         return _as_tuple(value, get_args(hint), where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is float and isinstance(value, str):
+    if hint is float and isinstance(value, int | str) and not isinstance(value, bool):
         return _number(value, where)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         named = {dict: "a mapping", str: "a text", bool: "true or false", int: "a whole number"}
@@ -463,11 +461,11 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     return value
 
 
-def _number(text: str, where: str) -> float:
-    """YAML takes 1e-4 for a text; people mean a number."""
+def _number(text: int | str, where: str) -> float:
+    """YAML takes 1e-4 for a text; people mean a number. A whole number may be more than floats hold."""
     try:
         return float(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InvalidInput(where, "a number", repr(text)) from None
 
 
