@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saccade.errors import FileProblem, InvalidInput, SaccadeError, UsageError
+from saccade.errors import FileProblem, InvalidInput, SaccadeError, UsageError, nearest_name
 from saccade.geometry import parse_size
 from saccade.training import Config, read_config, save_config
 from saccade.training.config import OptimizerConfig, SamplerConfig, ScheduleConfig, from_dict, to_dict
