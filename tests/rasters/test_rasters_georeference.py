@@ -12,6 +12,7 @@ from raster_files import scene
 
 from saccade.errors import FileProblem
 from saccade.rasters import Output, RasterWriter, open_raster
+from saccade.rasters.georeference import reprojection
 
 rasterio = pytest.importorskip("rasterio")
 from rasterio.crs import CRS  # noqa: E402
@@ -247,3 +248,11 @@ def test_a_vrt_names_the_file_that_it_lacks(tmp_path):
         open_raster(tmp_path / "a.vrt") as raster,
     ):
         raster.read()
+
+
+def test_a_point_without_a_place_in_the_other_system_takes_no_other_with_it(tmp_path):
+    bring = reprojection("EPSG:4326", "EPSG:32632", tmp_path)
+    corners = np.array([[9.0, 45.0], [200.0, 200.0], [9.1, 45.1], [1e300, 0.0], [9.2, 45.2]])
+    brought = bring(corners)
+    assert np.isfinite(brought).all(axis=1).tolist() == [True, False, True, False, True]
+    np.testing.assert_array_equal(brought[[0, 2, 4]], bring(corners[[0, 2, 4]]))

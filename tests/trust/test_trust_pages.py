@@ -135,3 +135,10 @@ def test_every_page_of_the_project_puts_values_in_as_text():
     for path in (Path(__file__).parents[2] / "src" / "saccade" / "report").glob("*.py"):
         for found in re.findall(r"<h[123][^>]*>\{([^}]*)\}", path.read_text()):
             assert found.startswith(("text(", "escape(")), f"{path.name}: {found}"
+
+
+def test_the_page_of_a_run_shows_a_size_that_is_none(run_folder):
+    config = run_folder / "config.yaml"
+    config.write_text(config.read_text().replace("size: [8, 12]", "size: 7"))
+    assert "size: 7" in config.read_text()
+    assert "7 samples an image" in write_report(run_folder).read_text()

@@ -21,7 +21,7 @@ from saccade.data.colour_masks import code_of, codes_of, colour_of, read_colours
 from saccade.data.folder import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, masks_by_image, masks_folder
 from saccade.data.grouping import grouped_stems, notes_on, share_groups
 from saccade.data.inspection import OnProgress, value_counts
-from saccade.data.splits import read_splits
+from saccade.data.splits import Splits, read_splits
 from saccade.errors import DataFaults, Fault, FileProblem
 from saccade.rasters import read_label_map
 from saccade.runtime.files import finished_file, refuse_existing
@@ -211,15 +211,23 @@ def draft_folder(
         seen.require_few(masks_folder(root), MAX_CLASSES if named else FEW_VALUES)
         classes, ignored, more = _classes(seen, named, file)
         notes += more
+    splits, by, count, more = draft_splits(root, keeps, list(masks), group, seed)
+    notes += more
+    return Draft(root, seen.kind, classes, ignored, splits, by, count, seed, keeps, tuple(notes))
+
+
+def draft_splits(
+    root: Path, keeps: Sequence[str], stems: list[str], group: str, seed: int
+) -> tuple[Splits, str, int, list[str]]:
+    """The splits that are there and stay, or new ones by groups; by what, of how many, and notes."""
     if SPLITS_FILE in keeps:
         splits, faults = read_splits(root / SPLITS_FILE)
         if faults:
             raise DataFaults(faults)
-        return Draft(root, seen.kind, classes, ignored, splits, "none", 0, seed, keeps, tuple(notes))
-    by, groups = grouped_stems(list(masks), group)
+        return splits, "none", 0, []
+    by, groups = grouped_stems(stems, group)
     shared = share_groups(groups, seed)
-    notes += notes_on(shared, groups, group)
-    return Draft(root, seen.kind, classes, ignored, shared, by, len(groups), seed, keeps, tuple(notes))
+    return shared, by, len(groups), notes_on(shared, groups, group)
 
 
 def both_there(root: Path, overwrite: bool) -> tuple[str, ...]:

@@ -12,14 +12,13 @@ from saccade.data.annotation_tables import Outlines, read_table, read_tool_json
 from saccade.data.class_names import NamedClass, names_file, read_names
 from saccade.data.classes import MAX_CLASSES, Colour, default_colours, read_classes
 from saccade.data.coco import CocoFile, is_coco
-from saccade.data.draft import CLASSES, SPLITS_FILE, Draft, DraftClass, both_there
+from saccade.data.draft import CLASSES, SPLITS_FILE, Draft, DraftClass, both_there, draft_splits
 from saccade.data.folder import IMAGE_SUFFIXES, files, list_files
-from saccade.data.grouping import grouped_stems, notes_on, share_groups
 from saccade.data.inspection import OnProgress
 from saccade.data.label_drawing import open_vectors
 from saccade.data.label_rule import ANY, FIELDS, LabelRule, as_text, read_label_rule
 from saccade.data.slides import label_files
-from saccade.data.splits import SPLITS, composed, read_splits
+from saccade.data.splits import SPLITS, Splits, composed
 from saccade.data.vector_folder import LABELS, VectorFolder, labels_folder
 from saccade.data.vectors import JSON_SUFFIXES, VECTOR_SUFFIXES, JsonVectors, Vectors
 from saccade.errors import DataFaults, FileProblem, nearest_name
@@ -123,22 +122,21 @@ def draft_polygons(
         file = Path(names) if names is not None else names_file(root)
         classes, ignored, more = _classes(counts, colours, {} if file is None else read_names(file))
         notes += more
-    if SPLITS_FILE in keeps:
-        splits, faults = read_splits(root / SPLITS_FILE)
-        if faults:
-            raise DataFaults(faults)
-        return Draft(root, kind, classes, ignored, splits, "none", 0, seed, keeps, tuple(notes), **made)
-    if told and set(told.values()) >= {"train", "val"}:
-        shared = {s: tuple(stem for stem in stems if told.get(stem) == s) for s in SPLITS}
-        shared = {name: some for name, some in shared.items() if some}
-        if without := [stem for stem in stems if stem not in told]:
-            notes.append(f"in no split of the table: {len(without)} images")
+    if SPLITS_FILE not in keeps and set(told.values()) >= {"train", "val"}:
+        splits, more = _splits_of_table(stems, told)
         by, count = "the table", len(stems)
     else:
-        by, groups = grouped_stems(stems, group)
-        shared, count = share_groups(groups, seed), len(groups)
-        notes += notes_on(shared, groups, group)
-    return Draft(root, kind, classes, ignored, shared, by, count, seed, keeps, tuple(notes), **made)
+        splits, by, count, more = draft_splits(root, keeps, stems, group, seed)
+    notes += more
+    return Draft(root, kind, classes, ignored, splits, by, count, seed, keeps, tuple(notes), **made)
+
+
+def _splits_of_table(stems: Sequence[str], told: Mapping[str, str]) -> tuple[Splits, list[str]]:
+    """What a table says of its images, and a note about those of which it says nothing."""
+    splits = {name: tuple(stem for stem in stems if told.get(stem) == name) for name in SPLITS}
+    without = sum(stem not in told for stem in stems)
+    notes = [f"in no split of the table: {without} images"] if without else []
+    return {name: some for name, some in splits.items() if some}, notes
 
 
 # --- what lies in the folder --------------------------------------------------------------------------------

@@ -169,8 +169,8 @@ def system_name(crs: str | None) -> str:
 def reprojection(
     source: str, target: str, path: Path
 ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
-    """From coordinates (n, 2), x (or longitude) first, of one system to those of another; infinite where
-    there is no way; None where both are one.
+    """From coordinates (n, 2), x (or longitude) first, of one system to those of another; infinite where a
+    point has no place there; None where both are one.
 
     Raises:
         FileProblem: the library is missing, or one of the systems (of the file ``path``) is not known.
@@ -191,8 +191,11 @@ def reprojection(
     def reproject(corners: NDArray[np.float64]) -> NDArray[np.float64]:
         try:
             return np.stack(transform(*systems, corners[:, 0], corners[:, 1]), 1).astype(np.float64)
-        except (RasterioError, ValueError):
-            return np.full(corners.shape, np.inf)
+        except (RasterioError, rasterio._err.CPLE_BaseError, ValueError):
+            if len(corners) <= 1:
+                return np.full(corners.shape, np.inf)
+            # One point that has no place there fails all: those of its half, and so on, until it is alone.
+            return np.concatenate([reproject(half) for half in np.array_split(corners, 2)])
 
     return reproject
 

@@ -76,19 +76,24 @@ def run_page(run: RunReport) -> str:
 
 def _head(run: RunReport) -> str:
     sampler, network = run.config.get("sampler", {}), run.config.get("network", {})
-    size = " x ".join(map(str, sampler.get("size", ()))) if isinstance(sampler, Mapping) else ""
+    size = _sides(sampler.get("size")) if isinstance(sampler, Mapping) else ""
     what = [
         str(part.get("name")) for part in (sampler, network) if isinstance(part, Mapping) and part.get("name")
     ]
     ends = [sampler.get(name) for name in ("smallest", "largest")] if isinstance(sampler, Mapping) else []
     if ends and all(ends):
-        size = " to ".join(" x ".join(map(str, end or ())) for end in ends)
+        size = " to ".join(map(_sides, ends))
     line = " · ".join([*what, *([f"{size} samples an image"] if size else [])])
     options = run.config.get("data")
     data = options.get("path") if isinstance(options, Mapping) else options
     if run.evaluation is not None and run.evaluation.subject is not None:
         data = run.evaluation.subject.path
     return f'<h1>{text(run.name)}</h1><p class="soft">{text(line)}{f"<br>{text(data)}" if data else ""}</p>'
+
+
+def _sides(size: Any) -> str:
+    """As it is shown; a file may hold anything in its place."""
+    return " x ".join(map(str, size)) if isinstance(size, list | tuple) else str(size or "")
 
 
 def _tiles(evaluation: Evaluation) -> str:
