@@ -73,9 +73,9 @@ def run_folder(trained_folder: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def lively(trained_folder: Path, tiny_data: Path) -> Segmenter:
     """The trained run, whose answers are of many classes: their scores are equal on average."""
-    from saccade.api import load
+    import saccade
 
-    model = load(trained_folder, device="cpu")
+    model = saccade.load(trained_folder, device="cpu")
     layers = [module for module in model.network.modules() if isinstance(module, torch.nn.Conv2d)]
     last = [layer for layer in layers if layer.out_channels == len(model.classes)][-1]
     image = min((tiny_data / "images").iterdir())

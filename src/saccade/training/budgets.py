@@ -95,12 +95,13 @@ def expected_score(scores: Mapping[Size, float], view: Size) -> float | None:
 
     Examples:
         >>> from saccade.training.budgets import expected_score
-        >>> expected_score({(8, 8): 0.5, (32, 32): 0.7}, (16, 16)), expected_score({(8, 8): 0.5}, (9, 9))
+        >>> scores = {(8, 8): 0.5, (32, 32): 0.7}
+        >>> round(expected_score(scores, (16, 16)), 6), expected_score(scores, (9, 64))
         (0.6, None)
     """
     known = sorted((math.log(rows * columns), score) for (rows, columns), score in scores.items())
     at = math.log(view[0] * view[1])
     for (low, below), (high, above) in pairwise(known):
         if low <= at <= high:
-            return round(below + (above - below) * (at - low) / (high - low), 12)
+            return below + (above - below) * (at - low) / (high - low)
     return next((score for place, score in known if place == at), None)
