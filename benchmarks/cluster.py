@@ -4,7 +4,8 @@
 
 FOLDER is for a map that is made, and for labels. The map comes from a server on this machine that waits
 before each answer, as one far away would: what then takes time is waiting, which workers share even on busy
-cores.
+cores. With ``--delay 0`` the network of RUN is the cost; then a core for each worker must be free, and
+``OMP_NUM_THREADS=1`` keeps each worker to its own.
 """
 
 from __future__ import annotations
@@ -38,11 +39,12 @@ def timed(run: Path, address: str, out: Path, **how: Any) -> float:
     return time.perf_counter() - begin
 
 
-def network(run: Path, folder: Path, delay: float, side: int, pairs: int) -> dict[str, Any]:
+def network(run: Path, folder: Path, delay: float, side: int, pairs: int, size: str) -> dict[str, Any]:
     """Seconds of one worker and of two in turn, without the start of workers; the ratio of the least."""
     make_map(folder / "map.tif", side, side // 8, tile=128)
-    how = {"mode": "tiles", "size": "128x128", "tile": "256x256"}
-    found: dict[str, Any] = {"delay": delay, "side": side, "load": [], "seconds_1": [], "seconds_2": []}
+    how = {"mode": "tiles", "size": size, "tile": "256x256"}
+    found: dict[str, Any] = {"delay": delay, "side": side, "size": size, "load": []}
+    found |= {"seconds_1": [], "seconds_2": []}
     with serving(folder) as served, connected("local:1") as one, connected("local:2") as two:
         served.delay = delay
         two.wait_for_workers(2, timeout=300)
@@ -89,6 +91,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--delay", type=float, default=0.1, help="seconds before each answer of the server")
+    parser.add_argument("--size", default="128x128", help="of the view of a tile of 256x256")
     parser.add_argument("--side", type=int, default=8192, help="rows of the map")
     parser.add_argument("--pairs", type=int, default=3, help="turns of one worker and of two")
     parser.add_argument("--parts", type=int, default=10_000)
@@ -97,7 +100,7 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     found = {
         "overhead": overhead(args.parts),
-        "network": network(args.run, args.folder, args.delay, args.side, args.pairs),
+        "network": network(args.run, args.folder, args.delay, args.side, args.pairs, args.size),
     }
     print(json.dumps(found, indent=1))
     if args.json:
