@@ -40,6 +40,12 @@ def test_a_folder_is_recognised_by_what_lies_in_it(name: str, tmp_path: Path) ->
     assert open_data(make_fake(name, tmp_path / "data")).format.name == name
 
 
+def test_slides_beside_images_and_masks_make_no_set_of_slides(tmp_path: Path) -> None:
+    make_fake("folder", tmp_path / "data")
+    (tmp_path / "data" / "slides").mkdir()
+    assert open_data(tmp_path / "data").format.name == "folder"
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_name_chooses_the_layout(name: str, tmp_path: Path) -> None:
     make_fake("cityscapes" if name != "cityscapes" else "inria", tmp_path)

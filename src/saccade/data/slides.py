@@ -172,7 +172,7 @@ class Slides(Format):
             (root / "annotations").is_dir(),
             (root / "classes.json").exists(),
         )
-        return sum(parts) >= 2 and (parts[0] or not (root / "images").is_dir())
+        return sum(parts) >= 2 and (all(parts[:2]) or not (root / "images").is_dir())
 
     def find(self, root: Path, splits: tuple[str, ...] | None) -> Listing:
         classes, faults = read_classes(root / "classes.json")
