@@ -349,7 +349,9 @@ def test_plan_foresees_what_the_command_does(
     assert main(["plan", str(images[0]), str(trained_folder), *how]) == 0
     told = json.loads(capsys.readouterr().out)
     model = saccade.load(trained_folder, device="cpu")
-    called = saccade.plan(images[0], model, mode="tiles", tile=(20, 30)).to_json()
+    foreseen = saccade.plan(images[0], model, mode="tiles", tile=(20, 30))
+    assert f"{foreseen.views} views" in str(foreseen)
+    called = foreseen.to_json()
     for plan in (told, called):
         plan.update(seconds=None, memory_bytes=None)  # of this machine as it is now
     assert told == called

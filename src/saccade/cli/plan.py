@@ -37,5 +37,5 @@ def run(args: argparse.Namespace) -> int:
         args.path, args.run_folder, save=args.save, checkpoint=args.checkpoint, device=args.device,
         region=args.region, engine=args.engine, **how,
     )  # fmt: skip
-    print(json.dumps(foreseen.to_json(), indent=1) if args.json else "\n".join(foreseen.lines()))
+    print(json.dumps(foreseen.to_json(), indent=1) if args.json else foreseen)
     return 0

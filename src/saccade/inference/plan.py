@@ -136,6 +136,9 @@ class Plan:
             *(f"  notice   {notice}" for notice in self.notices),
         ]
 
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
     def _repr_html_(self) -> str:
         first, *rest = self.lines()
         rows = [line.split(maxsplit=1) for line in rest]
