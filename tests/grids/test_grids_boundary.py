@@ -9,7 +9,14 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
 from saccade.errors import InvalidInput
-from saccade.grids import boundary_grid, boundary_targets, boundary_targets_reference, covers, uniform_grid
+from saccade.grids import (
+    boundary,
+    boundary_grid,
+    boundary_targets,
+    boundary_targets_reference,
+    covers,
+    uniform_grid,
+)
 
 
 def in_pixels(grid: torch.Tensor, height: int, width: int) -> np.ndarray:
@@ -80,6 +87,22 @@ def test_targets_are_as_near_as_those_of_the_twin(make_labels, classes):
         for find in (boundary_targets, boundary_targets_reference)
     )
     torch.testing.assert_close(near, twin, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(11, 13), (1, 1), (1, 20), (49, 36), (60, 50)])
+@pytest.mark.parametrize("classes", [None, [2], [7]])
+def test_what_a_gpu_runs_gives_the_pixels_of_the_kernels(make_labels, classes, size, monkeypatch):
+    monkeypatch.setattr(boundary, "PIECE", 3000)
+    labels = make_labels(3, 50, 37, seed=3)
+    labels[2] = 4
+    chosen = boundary.ANY if classes is None else np.array(classes)
+    ours = boundary.find_on_device(labels, size, chosen, 255)
+    expected = boundary_targets(labels, size, classes=classes)
+    nodes, sides = uniform_grid(size, 3).double(), torch.tensor([36, 49])
+    away = [((near - nodes) * sides).norm(dim=-1) for near in (ours, expected)]
+    torch.testing.assert_close(*away, atol=1e-9, rtol=0)
+    other = ((ours - expected) * sides).abs().amax(-1) > 1e-9
+    assert (other & ((away[0] - away[1]).abs() > 1e-12)).sum() == 0  # only of pixels equally near
 
 
 @pytest.mark.parametrize("value", [0, 9, 255])

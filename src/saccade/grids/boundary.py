@@ -229,7 +229,7 @@ def boundary_targets(
     require_labels(labels)
     rows, columns = require_size(size)
     ignore, chosen = require_ignore_index(ignore_index), _require_classes(classes)
-    find = _find_compiled if labels.device.type == "cpu" else _find_reference
+    find = _find_compiled if labels.device.type == "cpu" else find_on_device
     return find(labels, (rows, columns), chosen, ignore)
 
 
@@ -294,6 +294,45 @@ def _nodes(size: Sequence[int], device: torch.device) -> Tensor:
     """(h, w, 2) float64, the uniform grid."""
     y, x = (even_positions(side, device=device, dtype=torch.float64) for side in size)
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+
+
+PIECE = 1 << 20
+"""Distances held at a time."""
+
+
+def find_on_device(labels: Tensor, size: tuple[int, int], classes: np.ndarray, ignore: int | None) -> Tensor:
+    """As the kernels, on any device: the nearest of each row of pixels, and the nearest of these rows."""
+    height, width = labels.shape[1:]
+    rows, columns = (
+        torch.from_numpy(_positions(count, side)).to(labels.device)
+        for count, side in zip(size, (height, width), strict=True)
+    )
+    found = []
+    for one in labels.split(1):
+        boundary = _boundary(one, classes, ignore)[0]
+        near = torch.cat([_in_rows(part, columns) for part in boundary.split(max(1, PIECE // width))])
+        squared = torch.where(near < 0, math.inf, (near - columns).square())
+        y = torch.arange(height, device=labels.device, dtype=torch.float64)[:, None]
+        # Of equally near rows the first, as everywhere.
+        best = [
+            (squared + (part[:, None, None] - y).square()).argmin(1)
+            for part in rows.split(max(1, PIECE // squared.numel()))
+        ]
+        row = torch.cat(best)
+        target = torch.stack([near.gather(0, row), row], -1).double()
+        even = torch.stack([columns.expand(size), rows[:, None].expand(size)], -1)
+        found.append(torch.where((near < 0).all(), even, target))
+    return _normalised(torch.stack(found), height, width)
+
+
+def _in_rows(boundary: Tensor, columns: Tensor) -> Tensor:
+    """(H, w) of each row the column of the boundary pixel nearest to each position, or the left; or -1."""
+    width = boundary.shape[1]
+    place = torch.arange(width, device=boundary.device)
+    left = torch.where(boundary, place, -1).cummax(1).values[:, columns.floor().long()]
+    right = torch.where(boundary, place, width).flip(1).cummin(1).values.flip(1)[:, columns.ceil().long()]
+    nearer = (left < 0) | ((right < width) & (right - columns < columns - left))
+    return torch.where(nearer, torch.where(right < width, right, -1), left)
 
 
 def _find_reference(labels: Tensor, size: tuple[int, int], classes: np.ndarray, ignore: int | None) -> Tensor:

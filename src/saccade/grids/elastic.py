@@ -211,9 +211,12 @@ def rest_gradient(stiffness: Tensor, grid: Tensor, grad: Tensor) -> Tensor:
 
 
 def _adjoint(across: Tensor, down: Tensor, grad: Tensor, axis: int) -> Tensor:
-    """A adjoint = grad, (B, h, w), where the tensors are; nodes held on this axis have adjoint 0."""
-    if grad.device.type != "cpu":
-        return adjoint_reference(across, down, grad, axis)
+    """A adjoint = grad, (B, h, w), by the compiled kernel; nodes held on this axis have adjoint 0.
+
+    Like the grid itself, also for a GPU: hundreds of dependent steps over a small net.
+    """
+    place = grad.device
+    across, down, grad = (tensor.detach().cpu() for tensor in (across, down, grad))
     out = torch.empty_like(grad, memory_format=torch.contiguous_format)
     images = [
         tuple(tensor.contiguous().numpy() for tensor in image)
@@ -221,7 +224,7 @@ def _adjoint(across: Tensor, down: Tensor, grad: Tensor, axis: int) -> Tensor:
     ]
     settings = (axis, GRADIENT_TOLERANCE, 4 * sum(grad.shape[1:]))
     run_bands(_solve_images, len(images), images, settings)
-    return out
+    return out.to(place)
 
 
 def _solve_images(first: int, last: int, images: list[tuple[Any, ...]], settings: tuple[Any, ...]) -> None:
@@ -230,7 +233,7 @@ def _solve_images(first: int, last: int, images: list[tuple[Any, ...]], settings
 
 
 def adjoint_reference(across: Tensor, down: Tensor, grad: Tensor, axis: int) -> Tensor:
-    """The readable twin of the adjoint's kernel, on any device: conjugate gradients, all images together."""
+    """The readable twin of the adjoint's kernel: conjugate gradients, all images together."""
     free = torch.zeros_like(grad)
     free[(slice(None), slice(None), slice(1, -1)) if axis == 0 else (slice(None), slice(1, -1))] = 1
     diagonal = F.pad(across, (0, 1)) + F.pad(across, (1, 0)) + F.pad(down, (0, 0, 0, 1))

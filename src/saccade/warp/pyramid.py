@@ -21,6 +21,7 @@ from saccade.errors import InvalidInput
 from saccade.grids.validate import require_tensor
 from saccade.runtime.threads import run_bands
 from saccade.warp._pyramid_kernels import halve, spread
+from saccade.warp.device_halvings import halvings_on_device
 from saccade.warp.halvings import rounding, strides_of
 from saccade.warp.tensors import flat, working_dtype
 
@@ -60,7 +61,7 @@ class Pyramid:
             InvalidInput: when ``image`` is not (B, C, H, W) of numbers, or a side is zero.
         """
         base = as_base(image)
-        rest = _Halvings.apply(base) if base.device.type == "cpu" else halvings_reference(base)
+        rest = _Halvings.apply(base) if base.device.type == "cpu" else halvings_on_device(base)
         return cls(base, rest)
 
     @property
@@ -186,7 +187,7 @@ class _Halvings(torch.autograd.Function):
 
 
 def halvings_reference(base: Tensor) -> Tensor:
-    """The twin: the levels above ``base`` (B, H, W, C) in plain PyTorch, on its device."""
+    """The twin: the levels above ``base`` (B, H, W, C) in plain PyTorch, each from the image itself."""
     image = base.permute(0, 3, 1, 2)
     wide = image.to(working_dtype(image.dtype))
     parts = [base.new_empty(0)]

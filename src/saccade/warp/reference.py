@@ -1,4 +1,4 @@
-"""The readable twins of :func:`saccade.sample` and of unwarping, in plain PyTorch, on any device.
+"""The readable twins of :func:`saccade.sample` and of unwarping, in plain PyTorch: what tests compare with.
 
 Every triangle looks at the pixels of its bounding box, and a pixel keeps the lowest number of the triangles
 that hold it. The nearest node is found by trying all of them. Work is done in pieces of bounded size.

@@ -14,8 +14,8 @@ from saccade.runtime.threads import run_bands
 from saccade.warp import _sample_kernels as averaged
 from saccade.warp import _sample_kernels as plain
 from saccade.warp._sample_kernels import footprint_to_grid
+from saccade.warp.device_sampling import averaged_on_device, bilinear_on_device, nearest_on_device
 from saccade.warp.pyramid import Pyramid, as_base, level_table
-from saccade.warp.reference import sample_reference
 from saccade.warp.tensors import as_bits, flat, result_dtype, working_dtype
 
 MODES = ("bilinear", "nearest")
@@ -75,17 +75,16 @@ def sample(
     require_grid(grid, None if batch == 1 else batch)
     if image.device != grid.device:
         raise InvalidInput("grid", f"on the device of the image, {image.device}", grid.device)
-    if grid.device.type != "cpu":
-        return sample_reference(image, grid, mode=mode, antialias=antialias)
     if mode == "nearest":
         return _nearest(image, grid)
+    compiled = grid.device.type == "cpu"
     if antialias:
         pyramid = image if isinstance(image, Pyramid) else Pyramid.of(image)
-        out = _called(_Averaged, _averaged, pyramid.base, pyramid.rest, grid)
+        tensors = (pyramid.base, pyramid.rest, grid)
+        out = _called(_Averaged, _averaged, *tensors) if compiled else averaged_on_device(*tensors)
     else:
-        out = _called(
-            _Bilinear, _bilinear, image.base if isinstance(image, Pyramid) else as_base(image), grid
-        )
+        base = image.base if isinstance(image, Pyramid) else as_base(image)
+        out = _called(_Bilinear, _bilinear, base, grid) if compiled else bilinear_on_device(base, grid)
     return out.to(result_dtype(image.dtype))
 
 
@@ -113,8 +112,8 @@ def _nearest(image: Tensor | Pyramid, grid: Tensor) -> Tensor:
     pixels = image.level(0) if isinstance(image, Pyramid) else image
     if pixels.ndim != 4 or 0 in pixels.shape or pixels.is_complex():
         as_base(pixels)
-    if pixels.requires_grad and torch.is_grad_enabled():
-        return sample_reference(pixels, grid, mode="nearest")
+    if grid.device.type != "cpu" or (pixels.requires_grad and torch.is_grad_enabled()):
+        return nearest_on_device(pixels, grid)
     base = pixels.detach().permute(0, 2, 3, 1)
     out = pixels.new_empty(_out_shape(base, grid))
     source, strides = flat(as_bits(base))

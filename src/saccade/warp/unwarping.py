@@ -14,8 +14,8 @@ from saccade.geometry import require_size
 from saccade.grids.validate import require_grid, require_tensor
 from saccade.runtime.threads import run_bands
 from saccade.warp import _value_kernels as plain
+from saccade.warp.device_unwarping import unwarp_labels_on_device, unwarp_on_device
 from saccade.warp.mesh import Mesh, MeshRasteriser, Window, by_rows, require_window
-from saccade.warp.reference import unwarp_labels_reference, unwarp_reference
 from saccade.warp.tensors import as_bits, flat, label_dtype, result_dtype, with_area, working_dtype
 
 MODES = ("linear", "nearest")
@@ -60,7 +60,7 @@ def unwarp(
     """
     size, place = _checked(values, grid, size, mode, window, "values", "(B, C, h, w)")
     if values.device.type != "cpu":
-        return unwarp_reference(values, grid, size, mode=mode, window=place)
+        return unwarp_on_device(values, grid, size, place, linear=mode == "linear")
     values, grid = with_area(values, grid)
     if mode == "linear":
         working = values.to(working_dtype(values.dtype))
@@ -102,7 +102,7 @@ def unwarp_labels(
         raise InvalidInput("scores", "floating point", scores.dtype, "convert them with .float()")
     dtype, hole = label_dtype(scores.shape[1])
     if scores.device.type != "cpu":
-        return unwarp_labels_reference(scores, grid, size, mode=mode, window=place)
+        return unwarp_labels_on_device(scores, grid, size, place, linear=mode == "linear")
     working, grid = with_area(scores.detach(), grid)
     out = torch.empty((len(grid), place[1] - place[0], place[3] - place[2]), dtype=dtype)
     for part, score, nodes in zip(out, working, grid, strict=True):
