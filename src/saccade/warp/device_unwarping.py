@@ -444,9 +444,9 @@ class _Labels:
         for run in _split(lines) if len(lines) else ():
             segment, line = _spread(lines[run])
             line += first[run][segment]
-            ends = (part[run][segment] for part in (xq, yq, xp, yp))
-            steep = _slope(xq, yq, xp, yp)[run][segment]
-            column = (_crossing(line.double(), *ends, steep).ceil().long() - left).clamp(min=0)
+            steep = _slope(xq, yq, xp, yp)
+            xa, ya, xb, yb, down = (part[run][segment] for part in (xq, yq, xp, yp, steep))
+            column = (_crossing(line.double(), xa, ya, xb, yb, down).ceil().long() - left).clamp(min=0)
             here = column < wide
             out.index_add_(0, ((line - top) * wide + column)[here], change[run][segment][here])
         labels = out.view(rows, wide).cumsum(1, dtype=torch.int32).long()
