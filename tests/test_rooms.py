@@ -108,13 +108,18 @@ def test_the_order_of_rooms_can_be_broken(tmp_path: Path) -> None:
     assert list(imported_rooms(Imagined(path))) == [(1, "cli"), (2, "data"), (3, "report"), (5, "training")]
 
 
-def loaded_after(code: str) -> set[str]:
-    """The top-level packages that a fresh interpreter has loaded after running ``code``."""
-    report = "import sys; print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
+def modules_after(code: str) -> set[str]:
+    """What a fresh interpreter has loaded after running ``code``."""
+    report = "import sys; print(*sys.modules, file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, timeout=300, check=True
     )
     return set(done.stderr.split())
+
+
+def loaded_after(code: str) -> set[str]:
+    """The top-level packages of :func:`modules_after`."""
+    return {name.partition(".")[0] for name in modules_after(code)}
 
 
 @pytest.mark.parametrize(
@@ -154,6 +159,26 @@ def test_a_command_loads_no_library_that_it_does_not_need(
     arguments = [str(places.get(word, word)) for word in words.split()]
     loaded = loaded_after(f"from saccade.cli import main\nassert main({arguments}) == 0")
     assert (loaded & HEAVY) - COMPILER <= MAY_LOAD[words]
+
+
+TABLES = {"numba.np.linalg", "numba.np.npyimpl", "scipy.linalg", "numpy.f2py", "numba.typed.typeddict"}
+"""What numba fills its tables from before it compiles: half a second."""
+
+
+def test_kept_kernels_are_loaded_without_what_compiles_them(
+    run_folder: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    image = sorted((tiny_data / "images").iterdir())[0]
+    words = ["predict", str(run_folder), str(image), str(tmp_path / "out"), "--overwrite"]
+    code = f"from saccade.cli import main\nassert main({words}) == 0"
+    modules_after(code)  # kernels that were not kept yet are now
+    labels = next((tmp_path / "out").iterdir()).read_bytes()
+    loaded = modules_after(
+        f"{code}\nimport gc; assert gc.isenabled() and gc.get_freeze_count() > 10_000, gc.get_freeze_count()"
+    )
+    assert "saccade.warp._label_kernels" in loaded
+    assert not loaded & TABLES
+    assert next((tmp_path / "out").iterdir()).read_bytes() == labels
 
 
 def test_a_run_of_the_usual_network_is_opened_without_the_library_that_made_it(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.cli import options
+from saccade.runtime.lazy import loading
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -35,7 +36,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    from saccade.api.scoring import Unstored, evaluate
+    with loading():
+        from saccade.api.scoring import Unstored, evaluate
 
     if args.data is not None:
         options.require_order(args.run_folder, [args.data], "saccade evaluate RUN DATA")

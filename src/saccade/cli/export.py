@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.cli import options
+from saccade.runtime.lazy import loading
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -25,7 +26,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    from saccade.api.export import export
+    with loading():
+        from saccade.api.export import export
 
     for path in export(args.run_folder, args.file, checkpoint=args.checkpoint, overwrite=args.overwrite):
         options.say(f"wrote {path}", args)

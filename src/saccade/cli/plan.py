@@ -9,6 +9,7 @@ from typing import Any
 
 from saccade.cli import options
 from saccade.runtime.addresses import path_of
+from saccade.runtime.lazy import loading
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -29,7 +30,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    from saccade.api.prediction import plan
+    with loading():
+        from saccade.api.prediction import plan
 
     options.require_order(args.run_folder, [args.path], "saccade plan IMAGE RUN")
     how = options.look_options(args)

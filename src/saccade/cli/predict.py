@@ -11,6 +11,7 @@ from typing import Any
 from saccade.cli import options
 from saccade.errors import FileProblem, SaccadeError, UsageError
 from saccade.runtime.addresses import path_of
+from saccade.runtime.lazy import loading
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -115,7 +116,8 @@ def _of_exported(args: argparse.Namespace) -> int:
 def run(args: argparse.Namespace) -> int:
     if args.run_folder.suffix == ".onnx":
         return _of_exported(args)
-    from saccade.api.prediction import describe_prediction, predict
+    with loading():
+        from saccade.api.prediction import describe_prediction, predict
 
     options.require_order(args.run_folder, [*args.images, args.out], "saccade predict RUN IMAGE... OUT")
     how = {

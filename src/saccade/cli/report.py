@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.cli import options
+from saccade.runtime.lazy import loading
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -24,7 +25,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    from saccade.api.reporting import report_run
+    with loading():
+        from saccade.api.reporting import report_run
 
     page = report_run(
         args.run_folder, args.data, split=args.split, device=args.device, progress=not args.quiet

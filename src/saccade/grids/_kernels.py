@@ -124,7 +124,8 @@ def relax(density, x, y, rounds, sweeps, step):
     us, vs = np.empty(n, density.dtype), np.empty(n, density.dtype)
     cells = np.empty(n, np.uint64)
     most_u, most_v = density.shape[1] - 1, density.shape[0] - 1
-    still = real(8 * np.finfo(density.dtype).eps)
+    # Spelled out: with np.finfo the kernel would bring numba's linear algebra, and scipy's, when loaded.
+    still = real(8 * (2.0**-23 if density.itemsize == 4 else 2.0**-52))
     # Stiffness is held while the net relaxes: that problem is linear, and its answer never folds.
     for number in range(rounds):
         watching = number % 8 == 7 and rounds - number > 8

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, fields, is_dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +239,7 @@ class OpenedImage:
         execution: how it is gone through.
         job: what is written.
         settings: of the run.
-        mark: the fingerprint of all that decides the answer.
+        fingerprint: of all that decides the answer, when it is asked for: it takes all weights.
         skipped: how many tiles are left out as empty.
         zones: in which classes are counted.
         drawing: the bands that pictures of it show.
@@ -251,10 +251,15 @@ class OpenedImage:
     execution: ExecutionPlan
     job: Job
     settings: PredictionConfig
-    mark: str
+    fingerprint: Callable[[], str]
     skipped: int
     zones: tuple[Zone, ...] = ()
     drawing: Bands | None = None
+
+    @cached_property
+    def mark(self) -> str:
+        """The fingerprint; what is written tile by tile, or by others, is guarded with it."""
+        return self.fingerprint()
 
     @cached_property
     def values(self) -> Values:
@@ -291,7 +296,7 @@ def opened_image(
         source = source_of_raster(raster, whole=execution.in_memory)
         skip = _skipped(raster, execution.layout, settings, part)
         scores = twin.rows_of(source, _request(segmenter, execution, job, settings, skip))
-        mark = fingerprint(segmenter, job.image, whole, execution.layout, settings, part)
+        mark = partial(fingerprint, segmenter, job.image, whole, execution.layout, settings, part)
         drawing = segmenter.drawing
         yield OpenedImage(
             raster, part, scores, execution, job, settings, mark, len(skip), tuple(zones), drawing

@@ -62,6 +62,7 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     made.__qualname__ = name
     if hasattr(made, "stats"):  # not where NUMBA_DISABLE_JIT leaves the plain function
         _keep_if_possible(made)
+        _load_alone(made)
         _sweep(made.stats.cache_path, os.path.splitext(os.path.basename(path))[0], digest)
     return made
 
@@ -75,6 +76,21 @@ def _keep_if_possible(made: Any) -> None:
             keep(*what)
 
     made._cache.save_overload = kept
+
+
+def _load_alone(made: Any) -> None:
+    """A kept kernel is loaded without numba's tables of all that it can compile, which take half a second
+    to fill and bring scipy; they are filled when a kernel is compiled."""
+    load = made._cache._load_overload
+
+    def loaded(signature: Any, context: Any) -> Any:
+        from numba.core.runtime.nrt import rtsys
+
+        rtsys.initialize(context)  # what memory of kernels is taken from
+        with made._cache._guard_against_spurious_io_errors():
+            return load(signature, context)
+
+    made._cache.load_overload = loaded
 
 
 _LOADED: dict[str, bytes] = {}

@@ -1,10 +1,12 @@
-"""Public names of a package that load when first used, so that what needs less does not wait for torch."""
+"""What a program loads, late and quickly: names when they are first used, and heavy libraries."""
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -24,3 +26,21 @@ def lazy(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
         return value
 
     return found
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Around the imports of a command that needs torch: no round of the garbage collector meanwhile.
+
+    What libraries make stays as long as the process, so it is left out of later rounds too: each would go
+    through the million objects of torch for nothing. Nothing is done where torch is there already.
+    """
+    if "torch" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()

@@ -230,9 +230,14 @@ def survey(first, last, nodes, scores, kinds, spans, folded):
                 kinds[row, column, half] = kind
         for block in range(spans.shape[1]):
             start, stop = block * BLOCK, min(block * BLOCK + BLOCK, x.shape[1] - 1)
-            spans[row, block, 0] = min(y[row, start : stop + 1].min(), y[row + 1, start : stop + 1].min())
-            spans[row, block, 1] = max(y[row, start : stop + 1].max(), y[row + 1, start : stop + 1].max())
-            spans[row, block, 2] = kinds[row, start:stop].max()
+            low = high = y[row, start]
+            for line in range(row, row + 2):
+                for column in range(start, stop + 1):
+                    low, high = min(low, y[line, column]), max(high, y[line, column])
+            most = kinds[row, start, 0]
+            for column in range(start, stop):
+                most = max(most, kinds[row, column, 0], kinds[row, column, 1])
+            spans[row, block, 0], spans[row, block, 1], spans[row, block, 2] = low, high, most
 
 
 @inlined
