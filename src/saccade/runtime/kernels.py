@@ -81,7 +81,9 @@ def _keep_if_possible(made: Any) -> None:
 def _load_alone(made: Any) -> None:
     """A kept kernel is loaded without numba's tables of all that it can compile, which take half a second
     to fill and bring scipy; they are filled when a kernel is compiled."""
-    load = made._cache._load_overload
+    load = getattr(made._cache, "_load_overload", None)
+    if load is None:  # another numba, which names it otherwise, or keeps nothing
+        return
 
     def loaded(signature: Any, context: Any) -> Any:
         from numba.core.runtime.nrt import rtsys
