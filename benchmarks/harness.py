@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -202,3 +203,78 @@ def keep(outcomes: Sequence[Outcome], path: Path, where: dict[str, Any]) -> None
     cases = [case for case in old if case["name"] not in new] + list(new.values())
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"measured_on": where, "cases": cases}, indent=1) + "\n")
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A command that was looked at while it ran.
+
+    Attributes:
+        code: its exit code.
+        said: what it wrote, both streams.
+        seconds, processor: by the clock, and of the processor, its children's that it waited for included.
+        peak: the most bytes that it and its children held together.
+    """
+
+    code: int
+    said: str
+    seconds: float
+    processor: float
+    peak: int
+
+
+def watch(
+    command: Sequence[str], log: Path, *, every: float = 0.02, look: Callable[[int], object] | None = None
+) -> Watched:
+    """Runs a command to its end.
+
+    The peak of a single process is what the kernel noted; that of several is the largest sum that was met.
+    Pages that processes share count for each.
+
+    Args:
+        command: its words.
+        log: a file for what it says.
+        every: seconds between two looks.
+        look: called with the bytes that are held now.
+    """
+    began, most = time.perf_counter(), 0
+    with log.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        while True:
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if ended:
+                break
+            held = sum(map(resident, tree(process.pid)))
+            most = max(most, held, _highest(process.pid))
+            if look is not None:
+                look(held)
+            time.sleep(every)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    seconds, processor = time.perf_counter() - began, usage.ru_utime + usage.ru_stime
+    return Watched(process.returncode, log.read_text(errors="replace"), seconds, processor, most)
+
+
+def tree(root: int) -> list[int]:
+    """A process and all below it."""
+    found = [root]
+    for one in found:
+        with suppress(OSError):
+            for task in Path(f"/proc/{one}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def resident(process: int) -> int:
+    """Bytes that a process holds; 0 where it is no more."""
+    try:
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
+
+
+def _highest(process: int) -> int:
+    """The most bytes that a process ever held."""
+    try:
+        return int(Path(f"/proc/{process}/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError):
+        return 0

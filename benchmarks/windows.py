@@ -26,6 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from harness import watch
+
 TILE, WINDOW, QUALITY = 512, 512, 90
 STEPS, BATCH, EPOCHS = 12, 8, 6
 HOW = ["sampler.name=uniform", "training.validate_every=999", "training.every_image=false",
@@ -179,42 +181,6 @@ def measured(data: Path, run: Path, words: list[str]) -> tuple[float, float]:
     return statistics.median(wall for wall, _ in found), statistics.median(cpu for _, cpu in found)
 
 
-def peak_of(command: list[str], log: Path) -> tuple[float, float]:
-    """(GB, seconds): the most memory that a command and its children took together, looked at each 50 ms."""
-    began, most = time.perf_counter(), 0
-    with log.open("w") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
-        while process.poll() is None:
-            most = max(most, sum(map(_resident, _tree(process.pid))))
-            time.sleep(0.05)
-    if process.returncode:
-        raise SystemExit(log.read_text())
-    return most / 1e9, time.perf_counter() - began
-
-
-def _tree(root: int) -> list[int]:
-    """A process and all below it."""
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-            parents.setdefault(parent, []).append(int(entry.name))
-    found = [root]
-    for one in found:
-        found += parents.get(one, [])
-    return found
-
-
-def _resident(process: int) -> int:
-    try:
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError):
-        return 0
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", type=Path)
@@ -245,7 +211,10 @@ def main() -> None:
             "--overwrite", "--epochs", "2", "data.window=512", f"data.windows={asked.windows}",
             "data.balance=classes", *network,
         ]  # fmt: skip
-        gb, seconds = peak_of(command, asked.folder / f"{scene.name}.log")
+        seen = watch(command, asked.folder / f"{scene.name}.log")
+        if seen.code:
+            raise SystemExit(seen.said)
+        gb, seconds = seen.peak / 1e9, seen.seconds
         print(f"train with validation on held-out blocks: {gb:.2f} GB at most, {seconds:.0f} s", flush=True)
         results |= {"peak_gb": gb, "train_seconds": seconds}
     for kind in kinds if asked.turns or asked.reading else ():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -58,10 +58,19 @@ def hex_colour(colour: ArrayLike) -> str:
 Picture = NDArray[np.uint8]
 """(H, W, 3) red, green, blue."""
 
+DRAWN_AT_ONCE = 1 << 18
+"""Pixels that are mixed in float64 at one time."""
 LABEL_WEIGHT = 0.55
 IGNORED = np.array([128, 128, 128])
 MISSED, INVENTED = np.array([213, 94, 0]), np.array([86, 180, 233])
 STRIPE = 6
+
+
+def _row_bands(size: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """(top, bottom) of rows of a picture (H, W) that are drawn at one time."""
+    rows = max(1, DRAWN_AT_ONCE // max(1, size[1]))
+    for top in range(0, size[0], rows):
+        yield top, min(top + rows, size[0])
 
 
 def shrink(picture: NDArray[np.uint8], width: int, *, labels: bool = False) -> NDArray[np.uint8]:
@@ -117,11 +126,15 @@ def overlay(image: Picture, labels: NDArray[np.uint8], palette: NDArray[np.uint8
         labels: (H, W) class ids, 255 ignored (the image stays as it is there).
         palette: (K, 3).
     """
-    grey = image.mean(-1, keepdims=True).repeat(3, -1)
-    mixed = (1 - LABEL_WEIGHT) * grey + LABEL_WEIGHT * label_picture(labels, palette)
-    mixed[labels == 255] = image[labels == 255]
-    mixed[outlines(labels)] = 255
-    return np.rint(mixed).astype(np.uint8)
+    out = np.empty(image.shape, np.uint8)
+    for top, bottom in _row_bands(labels.shape):
+        here, band = image[top:bottom], labels[top:bottom]
+        grey = here.mean(-1, keepdims=True).repeat(3, -1)
+        mixed = (1 - LABEL_WEIGHT) * grey + LABEL_WEIGHT * label_picture(band, palette)
+        mixed[band == 255] = here[band == 255]
+        mixed[outlines(labels[top : bottom + 1])[: bottom - top]] = 255
+        out[top:bottom] = np.rint(mixed)
+    return out
 
 
 def density_picture(density: NDArray[np.floating], size: tuple[int, int]) -> Picture:
@@ -149,7 +162,9 @@ def samples_on(image: Picture, grid: NDArray[np.floating], *, most: int = 12_000
     side = int(np.clip(np.sqrt(height * width / len(nodes)) / 4, 1, 4))
     x = np.rint((nodes[:, 0] + 1) / 2 * (width - 1)).astype(np.int64)
     y = np.rint((nodes[:, 1] + 1) / 2 * (height - 1)).astype(np.int64)
-    out = np.rint(image * 0.45).astype(np.uint8)
+    out = np.empty(image.shape, np.uint8)
+    for top, bottom in _row_bands((height, width)):
+        out[top:bottom] = np.rint(image[top:bottom] * 0.45)
     for down, right in np.ndindex(side, side):
         out[(y - side // 2 + down).clip(0, height - 1), (x - side // 2 + right).clip(0, width - 1)] = 255
     return out

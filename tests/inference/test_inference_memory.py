@@ -42,7 +42,7 @@ WITHIN = """
 import re
 from dataclasses import replace
 from saccade.errors import InvalidInput
-job = Job(Path(sys.argv[1]), Path(sys.argv[2]))
+job = Job(Path(sys.argv[1]), Path(sys.argv[2]), extras)
 try:
     predict_image(model, job, PredictionConfig(CLASSES, replace(sampling, memory=1)))
 except InvalidInput as refused:
@@ -121,3 +121,13 @@ def test_a_run_keeps_under_the_memory_that_it_is_allowed(sampling: dict, plain: 
     allowed, peak = told_by(WITHIN, plain, tmp_path / "within.ome.tif", **sampling)
     (free,) = told_by(RUN, plain, tmp_path / "free.ome.tif", **sampling)
     assert peak <= allowed < free
+
+
+@pytest.mark.slow
+def test_what_is_saved_of_all_samples_is_foreseen(tmp_path: Path) -> None:
+    """Scores of three million samples, and pictures as large as the image, kept beside labels in a PNG."""
+    image = in_tiles(tmp_path / "image.tif", (3000, 4000))
+    how = {"mode": "tiles", "tile": [500, 500], "pixels": 3_000_000, "overlap": 0}
+    extras = ["scores", "density", "samples", "overlay"]
+    allowed, peak = told_by(WITHIN, image, tmp_path / "within.png", **how, extras=extras)
+    assert peak <= allowed

@@ -147,6 +147,29 @@ def test_saved_scores_are_enough_to_make_the_labels_again(photos: Path, tmp_path
         assert np.array_equal(CLASSES.decode(again.numpy()), np.asarray(labels))
 
 
+def test_saved_scores_of_tiles_lie_where_they_were_looked_at(photos: Path, tmp_path: Path) -> None:
+    job = Job(photos / "a.jpg", tmp_path / "a.png", ("scores",))
+    tiles = SamplingOptions(mode="tiles", tile=(12, 16), size=(6, 8), overlap=0)
+    predict_image(SEGMENTER, job, PredictionConfig(CLASSES, tiles))
+    with np.load(tmp_path / "a_scores.npz") as saved:
+        assert saved["scores"].dtype == np.float16
+        assert saved["scores"].shape == (4, 3, 6, 8) and saved["grid"].shape == (4, 6, 8, 2)
+        assert saved["regions"].tolist()[0] == [0, 12, 0, 16] and saved["regions"].tolist()[-1][1::2] == [
+            20,
+            30,
+        ]
+
+
+def test_scores_of_an_image_that_is_empty_all_over_are_none(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((24, 32, 4), np.uint8)).save(tmp_path / "empty.png")
+    job = Job(tmp_path / "empty.png", tmp_path / "out.png", ("scores", "samples"))
+    tiles = SamplingOptions(mode="tiles", tile=(12, 16), size=(6, 8), overlap=0)
+    done = predict_image(SEGMENTER, job, PredictionConfig(CLASSES, tiles))
+    assert done.skipped == 4
+    with np.load(tmp_path / "out_scores.npz") as saved:
+        assert len(saved["scores"]) == len(saved["grid"]) == len(saved["regions"]) == 0
+
+
 def test_one_bad_image_does_not_stop_the_others(photos: Path, tmp_path: Path) -> None:
     (photos / "aa.png").write_bytes((photos / "b.png").read_bytes()[:100])
     jobs = list_jobs([photos], tmp_path / "out")

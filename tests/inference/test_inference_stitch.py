@@ -132,3 +132,11 @@ def test_blending_lowers_the_error_along_seams() -> None:
         wrong[overlap] = (joined(patches, 256) != untiled).mean()
     assert wrong[0.25] < 0.6 * wrong[0.0]
     assert wrong[0.25] < 0.05
+
+
+def test_kept_places_of_samples_do_not_keep_their_scores() -> None:
+    patches = tiled(keep_grids=True)
+    joined(patches, 64)
+    nodes = patches.nodes().values()
+    assert len(nodes) == 9
+    assert all(node.scores.untyped_storage().nbytes() == 0 for node in nodes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -139,3 +140,28 @@ def test_outlines_are_seen_on_white_and_on_black():
         drawn = figures.outlined(np.full((20, 20, 3), ground, np.uint8), labels, zoom=3)
         assert drawn.shape == (60, 60, 3)
         assert (drawn == 255 - ground).all(-1).sum() > 100
+
+
+def test_pictures_of_many_pixels_are_drawn_a_few_rows_at_a_time(monkeypatch):
+    rng = np.random.default_rng(0)
+    image, labels = rng.integers(0, 256, (50, 40, 3), np.uint8), rng.integers(0, 4, (50, 40)).astype(np.uint8)
+    grid = rng.uniform(-1, 1, (9, 9, 2))
+    labels[labels == 3] = 255
+    palette = rng.integers(0, 256, (3, 3), np.uint8)
+    whole = figures.overlay(image, labels, palette), figures.samples_on(image, grid)
+    monkeypatch.setattr(figures, "DRAWN_AT_ONCE", 280)
+    assert np.array_equal(figures.overlay(image, labels, palette), whole[0])
+    assert np.array_equal(figures.samples_on(image, grid), whole[1])
+
+
+def test_a_picture_takes_little_memory_besides_itself():
+    image, labels = np.zeros((2000, 2000, 3), np.uint8), np.zeros((2000, 2000), np.uint8)
+    for draw in (
+        lambda: figures.overlay(image, labels, np.zeros((3, 3), np.uint8)),
+        lambda: figures.samples_on(image, np.zeros((8, 8, 2))),
+    ):
+        tracemalloc.start()
+        drawn = draw()
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < drawn.nbytes + 120 * figures.DRAWN_AT_ONCE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -68,3 +69,30 @@ def test_a_system_without_locks_refuses_nothing_and_leaves_nothing(tmp_path, mon
     monkeypatch.setattr(files, "fcntl", None)
     with files.exclusively(tmp_path, EXPECTED), files.exclusively(tmp_path, EXPECTED):
         assert list(tmp_path.iterdir()) == []
+
+
+def test_many_files_in_a_folder_that_takes_long_to_list_do_not_list_it_each_time(tmp_path, monkeypatch):
+    listings, list_folder = [], files.os.listdir
+
+    def slowly(folder):
+        listings.append(folder)
+        time.sleep(0.02)
+        return list_folder(folder)
+
+    monkeypatch.setattr(files.os, "listdir", slowly)
+    for number in range(50):
+        files.write_file(tmp_path / f"{number}.txt", "")
+    assert len(listings) == 1
+    monkeypatch.setattr(files.os, "listdir", list_folder)
+    assert len(list(tmp_path.iterdir())) == 50
+
+
+def test_what_a_dead_program_left_of_a_file_goes_and_of_others_stays(tmp_path):
+    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True)
+    dead = int(done.stdout)
+    for name in (f".a.txt.{dead}.part", f".a.gpkg.{dead}.part.gpkg", ".a.txt.1.part", f".b.txt.{dead}.part"):
+        (tmp_path / name).touch()
+    files.write_file(tmp_path / "a.txt", "")
+    files.write_file(tmp_path / "a.gpkg", "")
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [".a.txt.1.part", f".b.txt.{dead}.part", "a.gpkg", "a.txt"]

@@ -168,6 +168,8 @@ MARGIN = 1.15
 BYTES_A_SAMPLE = 320
 PICTURE_BYTES = 120 << 20
 POLYGON_BYTES = 160 << 20
+BYTES_A_PLACE = 12
+"""Of where a sample lies and how dense samples are there, kept to the end for what is written of them."""
 TABLE_BYTES, BYTES_A_COLUMN = 40 << 20, 500
 """Of the counts of regions that are open: at least, and more for each column of the image."""
 SECONDS_A_PIXEL = 2.5e-9
@@ -244,14 +246,18 @@ def _bytes_a_pixel(raster: Raster) -> int:
 
 
 def _kept(about: Workload) -> int:
-    """The image where it is kept, decoded files, scores of two rows of tiles, and labels for a PNG."""
+    """The image where it is kept, decoded files, scores of two rows of tiles, labels for a PNG, and what of
+    all samples is written at the end."""
     height, width = about.raster.size
     view = about.layout.view[0] * about.layout.view[1]
     rows = min(2, about.layout.tiling.count[0])
     scores = rows * about.layout.tiling.count[1] * view * ((about.classes + 2) * 4 + BYTES_A_NODE)
     image = height * width * _bytes_a_pixel(about.raster) if about.in_memory else 0
     labels = height * width * (1 + ("uncertainty" in about.extras)) if about.png else 0
-    return max(about.raster.info.resident, 0) + image + scores + labels
+    of_all = BYTES_A_PLACE if {"samples", "density"} & set(about.extras) else 0
+    if about.png and "scores" in about.extras:
+        of_all = 4 * about.classes + BYTES_A_PLACE
+    return max(about.raster.info.resident, 0) + image + scores + labels + of_all * about.layout.samples
 
 
 def _banding(about: Workload) -> int:
@@ -287,7 +293,11 @@ def _beside(about: Workload) -> int:
     width, counted = about.raster.size[1], 0
     if "table" in about.extras:
         counted = TABLE_BYTES + 2 * max(BAND_PIXELS, OUTPUT_TILE * width) + BYTES_A_COLUMN * width
-    return (drawn if pictures else 0) + max(traced, counted)
+    joined = 2 * BYTES_A_PLACE * about.layout.samples if {"samples", "density"} & set(about.extras) else 0
+    packed = 0
+    if about.png and "scores" in about.extras:
+        packed = about.layout.samples * (2 * about.classes + BYTES_A_PLACE)
+    return max((drawn if pictures else 0) + max(traced, counted, joined), packed)
 
 
 def seconds(about: Workload, tile_seconds: float) -> float:

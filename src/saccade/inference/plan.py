@@ -280,17 +280,19 @@ def make_plan(
     segmenter = segmenter.for_image(raster.size)
     own = segmenter.sampler.chooses_patches
     layout = layout_for(raster, segmenter, sampling, training_downsampling, classes)
+    cost_of_view(segmenter, layout.view)  # as a prediction within a memory begins
+    base = resident_memory()  # before counting and timing, which hold 150 MB more
     with evaluating(segmenter) as twin:
         request = TileRequest(layout.tiling, classes, layout.view)
         scores = twin.rows_of(RasterSource(raster), request)
         cost = measure_patch(twin, scores) if own else measure_view(segmenter, layout.view)
     options: dict[str, Any] = {"training_downsampling": training_downsampling, "extras": extras, "cost": cost}
-    options["layout"] = layout
+    options |= {"layout": layout, "base": base}
     execution, about = choose_execution(raster, segmenter, sampling, classes, **options)
     views = scores.count
     flops = views * cost.flops + unwarping_flops(raster.size, classes)
     weights = sum(t.numel() * t.element_size() for t in segmenter.state_dict().values())
-    memory = peak_bytes(about, resident_memory())
+    memory = peak_bytes(about, base)
     tile_seconds, tile_bytes = of_a_tile(about)
     duration = seconds(about, tile_seconds) + (views - layout.views) * cost.seconds
     if sampling.seconds is not None and layout.foreseen is not None:

@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -348,8 +347,12 @@ class Extras:
         """Scores (K, h, w) float16 and their grid (h, w, 2): with ``size`` all that :func:`saccade.unwarp`
         needs to give them at any resolution. Of tiles: (V, K, h, w), (V, h, w, 2), and regions (V, 4)."""
         nodes = self.scores.nodes()
-        scores = torch.cat([node.scores for node in nodes.values()]).numpy().astype(np.float16)
-        grids = torch.cat([node.grid for node in nodes.values()]).numpy()
+        kept = [node.scores[0].numpy() for node in nodes.values()]
+        shape = kept[0].shape if kept else (len(self.values.classes), 0, 0)
+        scores = np.empty((len(kept), *shape), np.float16)
+        for place, values in zip(scores, kept, strict=True):
+            place[:] = values
+        grids = np.concatenate([np.empty((0, *shape[1:], 2), np.float32), *(n.grid for n in nodes.values())])
         size = np.array(self.raster.size)
         arrays: dict[str, Any] = {"scores": scores, "grid": grids, "size": size}
         if [region.size for region in nodes] == [self.raster.size]:

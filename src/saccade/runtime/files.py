@@ -6,9 +6,9 @@ import errno
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from glob import escape
 from pathlib import Path
 from typing import IO, Any
 
@@ -92,10 +92,35 @@ def write_file(path: Path, content: bytes | str) -> None:
 
 def _remove_left(path: Path) -> None:
     """What programs that were killed left of a file; one that still runs is writing its own."""
+    beginning = f".{path.name}."
+    for name in _unfinished_in(path.parent):
+        if name.startswith(beginning):
+            number = name[len(beginning) :].partition(".part")[0]
+            if number.isdecimal() and not _is_running(number):
+                (path.parent / name).unlink(missing_ok=True)
+
+
+_LISTED: dict[Path, tuple[float, float, list[str]]] = {}
+"""By folder when it was listed, how long that took, and the names of unfinished files in it."""
+LISTED_AT_ONCE = 1e-3
+"""Seconds for which a folder is listed each time."""
+LIST_SHARE = 100
+"""A folder is listed again after so many times as long as that took: of many files in one folder each would
+else take longer than the one before."""
+
+
+def _unfinished_in(folder: Path) -> list[str]:
+    """Names of temporary files; of a folder that takes long to list perhaps as they were a moment ago."""
+    began = time.monotonic()
+    listed, took, names = _LISTED.get(folder, (0.0, 0.0, []))
+    if took > LISTED_AT_ONCE and began < listed + LIST_SHARE * took:
+        return names
+    names = []
     with suppress(OSError):  # a folder that cannot be listed, or that is none: writing into it tells
-        for left in path.parent.glob(f".{escape(path.name)}.*.part*"):
-            if not _is_running(left.name.partition(".part")[0].rpartition(".")[2]):
-                left.unlink(missing_ok=True)
+        names = [name for name in os.listdir(folder) if name.startswith(".") and ".part" in name]
+    _LISTED.clear()  # one folder at a time is written into
+    _LISTED[folder] = began, time.monotonic() - began, names
+    return names
 
 
 def _is_running(number: str) -> bool:

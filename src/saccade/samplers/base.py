@@ -444,7 +444,9 @@ class TiledScores(PatchScores):
     def _keep(self, scored: dict[Window, RegionScores]) -> None:
         if self.request.keep_grids or self.request.keep_scores:
             for region, region_scores in scored.items():
-                scores = region_scores.scores if self.request.keep_scores else region_scores.scores[:0]
+                scores = region_scores.scores
+                if not self.request.keep_scores:  # a part of them would hold all
+                    scores = scores.new_empty(0, *scores.shape[1:])
                 self._kept[region] = replace(region_scores, scores=scores)
 
     @torch.no_grad()
