@@ -350,7 +350,9 @@ class SegmentationTask(L.LightningModule):
         through = self.config.loss.through_grid or self.config.variant == "single"
         grids = augmentation.flip_grid(glimpses.grids if through else glimpses.grids.detach())
         pixels = self.segmenter.read([sample.pyramid for sample in batch], grids, glimpses.image_index)
-        pairs = zip(glimpses.image_index.tolist(), grids.detach().split(1), strict=True)
+        # Label maps stay where they were decoded, as images do: only what is read there goes to the GPU.
+        places = grids.detach().to(batch[0].labels.device).split(1)
+        pairs = zip(glimpses.image_index.tolist(), places, strict=True)
         labels = torch.cat([sample_at(batch[i].labels, grid, mode="nearest") for i, grid in pairs])
         scores = self.segmenter.score(augmentation.colour_jitter(pixels))
         return Seen(scores, labels.to(scores.device), grids.detach())
