@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
 import re
+import runpy
 import shlex
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -25,6 +29,7 @@ def workplace(tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) 
     imported there is forgotten afterwards."""
     from saccade.data.open import FORMATS
     from saccade.rasters.open import OTHERS
+    from saccade.rasters.suffixes import OWN_SUFFIXES
     from saccade.samplers import recipe
 
     shutil.copytree(tiny_data, tmp_path / "DATA")
@@ -36,9 +41,18 @@ def workplace(tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) 
     FORMATS.clear()
     FORMATS.update(formats)
     OTHERS[:] = others
+    OWN_SUFFIXES.clear()
     for name in set(sys.modules) - modules:
         if Path(getattr(sys.modules[name], "__file__", None) or os.sep).parent == tmp_path:
             del sys.modules[name]
+
+
+def program(words: list[str]) -> int:
+    """Exit code of ``python FILE ...``."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", words)
+        runpy.run_path(words[0], run_name="__main__")
+    return int(ended.value.code or 0)
 
 
 def follow(page: Path) -> int:
@@ -49,7 +63,8 @@ def follow(page: Path) -> int:
         if kind == "sh":
             for line in filter(lambda line: not line.startswith("export "), code.splitlines()):
                 command, *words = shlex.split(line)
-                assert command == "saccade" and main([*words, "-q"]) == 0, line
+                assert command in ("saccade", "python"), line
+                assert (main([*words, "-q"]) if command == "saccade" else program(words)) == 0, line
         elif named := _FILE.match(code):
             Path(named[1]).write_text(code, encoding="utf-8")
         else:
@@ -70,3 +85,47 @@ def test_there_is_a_page_for_each_thing_that_is_added() -> None:
         "raster_format",
         "metric",
     }
+
+
+def module_of(file: str) -> ModuleType:
+    return importlib.import_module(".".join(Path(file).relative_to("src").with_suffix("").parts))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_constant_lies_in_the_file_that_the_page_names(page: Path) -> None:
+    text = " ".join(page.read_text(encoding="utf-8").split())
+    pairs = re.findall(r"`([A-Z_]+)`[^`.]* (?:in|of) `(src/saccade/[\w/]+\.py)`", text)
+    assert [(name, file) for name, file in pairs if not hasattr(module_of(file), name)] == []
+    files = re.findall(r"`(src/saccade/[\w/]+(?:\.py|/))`", text)
+    assert files and [file for file in files if not (PAGES[0].parents[2] / file).exists()] == []
+
+
+def test_the_constants_of_pages_are_found() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert {"SAMPLERS", "PUBLISHED", "_KINDS"} <= set(re.findall(r"`([A-Z_]+)`", text))
+
+
+@pytest.mark.parametrize(
+    ("page", "owner"),
+    [("add_a_sampler", "saccade.samplers:Recipe"), ("add_a_network", "saccade.networks.published:UPerNet")],
+)
+def test_a_call_that_a_page_names_has_the_arguments_of_the_code(page: str, owner: str) -> None:
+    module, _, name = owner.partition(":")
+    kind = getattr(importlib.import_module(module), name)
+    text = next(path for path in PAGES if path.stem == page).read_text(encoding="utf-8")
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    named = re.findall(r"`(made|\w+)\(([^)`]*)\)`", text if page == "add_a_network" else "\n".join(tables))
+    named = [(call, given) for call, given in named if call == "made" or hasattr(kind, call)]
+    assert named
+    for call, given in named:
+        signature = inspect.signature(kind if call == "made" else getattr(kind, call))
+        described = [word.partition("=") for word in given.split(", ") if word]
+        plain = [(key, value) for key, _, value in described]
+        arguments = {key: value for key, value in signature.parameters.items() if key != "self"}
+        assert [key for key, _ in plain] == list(arguments)[: len(plain)], call
+        needed = [key for key, value in arguments.items() if value.default is inspect.Parameter.empty]
+        assert set(needed) <= {key for key, _ in plain}, call
+        defaults = [(key, value) for key, value in plain if value]
+        assert all(str(arguments[key].default) == value for key, value in defaults), call
+        if call != "made":
+            assert len(plain) == len(arguments), f"{call} has arguments that the page leaves out"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from saccade.cli import main
+from saccade.cli.declared_options import declared_options
 from saccade.cli.main import COMMANDS
-from saccade.cli.option_list import list_options
 from saccade.networks import require_network
 
 
@@ -24,7 +24,7 @@ def run(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, st
 def test_the_help_of_train_has_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "train", "--help")
     lines = set(out.splitlines())
-    assert [o.name for o in list_options() if not {o.name, f"{o.name}={o.default}"} & lines] == []
+    assert [o.name for o in declared_options() if not {o.name, f"{o.name}={o.default}"} & lines] == []
     assert "[KEY=VALUE ...]" in out
     assert "KEY=VALUE" not in run(capsys, "train")[2]
 

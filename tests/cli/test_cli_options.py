@@ -10,13 +10,13 @@ from typing import get_type_hints
 import pytest
 
 from saccade.cli import main
-from saccade.cli.option_list import SECTIONS, list_options
+from saccade.cli.declared_options import declared_options, sections
 from saccade.training import Config, read_config
 from saccade.training.config import sampler_sections, to_dict
 
 
 def test_every_option_of_a_configuration_is_listed_with_a_meaning() -> None:
-    listed = {option.name: option for option in list_options()}
+    listed = {option.name: option for option in declared_options()}
     written = to_dict(read_config())
     expected = {
         f"{section}.{key}"
@@ -32,8 +32,8 @@ def test_every_option_of_a_configuration_is_listed_with_a_meaning() -> None:
 
 
 def test_what_is_listed_can_be_given() -> None:
-    given = [f"{option.name}={option.default}" for option in list_options() if option.default]
-    assert len(given) > 40 and len(SECTIONS) >= 8
+    given = [f"{option.name}={option.default}" for option in declared_options() if option.default]
+    assert len(given) > 40 and len(sections()) >= 8
     kept = [word for word in given if not word.startswith(("data.path", "foveation.members"))]
     assert read_config(overrides=kept) == read_config()
 
@@ -84,9 +84,9 @@ def test_swapped_arguments_are_recognised(
 
 def test_defaults_are_those_of_the_classes() -> None:
     hints = get_type_hints(Config)
-    kinds = {name: hints[name] for name in SECTIONS if name in hints} | sampler_sections()
-    assert set(kinds) == set(SECTIONS)
+    kinds = {name: hints[name] for name in sections() if name in hints} | sampler_sections()
+    assert set(kinds) == set(sections())
     for section, kind in kinds.items():
         assert [f"{section}.{field.name}" for field in dataclasses.fields(kind)] == [
-            option.name for option in list_options(section)
+            option.name for option in declared_options(section)
         ]

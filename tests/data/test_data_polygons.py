@@ -10,7 +10,8 @@ import pytest
 import tifffile
 
 from saccade.data.classes import ClassTable
-from saccade.data.label_drawing import draw_outlines
+from saccade.data.label_drawing import draw_labels, open_vectors
+from saccade.data.label_rule import LabelRule
 from saccade.errors import FileProblem
 from saccade.rasters import open_raster
 
@@ -52,7 +53,7 @@ def named(name: str) -> dict:
 
 def draw(path: Path, image: Path, size=SIZE) -> np.ndarray:
     with open_raster(image) as raster:
-        return draw_outlines(path, raster, size, CLASSES)
+        return draw_labels(open_vectors(path), raster, "", size, LabelRule.of(CLASSES))[0]
 
 
 def on_map(ring, place=PLACE):

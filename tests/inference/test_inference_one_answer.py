@@ -92,16 +92,16 @@ def labelled(image: Path, out: Path, sampling: SamplingOptions, **settings: obje
 
 
 @pytest.mark.parametrize("sampling", [WHOLE, TILES], ids=["whole", "tiles"])
-def test_memory_bands_threads_and_batches_do_not_change_a_byte(
+def test_memory_bands_and_threads_do_not_change_a_byte(
     sampling: SamplingOptions, image: Path, tmp_path: Path
 ) -> None:
     with gone_through(in_memory=True, rows=512):
         expected = labelled(image, tmp_path / "a.ome.tif", sampling)
-    for number, (in_memory, rows, threads, batch) in enumerate(
-        [(False, 512, 1, 1), (True, 64, 2, 1), (False, 100, 3, 3), (False, 64, 2, 2)]
+    for number, (in_memory, rows, threads) in enumerate(
+        [(False, 512, 1), (True, 64, 2), (False, 100, 3), (False, 64, 2)]
     ):
         with gone_through(in_memory=in_memory, rows=rows, threads=threads):
-            assert labelled(image, tmp_path / f"{number}.ome.tif", sampling, batch=batch) == expected
+            assert labelled(image, tmp_path / f"{number}.ome.tif", sampling) == expected
 
 
 class Killed(BaseException):

@@ -174,13 +174,6 @@ def test_a_full_disk_is_said_and_the_work_can_go_on(tmp_path, monkeypatch):
     assert path.read_bytes() == unbroken(tmp_path / "whole.tif")
 
 
-def test_discarding_leaves_nothing(tmp_path):
-    with RasterWriter(tmp_path / "l.tif", Output(SIZE, tile=TILE)) as writer:
-        writer.append(LABELS)
-        writer.discard()
-    assert not list(tmp_path.iterdir())
-
-
 KILLED = """
 import sys, numpy as np
 from saccade.rasters import Output, RasterWriter

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from saccade.api.options import RunSource, ValueRange, limits_of, on_device, run_of
 from saccade.data.label_drawing import open_vectors
 from saccade.data.region import Region
-from saccade.errors import InvalidInput, UsageError
+from saccade.errors import InvalidInput, UsageError, nearest_name
 from saccade.inference.engine import OnnxNetworks, require_engine
 from saccade.inference.files import (
     ZONES,
@@ -115,15 +115,19 @@ class _Prediction:
     client: Any = None
 
 
-_OWN = (
-    "save", "classes", "min_area", "fill_holes", "simplify", "zones", "checkpoint",
-    "value_range", "jobs", "cluster", "client", "total_seconds", "resume", "overwrite", "device",
-    "region", "engine", "allow_code",
-)  # fmt: skip
+def _sampling_of(options: Mapping[str, Any], function: type) -> SamplingOptions:
+    """How closely to look, of all options of a function, whose names are checked.
 
-
-def _sampling_of(options: Mapping[str, Any]) -> Any:
-    return sampling_of({name: value for name, value in options.items() if name not in _OWN})
+    Raises:
+        UsageError: for an option that there is not, with the nearest that there is.
+        InvalidInput: for a value that is not allowed.
+    """
+    names = function.__annotations__
+    for name in options:
+        if name not in names:
+            raise UsageError(f"unknown option {name!r}; {nearest_name(name, names)}")
+    closeness = SamplingKeywords.__annotations__
+    return sampling_of({name: value for name, value in options.items() if name in closeness})
 
 
 def _extras_of(save: str | Sequence[str]) -> tuple[str, ...]:
@@ -166,7 +170,7 @@ def _settings(run: Run, sampling: Any, options: Mapping[str, Any]) -> Prediction
 def _prepared(
     source: RunSource, inputs: Sequence[Path], out: Path, options: Mapping[str, Any]
 ) -> _Prediction:
-    extras, sampling = _extras_of(options.get("save", "labels")), _sampling_of(options)
+    extras, sampling = _extras_of(options.get("save", "labels")), _sampling_of(options, PredictOptions)
     kinds = _kinds_of(options.get("save", "labels"))
     processes, device = options.get("jobs", 1), options.get("device")
     for name in ("fill_holes", "simplify"):
@@ -473,7 +477,7 @@ def _arrays(source: RunSource, images: Any, options: Mapping[str, Any], voice: V
         raise UsageError("save and jobs are for files; give a folder for them, as out")
     if len(devices_of(options.get("device") or "auto")) > 1:
         raise UsageError("several devices share files; give a folder for them, as out")
-    sampling = _sampling_of(options)
+    sampling = _sampling_of(options, PredictOptions)
     _require_engine(options, sampling)
     run = run_of(source, options.get("checkpoint"))
     require_predictor(run.segmenter)
@@ -527,7 +531,7 @@ def plan(image: AnyImage, run: RunSource, **options: Unpack[PlanOptions]) -> Pla
         >>> foreseen.size, foreseen.pixels, foreseen.format
         ((32, 48), 96, '.png')
     """
-    extras, sampling = _extras_of(options.get("save", "labels")), _sampling_of(options)
+    extras, sampling = _extras_of(options.get("save", "labels")), _sampling_of(options, PlanOptions)
     region = _region_of(options)
     _require_engine(options, sampling)
     devices_of(options.get("device") or "auto")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from saccade.cli import options
 
 if TYPE_CHECKING:
-    from saccade.cli.option_list import Option
+    from saccade.cli.declared_options import Option
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -29,9 +29,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    from saccade.cli.option_list import list_options
+    from saccade.cli.declared_options import declared_options
 
-    options = list_options(args.section)
+    options = declared_options(args.section)
     if args.json:
         print(json.dumps([asdict(option) for option in options], indent=1))
         return 0

@@ -71,11 +71,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def _all_options() -> str:
+    from saccade.cli.declared_options import declared_options
     from saccade.cli.list_options import lines_of
-    from saccade.cli.option_list import list_options
 
     head = "options as section.key=default, for KEY=VALUE and --config:"
-    return "\n".join([head, "", *lines_of(list_options())])
+    return "\n".join([head, "", *lines_of(declared_options())])
 
 
 def run(args: argparse.Namespace) -> int:

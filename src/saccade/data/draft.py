@@ -18,12 +18,13 @@ from PIL import Image
 from saccade.data.class_names import NamedClass, names_file, read_names
 from saccade.data.classes import MAX_CLASSES, Colour, default_colours, read_classes
 from saccade.data.colour_masks import code_of, codes_of, colour_of, read_colours
-from saccade.data.folder import IMAGE_SUFFIXES, MASK_SUFFIXES, list_files, masks_by_image, masks_folder
+from saccade.data.folder import MASK_SUFFIXES, list_files, masks_by_image, masks_folder
 from saccade.data.grouping import grouped_stems, notes_on, share_groups
 from saccade.data.inspection import OnProgress, value_counts
 from saccade.data.splits import Splits, read_splits
 from saccade.errors import DataFaults, Fault, FileProblem
 from saccade.rasters import read_label_map
+from saccade.rasters.suffixes import DATA_SUFFIXES, has_suffix
 from saccade.runtime.files import finished_file, refuse_existing
 from saccade.runtime.threads import in_order
 
@@ -253,7 +254,7 @@ def _pairs(root: Path) -> tuple[dict[str, Path], list[str]]:
         raise FileProblem(root, expected, found, _renaming(root, missing))
     images, _ = list_files(root / "images")
     found_masks, _ = list_files(place)
-    pictures = {s for s, some in images.items() if any(f.suffix.lower() in IMAGE_SUFFIXES for f in some)}
+    pictures = {s for s, some in images.items() if any(has_suffix(f, DATA_SUFFIXES) for f in some)}
     by_image = masks_by_image(sorted(pictures), found_masks)
     kept, faults = {}, []
     for stem, files in by_image.items():

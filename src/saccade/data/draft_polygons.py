@@ -13,7 +13,7 @@ from saccade.data.class_names import NamedClass, names_file, read_names
 from saccade.data.classes import MAX_CLASSES, Colour, default_colours, read_classes
 from saccade.data.coco import CocoFile, is_coco
 from saccade.data.draft import CLASSES, SPLITS_FILE, Draft, DraftClass, both_there, draft_splits
-from saccade.data.folder import IMAGE_SUFFIXES, files, list_files
+from saccade.data.folder import files, list_files
 from saccade.data.inspection import OnProgress
 from saccade.data.label_drawing import open_vectors
 from saccade.data.label_rule import ANY, FIELDS, LabelRule, as_text, read_label_rule
@@ -22,6 +22,7 @@ from saccade.data.splits import SPLITS, Splits, composed
 from saccade.data.vector_folder import LABELS, VectorFolder, labels_folder
 from saccade.data.vectors import JSON_SUFFIXES, VECTOR_SUFFIXES, JsonVectors, Vectors
 from saccade.errors import DataFaults, FileProblem, nearest_name
+from saccade.rasters.suffixes import DATA_SUFFIXES, has_suffix
 from saccade.runtime.files import parse_json
 
 TABLES = ("annotations.csv", "labels.csv", "annotations.tsv", "regions.csv")
@@ -190,7 +191,7 @@ def _flat(root: Path) -> bool:
     if (root / "images").is_dir() or (root / "slides").is_dir():
         return False
     found = files(root, "*")
-    pictures = {p.stem for p in found if p.suffix.lower() in IMAGE_SUFFIXES}
+    pictures = {p.stem for p in found if has_suffix(p, DATA_SUFFIXES)}
     return bool(pictures) and (
         any(p.suffix.lower() in VECTOR_SUFFIXES and p.stem in pictures for p in found)
         or _outlines_file(root) is not None
@@ -200,8 +201,8 @@ def _flat(root: Path) -> bool:
 def _parted(root: Path) -> FileProblem:
     """Images and labels in one folder: the commands that part them, which only a user should run."""
     found = files(root, "*")
-    kinds = sorted({p.suffix for p in found if p.suffix.lower() in IMAGE_SUFFIXES})
-    pictures = {p.stem for p in found if p.suffix.lower() in IMAGE_SUFFIXES}
+    kinds = sorted({p.suffix for p in found if has_suffix(p, DATA_SUFFIXES)})
+    pictures = {p.stem for p in found if has_suffix(p, DATA_SUFFIXES)}
     vectors = sorted({p.suffix for p in found if p.suffix.lower() in VECTOR_SUFFIXES and p.stem in pictures})
     here = shlex.quote(str(root))
     commands = [f"mkdir {here}/images" + (f" {here}/labels" if vectors else "")]
@@ -218,7 +219,7 @@ def _pairs(root: Path) -> tuple[list[str], list[Path], list[str]]:
     else:
         place = labels_folder(root) or root / LABELS[0]
         listed, _ = list_files(root / "images")
-        pictures = {s for s, some in listed.items() if any(p.suffix.lower() in IMAGE_SUFFIXES for p in some)}
+        pictures = {s for s, some in listed.items() if any(has_suffix(p, DATA_SUFFIXES) for p in some)}
     listed, _ = list_files(place)
     vectors = {
         stem: path
@@ -261,7 +262,7 @@ def _placed(outlines: Outlines, root: Path) -> tuple[list[str], dict[Path, Any],
     meant: dict[str, set[str]] = {}
     for stem, some in listed.items():
         for path in some:
-            if path.suffix.lower() in IMAGE_SUFFIXES:
+            if has_suffix(path, DATA_SUFFIXES):
                 for name in (f"{stem}{path.suffix}", stem, path.name, path.stem):
                     meant.setdefault(name, set()).add(stem)
     # Of images of one name in several folders the name alone says nothing.

@@ -20,6 +20,7 @@ from saccade.errors import Fault, FileProblem
 from saccade.rasters import Raster
 from saccade.rasters.labels import open_mask
 from saccade.rasters.part import PartRaster
+from saccade.rasters.suffixes import DATA_SUFFIXES, OWN_SUFFIXES, has_suffix
 
 PARTS = ("images", "masks", "classes.json", "splits.json")
 
@@ -91,7 +92,6 @@ def incomplete(counts: Mapping[str, int], whole: Mapping[str, int]) -> list[str]
     ]
 
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 MASK_SUFFIXES = (".png", ".tif", ".tiff")
 
 FilesByStem = dict[str, list[Path]]
@@ -121,12 +121,13 @@ def pair_files(root: Path, splits: Splits) -> tuple[dict[str, Item], list[Fault]
     faults = [*image_faults, *mask_faults]
     listed = list(dict.fromkeys(stem for stems in splits.values() for stem in stems))
     masks = masks_by_image(listed, masks)
+    suffixes = (*DATA_SUFFIXES, *OWN_SUFFIXES)
     items: dict[str, Item] = {}
     for stem in listed:
         if not (image_faults or mask_faults) and stem not in images and stem not in masks:
             faults.append(_unknown_stem(root, place, stem, images))
             continue
-        image = None if image_faults else _one_file(root / "images", stem, images, IMAGE_SUFFIXES, faults)
+        image = None if image_faults else _one_file(root / "images", stem, images, suffixes, faults)
         mask = None if mask_faults else _one_file(place, stem, masks, MASK_SUFFIXES, faults)
         if image is not None and mask is not None:
             items[stem] = Item(stem, image, mask)
@@ -146,7 +147,7 @@ def masks_by_image(stems: Iterable[str], masks: FilesByStem) -> FilesByStem:
 
 def _unknown_stem(root: Path, masks: Path, stem: str, images: FilesByStem) -> Fault:
     """One fault for a stem that has neither image nor mask."""
-    if Path(stem).suffix.lower() in (*IMAGE_SUFFIXES, *MASK_SUFFIXES) and Path(stem).stem in images:
+    if has_suffix(Path(stem), (*DATA_SUFFIXES, *MASK_SUFFIXES)) and Path(stem).stem in images:
         return Fault(root / "images" / stem, "a stem without extension in splits.json", repr(stem))
     close = difflib.get_close_matches(stem[:200], images, n=1)
     near = f"; did you mean {close[0]!r}?" if close else ""
@@ -167,7 +168,7 @@ def _one_file(
         faults.append(Fault(folder / stem, "one file with this stem", names))
     elif here:
         faults.append(Fault(here[0], f"one of the formats {kinds}", f"a {here[0].suffix or 'bare'} file"))
-    elif Path(stem).suffix.lower() in IMAGE_SUFFIXES and Path(stem).stem in files:
+    elif has_suffix(Path(stem), DATA_SUFFIXES) and Path(stem).stem in files:
         faults.append(Fault(folder / stem, "a stem without extension in splits.json", repr(stem)))
     else:
         faults.append(Fault(folder / f"{stem}.*", f"a file of this stem ({kinds})", "no such file"))

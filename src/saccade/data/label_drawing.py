@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saccade.data.classes import ClassTable
 from saccade.data.coco import CocoFile, decode_mask, is_coco, runs_of
 from saccade.data.label_rule import LabelRule
 from saccade.data.placing import Interpretation, about, no_place, place_vectors, reach_beyond
@@ -67,30 +66,6 @@ class Seen:
     assumed: str = ""
 
 
-def draw_outlines(
-    path: Path, slide: Raster, size: tuple[int, int], classes: ClassTable
-) -> NDArray[np.integer]:
-    """(h, w) uint8 or uint16 mask values: index 0 where there is no polygon; of several, the last counts.
-
-    A feature's class is ``properties.classification.name`` (QuPath), or another of
-    :data:`saccade.data.label_rule.FIELDS`.
-
-    Args:
-        path: the file. Over a slide without a place on a map, in pixels of its full resolution, from
-            where QuPath counts them (``slide.info.origin``). Over one with a place, in the reference system
-            that the file names; GeoJSON without a "crs" in WGS 84 (RFC 7946), in the slide's own system
-            or in pixels, whichever alone meets the slide.
-        slide: whose annotation it is.
-        size: what is wanted.
-        classes: whose names the features carry.
-
-    Raises:
-        FileProblem: a damaged file, another geometry than polygons, a class that is not in the table, a
-            system that is not known or could be two, or no polygon that meets the slide.
-    """
-    return draw_labels(open_vectors(path), slide, "", size, LabelRule.of(classes))[0]
-
-
 def draw_labels(
     file: VectorFile,
     raster: Raster,
@@ -100,10 +75,17 @@ def draw_labels(
     *,
     shared: bool = False,
 ) -> tuple[NDArray[np.integer], Seen]:
-    """The label map (h, w) of an image, uint8 or uint16, and what was seen.
+    """The label map (h, w) of an image, uint8 or uint16, and what was seen: index 0 where there is no
+    polygon; of several, the last counts.
+
+    A feature's class is ``properties.classification.name`` (QuPath), or another of
+    :data:`saccade.data.label_rule.FIELDS`.
 
     Args:
-        file: of this image, or of many.
+        file: of this image, or of many. Over an image without a place on a map, in pixels of its full
+            resolution, from where QuPath counts them (``raster.info.origin``). Over one with a place, in the
+            reference system that the file names; GeoJSON without a "crs" in WGS 84 (RFC 7946), in the
+            image's own system or in pixels, whichever alone meets the image.
         raster: the image.
         stem: its name, by which COCO lists it.
         size: (h, w) of the map.
@@ -111,7 +93,8 @@ def draw_labels(
         shared: the file labels many images, of which some may have no polygon.
 
     Raises:
-        FileProblem: as :func:`draw_outlines`.
+        FileProblem: a damaged file, another geometry than polygons, a class that is not in the table, a
+            system that is not known or could be two, or no polygon that meets the image.
     """
     vectors = _listed(file, raster, stem) if isinstance(file, CocoFile) else file
     if vectors is None:

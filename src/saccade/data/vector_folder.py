@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from saccade.data.coco import CocoFile
 from saccade.data.dataset import Item, Listing
-from saccade.data.folder import IMAGE_SUFFIXES, limited, list_files
+from saccade.data.folder import limited, list_files
 from saccade.data.label_drawing import open_vectors
 from saccade.data.placing import no_place, place_vectors
 from saccade.data.slides import Slides, kind_faults, label_files
@@ -16,6 +16,7 @@ from saccade.data.splits import stems_in
 from saccade.data.vectors import VECTOR_SUFFIXES, Vectors
 from saccade.errors import Fault, FileProblem
 from saccade.rasters import open_raster
+from saccade.rasters.suffixes import DATA_SUFFIXES, has_suffix
 
 LABELS = ("labels", "annotations")
 """Folders that vector files may lie in; the first that holds any."""
@@ -64,8 +65,7 @@ class VectorFolder(Slides):
         if image_faults or label_faults:
             return {}, [*image_faults, *label_faults]
         pictures = {
-            stem: [path for path in some if path.suffix.lower() in IMAGE_SUFFIXES]
-            for stem, some in images.items()
+            stem: [path for path in some if has_suffix(path, DATA_SUFFIXES)] for stem, some in images.items()
         }
         pictures = {stem: some for stem, some in pictures.items() if some}
         labels = {stem: kept for stem, some in labels.items() if (kept := label_files(some))}

@@ -431,7 +431,8 @@ def _record(plain: Mapping[str, Any], classes: int, widths: int) -> ImageRecord:
     record = ImageRecord(**parts)
     if not isinstance(record.stem, str):
         raise ValueError("the name of an image")
-    if any((counts := parts[name]) is not None and counts.shape != shape for name, shape in shapes.items()):
+    counted = {name: counts for name in shapes if (counts := parts.get(name)) is not None}
+    if any(counts.shape != shapes[name] for name, counts in counted.items()):
         raise ValueError("counts of other shapes")
     kinds, sizes, right = record.objects.T
     if len(kinds) and not ((kinds < classes).all() and (right <= sizes).all() and (sizes > 0).all()):

@@ -20,6 +20,7 @@ from saccade.rasters import Raster, image_size, open_raster
 from saccade.rasters.decoders import is_zarr
 from saccade.rasters.open import split_image_number
 from saccade.rasters.stac import asset_of, is_item
+from saccade.rasters.suffixes import IMAGE_SUFFIXES, OWN_SUFFIXES, PHOTO_SUFFIXES, has_suffix
 from saccade.rasters.writer import LARGEST_PNG, unfinished
 from saccade.runtime.addresses import Address, path_of, require_local
 from saccade.runtime.files import claim_file, claimed, writing
@@ -28,12 +29,6 @@ from saccade.runtime.trust import trust
 if TYPE_CHECKING:
     from saccade.training.run_folder import Run
 
-PHOTOS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp")
-IMAGE_SUFFIXES = (
-    *PHOTOS, ".tif", ".tiff", ".btf", ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide",
-    ".tf8", ".jpe", ".jfif", ".jif", ".gif", ".avif", ".jxl", ".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf",
-    ".heic", ".heif", ".dcm", ".zvi", ".czi", ".vrt", ".img", ".ntf", ".nitf", ".bmp", ".dib", ".zarr",
-)  # fmt: skip
 EXTRAS = ("scores", "density", "samples", "overlay", "polygons", "uncertainty", "table")
 ZONES = "zones"
 """The extra of areas by zone, which comes with a file of zones."""
@@ -261,7 +256,7 @@ def labels_suffix(raster: Raster) -> str:
         return ".zarr"
     if raster.crs is not None or raster.transform is not None:
         return ".tif"
-    is_photo = raster.path.suffix.lower() in PHOTOS
+    is_photo = raster.path.suffix.lower() in PHOTO_SUFFIXES
     plain = raster.pixel_size is None and len(raster.levels) == 1
     if (is_photo and pixels <= LARGEST_PNG) or (plain and pixels <= LARGEST_SMALL):
         return ".png"
@@ -364,7 +359,8 @@ def _images(path: Path) -> Iterable[Path]:
         images = sorted(p for p in _entries(path) if _is_image(p))
         if not images:
             more = f"; {lines[0]}" if (lines := left_out([path])) else ""
-            raise FileProblem(path, f"images ({' '.join(IMAGE_SUFFIXES)}) in it", f"none{more}")
+            kinds = " ".join((*IMAGE_SUFFIXES, *OWN_SUFFIXES))
+            raise FileProblem(path, f"images ({kinds}) in it", f"none{more}")
         return images
     if kind == "missing":
         raise FileProblem(path, "an image or a folder of images", "no such file or folder")
@@ -380,7 +376,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and _kind(path) in ("file", "zarr")
+    return has_suffix(path, IMAGE_SUFFIXES) and _kind(path) in ("file", "zarr")
 
 
 _BESIDE = (".aux.xml", ".ovr", ".msk", ".tfw", ".tifw", ".jgw", ".jpgw", ".pgw", ".pngw", ".wld", ".prj")
@@ -518,7 +514,7 @@ def training_downsampling(run: Run) -> float | None:
         images = sorted(p for p in (Path(run.config.data.path) / "images").iterdir())
     except OSError:
         return None
-    images = [path for path in images if path.suffix.lower() in IMAGE_SUFFIXES]
+    images = [path for path in images if has_suffix(path, IMAGE_SUFFIXES)]
     step = max(1, len(images) // LOOKED_AT)
     sizes = [size for path in images[::step] if (size := _size(path))]
     views = [run.segmenter.sampler.for_image(size).size for size in sizes]

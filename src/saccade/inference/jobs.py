@@ -27,7 +27,8 @@ OnProgress = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: ``done``, or the ``fault`` that it met.
+    """What became of a job: ``done``, or the ``fault`` that it met; neither where another program had
+    finished it meanwhile.
 
     Examples:
         >>> from pathlib import Path

@@ -43,6 +43,10 @@ from saccade.segmenter import Segmenter, evaluating
 from saccade.sources import AnyImage, opened_raster, source_of_raster
 from saccade.warp.stitch import Band
 
+VIEWS_TOGETHER = 1
+"""Views that go through the networks at once: another number of them would round a score another way. A CPU
+gains nothing by more; whether a GPU does was not measured."""
+
 
 @dataclass(frozen=True)
 class PredictionConfig:
@@ -53,7 +57,6 @@ class PredictionConfig:
         sampling: what the user wants.
         training_downsampling: pixels that a sample stood for along an axis in training; None where not known.
         value_range: the sample values of black and white; None: by the rule of ``saccade.rasters.as_rgb``.
-        batch: views that go through the networks together.
         resume, overwrite: what is done with what is there already.
         choice: which objects are written as polygons and in tables.
         region: where alone there are labels; None: everywhere.
@@ -65,15 +68,14 @@ class PredictionConfig:
         >>> data = open_data(make_fake("folder", "leaves"))
         >>> from saccade.inference import SamplingOptions, PredictionConfig
         >>> config = PredictionConfig(data.classes, sampling=SamplingOptions(mode="tiles"), overwrite=True)
-        >>> config.sampling.mode, config.batch
-        ('tiles', 1)
+        >>> config.sampling.mode, config.overwrite
+        ('tiles', True)
     """
 
     classes: ClassTable
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
     training_downsampling: float | None = None
     value_range: tuple[float, float] | None = None
-    batch: int = 1
     resume: bool = False
     overwrite: bool = False
     choice: ObjectChoice = field(default_factory=ObjectChoice)
@@ -111,7 +113,7 @@ def fingerprint(
         ],
         "layout": [str(layout.tiling), layout.view, settings.sampling.skip],
         "classes": settings.classes.as_dict(),
-        "batch": _batch(segmenter, settings),
+        "batch": VIEWS_TOGETHER,
         "device": segmenter.mean.device.type,
         "rules": [READING_RULE, __version__, torch.__version__],
     }
@@ -371,16 +373,10 @@ def _request(
         len(settings.classes),
         execution.layout.view,
         tuple(skip),
-        _batch(segmenter, settings),
+        VIEWS_TOGETHER,
         keep_grids=bool({"samples", "density"} & set(extras)),
         keep_scores=scores,
     )
-
-
-def _batch(segmenter: Segmenter, settings: PredictionConfig) -> int:
-    """Views that go through the networks together: one on a CPU, which gains nothing by more and would round
-    a score another way in each number of them."""
-    return settings.batch if segmenter.mean.device.type != "cpu" else 1
 
 
 def _skipped(

@@ -1,4 +1,4 @@
-"""Where the bands of an answer go, the values that stand for classes there, and what is written beside."""
+"""Where the rows of an answer go, and what is written beside them."""
 
 from __future__ import annotations
 
@@ -260,6 +260,7 @@ class Extras:
         labels: (H, W) uint8 class ids, 255 unlabelled, where they are in memory.
         uncertainty: (H, W) uint8 of them, where it is in memory.
         choice: which objects are written.
+        bands: that pictures of the image show; None where its bands are its colours.
         zones: whose areas are written.
     """
 

@@ -60,6 +60,7 @@ class Costs:
 
     def to_json(self) -> dict[str, Any]:
         rows = [
+            # "arm", as in tables of 0.1.
             {"arm": method, "size": named_size(size), "options": measured, **asdict(cost)}
             for (method, size), (measured, cost) in self.rows.items()
         ]

@@ -72,7 +72,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """Of its folder: ``ARM_ROWSxCOLUMNS_sSEED``."""
+        """Of its folder: ``METHOD_ROWSxCOLUMNS_sSEED``."""
         return f"{self.method.name}_{named_size(self.size)}_s{self.seed}"
 
 

@@ -298,6 +298,7 @@ def to_json(compared: Comparison) -> dict[str, Any]:
     return {
         "kind": KIND,
         **config_json(config),
+        # As 0.1 called methods: tables that it wrote are read, and it reads these.
         "arms": {method.name: list(method.options) for method in compared.methods},
         "reference": compared.reference.name,
         "summary": [point_row(point, compared) for point in compared.points.values()],

@@ -43,7 +43,7 @@ from saccade.training.run_folder import METRICS, open_config, read_metrics
 Tell = Callable[[float, str], None]
 """Called with the share of a trial that is done, in [0, 1], and a line about it."""
 TRAINING = 0.9
-"""The share of a case's work that is its training; the rest is its evaluation."""
+"""The share of a trial's work that is its training; the rest is its evaluation."""
 
 
 def do_trial(config: ComparisonConfig, trial: Trial, root: Path, tell: Tell, *, anew: bool = False) -> None:
@@ -235,7 +235,7 @@ class Plan:
 
     @property
     def to_train(self) -> list[Trial]:
-        """Cases whose training is not over."""
+        """Trials whose training is not over."""
         return [
             step.trial for step in self.queue if step.anew or self.states[step.trial.name].kind != FINISHED
         ]

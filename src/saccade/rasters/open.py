@@ -3,17 +3,50 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from saccade.errors import FileProblem
+from saccade.errors import FileProblem, InvalidInput
 from saccade.rasters.decoders import PHOTOS, Kind, kind_of_bytes, load, named_format, sniff, unread_format
 from saccade.rasters.raster import Raster
 from saccade.rasters.stac import asset_of, is_item
+from saccade.rasters.suffixes import OWN_SUFFIXES
 from saccade.runtime.addresses import Address, path_of
 
 OTHERS: list[tuple[Callable[[Path], bool], Callable[[Path], Raster]]] = []
 """Formats of the user's own: whether a file is of it, by its content, and what opens it."""
+
+
+def register_format(
+    recognises: Callable[[Path], bool], opener: Callable[[Path], Raster], suffixes: Iterable[str] = ()
+) -> None:
+    """Makes a format of one's own known to :func:`open_raster`.
+
+    It is asked after PNG, JPEG, WebP, GIF, AVIF, JPEG XL, TIFF and Zarr, and before slides, BMP, JPEG 2000
+    and what GDAL reads besides.
+
+    Args:
+        recognises: whether a file is of this format, by its content.
+        opener: opens one that is.
+        suffixes: what such files are called, ".dots": files of these names in a folder of images, and in the
+            images of a data folder, are taken for images.
+
+    Raises:
+        InvalidInput: for a suffix that is none.
+
+    Examples:
+        >>> from saccade.rasters.open import OTHERS, register_format
+        >>> register_format(lambda path: path.read_bytes()[:5] == b"DOTS ", print, [".dots"])
+        >>> len(OTHERS)
+        1
+        >>> OTHERS.clear()
+    """
+    names = [suffix.lower() for suffix in suffixes]
+    for name in names:
+        if Path(f"image{name}").suffix != name:
+            raise InvalidInput("the suffix of a format", "a dot and letters, such as .dots", repr(name))
+    OTHERS.append((recognises, opener))
+    OWN_SUFFIXES.extend(names)
 
 
 def open_raster(path: Path | str, *, place: bool = True) -> Raster:

@@ -17,8 +17,8 @@ from saccade.errors import FileProblem, FinalProblem, InvalidInput
 from saccade.geometry import Window
 from saccade.rasters.claims import require_honest_pieces
 
-# tag: (flip stored rows, flip stored columns, then swap axes)
 T = TypeVar("T")
+# tag: (flip stored rows, flip stored columns, then swap axes)
 _STEPS = {
     1: (False, False, False),
     2: (False, True, False),

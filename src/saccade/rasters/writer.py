@@ -235,11 +235,6 @@ class RasterWriter:
         """Stop; what was written so far stays for ``resume``."""
         self._store.close()
 
-    def discard(self) -> None:
-        """Stop, and throw away what was written so far."""
-        self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def __enter__(self) -> RasterWriter:
         return self
 

@@ -23,7 +23,7 @@ import torch
 from saccade.data import DataFolder, DataOptions, SampleCache
 from saccade.data.open import require_something_to_learn
 from saccade.errors import InvalidInput, SaccadeError
-from saccade.runtime.devices import DistributedContext, enough_memory, lightning_device, torch_device
+from saccade.runtime.devices import DistributedContext, enough_memory, lightning_device
 from saccade.runtime.files import exclusively, writing
 from saccade.runtime.processes import die_with_parent
 from saccade.runtime.progress import clock
@@ -442,9 +442,6 @@ def _tell_ready(answers: int) -> Iterator[None]:
     """Tells the first process, through the file ``answers``, that this one is about to meet the others."""
     os.write(answers, _READY)
     yield
-
-
-__all__ = ["Interrupted", "lightning_device", "resolve", "torch_device", "train"]
 
 
 def train(

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from saccade.errors import UsageError, nearest_name
+from saccade.samplers import SAMPLERS
 
-SECTIONS = {
+_SHARED = {
     "sampler": ("samplers/recipe.py", "SamplerConfig"),
     "network": ("training/config.py", "NetworkConfig"),
     "loss": ("losses.py", "LossConfig"),
@@ -22,10 +23,8 @@ SECTIONS = {
     "augment": ("training/config.py", "AugmentConfig"),
     "training": ("training/config.py", "ScheduleConfig"),
     "data": ("data/options.py", "DataOptions"),
-    "boundary": ("samplers/boundary.py", "BoundaryConfig"),
-    "foveation": ("samplers/foveation_training.py", "FoveationConfig"),
 }
-"""The file and the class of each section: those of every configuration, then those of samplers."""
+"""The file and the class of each section of every configuration."""
 
 
 @dataclass(frozen=True)
@@ -43,20 +42,52 @@ class Option:
     meaning: str
 
 
-def list_options(section: str | None = None) -> list[Option]:
+@cache
+def sections() -> dict[str, tuple[str, str]]:
+    """The file and the class of each section: those of every configuration, then those of the samplers in
+    :data:`saccade.samplers.SAMPLERS` that have options of their own, as their recipes name them.
+
+    Examples:
+        >>> from saccade.cli.declared_options import sections
+        >>> sections()["boundary"]
+        ('samplers/boundary.py', 'BoundaryConfig')
+    """
+    files = {name: f"samplers/{module}.py" for name, module in SAMPLERS.items()}
+    own = {name: (file, kind) for name, file in files.items() if (kind := _own_options(name, file))}
+    return _SHARED | own
+
+
+def _own_options(sampler: str, file: str) -> str | None:
+    """The class of the options of the recipe of this name in a file; None where it has none."""
+    for node in _module(file).body:
+        if isinstance(node, ast.ClassDef):
+            values = {
+                target.id: step.value
+                for step in node.body
+                if isinstance(step, ast.Assign)
+                for target in step.targets
+                if isinstance(target, ast.Name)
+            }
+            name, options = values.get("name"), values.get("options_class")
+            if isinstance(name, ast.Constant) and name.value == sampler and isinstance(options, ast.Name):
+                return options.id
+    return None
+
+
+def declared_options(section: str | None = None) -> list[Option]:
     """All options, or those of a section.
 
     Raises:
         UsageError: for a section that there is not, with the nearest that there is.
 
     Examples:
-        >>> from saccade.cli.option_list import list_options
-        >>> next(option for option in list_options("sampler") if option.name == "sampler.size").default
+        >>> from saccade.cli.declared_options import declared_options
+        >>> next(option for option in declared_options("sampler") if option.name == "sampler.size").default
         '64x128'
     """
-    if section is not None and section not in SECTIONS:
-        raise UsageError(f"unknown section {section!r} of options; {nearest_name(section, SECTIONS)}")
-    return [option for name in ([section] if section else SECTIONS) for option in _options_of(name)]
+    if section is not None and section not in sections():
+        raise UsageError(f"unknown section {section!r} of options; {nearest_name(section, sections())}")
+    return [option for name in ([section] if section else sections()) for option in _options_of(name)]
 
 
 @cache
@@ -65,7 +96,7 @@ def _module(file: str) -> ast.Module:
 
 
 def _options_of(section: str) -> Iterator[Option]:
-    file, name = SECTIONS[section]
+    file, name = sections()[section]
     kind = next(node for node in _module(file).body if isinstance(node, ast.ClassDef) and node.name == name)
     meanings, constants = meanings_of(ast.get_docstring(kind, clean=False) or ""), _constants(file)
     for node in kind.body:
