@@ -20,6 +20,7 @@ from saccade.data.classes import ClassTable
 from saccade.errors import InvalidInput, NetworkFault
 from saccade.evaluation import evaluate
 from saccade.networks import Padded, SmallUNet
+from saccade.networks.evaluation_mode import evaluating
 from saccade.samplers import (
     BoundarySampler,
     DeformationSampler,
@@ -27,7 +28,7 @@ from saccade.samplers import (
     OracleSampler,
     UniformSampler,
 )
-from saccade.segmenter import Segmenter, evaluating
+from saccade.segmenter import Segmenter
 from saccade.warp import Pyramid, unwarp_labels
 
 SAMPLERS: dict[str, Any] = {

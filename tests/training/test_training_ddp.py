@@ -96,7 +96,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tiny_train: Train
 def test_what_the_other_process_fails_with_is_told(
     tiny_train: Train, plain: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import saccade.training.loop as processes
+    from saccade.training import processes
 
     monkeypatch.setattr(processes, "_MAIN", "import os; os.environ['RANK_OF_TEST'] = '1';" + processes._MAIN)
     started = time.monotonic()

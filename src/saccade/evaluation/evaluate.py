@@ -21,7 +21,8 @@ from saccade.metrics import (
 )
 from saccade.metrics.boundary import WIDTHS
 from saccade.metrics.cost import Cost, measure_cost
-from saccade.segmenter import Segmenter, evaluating
+from saccade.networks.evaluation_mode import evaluating
+from saccade.segmenter import Segmenter
 from saccade.warp import Pyramid
 
 IGNORE_INDEX = ClassTable.ignore_index

@@ -26,9 +26,10 @@ from saccade.inference.estimate import Workload, flops_of_view, measure_view, of
 from saccade.inference.label_values import OUTPUT_TILE
 from saccade.inference.options import MOST_SAMPLES, Layout, SamplingOptions, lay_out
 from saccade.metrics.cost import unwarping_flops
+from saccade.networks.evaluation_mode import evaluating
 from saccade.rasters import Raster, open_raster
 from saccade.samplers.base import TileRequest
-from saccade.segmenter import Segmenter, evaluating
+from saccade.segmenter import Segmenter
 from saccade.sources import ArrayRaster, is_read_whole, source_of_raster
 
 SPENT = 0.98

@@ -18,6 +18,7 @@ from saccade.geometry import Window
 from saccade.inference.label_values import OUTPUT_TILE
 from saccade.inference.options import Layout
 from saccade.metrics.cost import AVERAGED, count_flops, elastic_flops, sampling_flops
+from saccade.networks.evaluation_mode import evaluating
 from saccade.rasters import Level, Raster
 from saccade.rasters.polygons import BAND_PIXELS
 from saccade.rasters.reduce import BLOCK_PIXELS
@@ -26,7 +27,7 @@ from saccade.runtime.addresses import Address
 from saccade.runtime.memory import peak_memory
 from saccade.samplers.base import ImageScores
 from saccade.samplers.images import SAMPLES_AT_ONCE
-from saccade.segmenter import Segmenter, evaluating
+from saccade.segmenter import Segmenter
 from saccade.sources import MemorySource
 from saccade.warp import Pyramid
 from saccade.warp.stitch import BLEND_VALUES, BYTES_A_NODE

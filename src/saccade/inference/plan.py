@@ -27,11 +27,12 @@ from saccade.inference.files import labels_suffix
 from saccade.inference.label_values import OUTPUT_TILE
 from saccade.inference.options import Layout, SamplingOptions, lay_out
 from saccade.metrics.cost import unwarping_flops
+from saccade.networks.evaluation_mode import evaluating
 from saccade.rasters import Raster
 from saccade.runtime.memory import resident_memory
 from saccade.runtime.progress import clock
 from saccade.samplers.base import TileRequest
-from saccade.segmenter import Segmenter, evaluating
+from saccade.segmenter import Segmenter
 from saccade.sources import READ_WHOLE, RasterSource, is_read_whole
 from saccade.training.budgets import expected_score
 

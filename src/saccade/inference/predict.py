@@ -31,6 +31,7 @@ from saccade.inference.plan import ExecutionPlan, choose_execution
 from saccade.inference.region import RegionPart, region_part
 from saccade.inference.writers import Extras, PngSink, RasterSink
 from saccade.inference.zones import Zone, zones_on
+from saccade.networks.evaluation_mode import evaluating
 from saccade.rasters import Raster, RGBRaster
 from saccade.rasters.bands import Bands
 from saccade.rasters.journal import Output, Packed
@@ -39,7 +40,7 @@ from saccade.rasters.remote import state_of
 from saccade.rasters.sample import READING_RULE
 from saccade.runtime.addresses import Address
 from saccade.samplers.base import ImageScores, TileRequest
-from saccade.segmenter import Segmenter, evaluating
+from saccade.segmenter import Segmenter
 from saccade.sources import AnyImage, opened_raster, source_of_raster
 from saccade.warp.stitch import Band
 

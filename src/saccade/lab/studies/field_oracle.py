@@ -21,10 +21,11 @@ from saccade.data import ClassTable
 from saccade.data.cache import Sample
 from saccade.errors import InvalidInput
 from saccade.metrics import confusion_matrix, iou, miou
+from saccade.networks.evaluation_mode import evaluating
 from saccade.samplers import FoveationSampler
 from saccade.samplers.foveation import ROWS_AT_ONCE, FoveatedImage
 from saccade.samplers.foveation_choice import BLENDS
-from saccade.segmenter import Segmenter, evaluating
+from saccade.segmenter import Segmenter
 from saccade.warp import sample as sample_at
 
 IGNORED = 255

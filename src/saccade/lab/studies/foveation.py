@@ -22,10 +22,11 @@ from saccade.lab.methods import ComparisonConfig, Method, Outcome, named_size
 from saccade.lab.studies.field_oracle import field_oracle
 from saccade.lab.studies.study import Block, Cell, Chart, Curve, Study, Table, compared, gain_text
 from saccade.metrics import confusion_matrix, miou
+from saccade.networks.evaluation_mode import evaluating
 from saccade.samplers import FoveationSampler
 from saccade.samplers.foveation_lattice import centres_of, thumbnail_size
 from saccade.samplers.foveation_training import FoveationConfig, default_bank
-from saccade.segmenter import Segmenter, evaluating
+from saccade.segmenter import Segmenter
 
 FOVEATION = ("sampler.name=foveation",)
 
