@@ -23,7 +23,8 @@ from saccade.grids.relaxation import elastic_nodes, even_grid, resized
 from saccade.inference.emptiness import Measured, empty_tiles, may_be_skipped, with_gaps
 from saccade.inference.files import Job, ListedJob, list_jobs, make_folder
 from saccade.inference.label_values import OUTPUT_TILE, Values
-from saccade.inference.options import Layout, SamplingOptions, lay_out, sampling_of
+from saccade.inference.layout import Layout, lay_out
+from saccade.inference.options import SamplingOptions, sampling_of
 from saccade.rasters import Raster, RasterWriter, as_rgb, open_raster, write_label_png
 from saccade.rasters.sample import samples_at
 from saccade.runtime.onnx_session import onnx_session

@@ -18,7 +18,8 @@ from saccade.errors import InvalidInput, UsageError
 from saccade.geometry import SizeRange
 from saccade.inference import Job, Outcome, PredictionConfig, SamplingOptions, budget, jobs
 from saccade.inference.budget import BeyondBudget, Pace, Timing, layout_within
-from saccade.inference.options import Layout, sampling_of
+from saccade.inference.layout import Layout
+from saccade.inference.options import sampling_of
 from saccade.inference.plan import layout_for, make_plan
 from saccade.inference.predict import Done, predict_array
 from saccade.samplers import UniformSampler

@@ -18,7 +18,7 @@ from saccade.geometry import Tiling
 from saccade.inference.engine import OnnxNetworks, require_engine
 from saccade.inference.files import Job
 from saccade.inference.jobs import Worker, _begin
-from saccade.inference.options import Layout
+from saccade.inference.layout import Layout
 from saccade.inference.predict import PredictionConfig, fingerprint
 from saccade.rasters import as_rgb, open_raster
 

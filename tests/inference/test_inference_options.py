@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 
 from saccade.errors import InvalidInput
 from saccade.geometry import SizeRange
+from saccade.inference.layout import Layout, lay_out
 from saccade.inference.options import (
-    Layout,
     SamplingOptions,
     Spacing,
-    lay_out,
     parse_memory,
     parse_pixels,
     parse_tile,

@@ -25,7 +25,7 @@ from saccade.errors import DataFaults, FileProblem, InvalidInput
 from saccade.evaluation.evaluate import evaluate
 from saccade.geometry import Window
 from saccade.inference import PredictionConfig, SamplingOptions, list_jobs, predict_all, predict_image
-from saccade.inference.options import lay_out
+from saccade.inference.layout import lay_out
 from saccade.inference.predict import fingerprint, predict_array
 from saccade.inference.region import region_part
 from saccade.rasters import as_rgb, open_raster

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from saccade.data import open_data
-from saccade.inference.files import training_downsampling
 from saccade.training import load_run, read_config, train
+from saccade.training.downsampling import training_downsampling
 
 SMALL = ["sampler.size=8x12", "network.name=small:4", "training.epochs=1", "training.batch_size=4"]
 

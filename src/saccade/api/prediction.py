@@ -28,7 +28,6 @@ from saccade.inference.files import (
     parse_kinds,
     remove_left,
     still_to_do,
-    training_downsampling,
 )
 from saccade.inference.jobs import Outcome, Worker, predict_all, predict_in_processes, require_predictor
 from saccade.inference.objects import LeastArea, ObjectChoice, Tolerance
@@ -44,6 +43,7 @@ from saccade.runtime.trust import trusting
 from saccade.segmenter import Segmenter
 from saccade.sources import AnyImage, opened_raster
 from saccade.training.budgets import known_scores
+from saccade.training.downsampling import training_downsampling
 from saccade.training.run_folder import Run
 
 Paths = Path | str | Sequence[Path | str]

@@ -16,7 +16,8 @@ from saccade.data.options import DataOptions
 from saccade.errors import FileProblem, InvalidInput, UsageError, nearest_name
 from saccade.evaluation.evaluate import evaluate as evaluate_samples
 from saccade.evaluation.results import Evaluation, Subject, keep_evaluation, own_file
-from saccade.inference.options import outside, sampling_of
+from saccade.inference.layout import outside
+from saccade.inference.options import sampling_of
 from saccade.lab.compare import (
     ComparisonRequest,
     StudyResult,

@@ -24,7 +24,8 @@ from saccade.errors import InvalidInput, SaccadeError
 from saccade.geometry import Tiling
 from saccade.inference.estimate import Workload, flops_of_view, measure_view, of_a_tile, seconds
 from saccade.inference.label_values import OUTPUT_TILE
-from saccade.inference.options import MOST_SAMPLES, Layout, SamplingOptions, lay_out
+from saccade.inference.layout import MOST_SAMPLES, Layout, lay_out
+from saccade.inference.options import SamplingOptions
 from saccade.metrics.cost import unwarping_flops
 from saccade.networks.evaluation_mode import evaluating
 from saccade.rasters import Raster, open_raster

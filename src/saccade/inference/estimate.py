@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from saccade.geometry import Window
 from saccade.inference.label_values import OUTPUT_TILE
-from saccade.inference.options import Layout
+from saccade.inference.layout import Layout
 from saccade.metrics.cost import AVERAGED, count_flops, elastic_flops, sampling_flops
 from saccade.networks.evaluation_mode import evaluating
 from saccade.rasters import Level, Raster

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from saccade import __version__
 from saccade.errors import FileProblem, SaccadeError, nearest_name
-from saccade.inference.files import training_downsampling
 from saccade.networks.adapters import Padded, scores_in, scores_of
 from saccade.runtime.files import refuse_existing, write_file
 from saccade.samplers import DeformationSampler, UniformSampler
+from saccade.training.downsampling import training_downsampling
 from saccade.training.run_folder import Run
 
 OPSET = 18

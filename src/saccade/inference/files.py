@@ -1,4 +1,4 @@
-"""Which files are predicted, what each output is called, and what the run was trained on."""
+"""Which files are predicted, and what each output is called."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod, sqrt
 from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from saccade.errors import FileProblem, SaccadeError, UsageError, nearest_name
-from saccade.rasters import Raster, image_size, open_raster
+from saccade.rasters import Raster, open_raster
 from saccade.rasters.decoders import is_zarr
 from saccade.rasters.open import split_image_number
 from saccade.rasters.stac import asset_of, is_item
@@ -25,9 +23,6 @@ from saccade.rasters.writer import LARGEST_PNG, unfinished
 from saccade.runtime.addresses import Address, path_of, require_local
 from saccade.runtime.files import claim_file, claimed, writing
 from saccade.runtime.trust import trust
-
-if TYPE_CHECKING:
-    from saccade.training.run_folder import Run
 
 EXTRAS = ("scores", "density", "samples", "overlay", "polygons", "uncertainty", "table")
 ZONES = "zones"
@@ -494,36 +489,3 @@ def parse_kinds(text: str) -> tuple[str, ...]:
         if dot:
             kinds.append(f".{kind.lower()}")
     return tuple(kinds)
-
-
-LOOKED_AT = 15
-"""Images whose sizes are taken for those of all."""
-
-
-def training_downsampling(run: Run) -> float | None:
-    """Pixels of an image that a sample stood for along an axis in training; None where nothing tells.
-
-    As the run itself says; of runs that did not keep it the median over some of the images in the data folder
-    that they name, by their headers.
-    """
-    if run.shrink is not None:
-        return run.shrink
-    if run.config.data.path is None:
-        return None
-    try:
-        images = sorted(p for p in (Path(run.config.data.path) / "images").iterdir())
-    except OSError:
-        return None
-    images = [path for path in images if has_suffix(path, IMAGE_SUFFIXES)]
-    step = max(1, len(images) // LOOKED_AT)
-    sizes = [size for path in images[::step] if (size := _size(path))]
-    views = [run.segmenter.sampler.for_image(size).size for size in sizes]
-    ratios = [prod(size) / prod(view) for size, view in zip(sizes, views, strict=True)]
-    return sqrt(median(ratios)) if ratios else None
-
-
-def _size(path: Path) -> tuple[int, int] | None:
-    try:
-        return image_size(path)
-    except SaccadeError:
-        return None

@@ -25,7 +25,8 @@ from saccade.inference.estimate import (
 )
 from saccade.inference.files import labels_suffix
 from saccade.inference.label_values import OUTPUT_TILE
-from saccade.inference.options import Layout, SamplingOptions, lay_out
+from saccade.inference.layout import Layout, lay_out
+from saccade.inference.options import SamplingOptions
 from saccade.metrics.cost import unwarping_flops
 from saccade.networks.evaluation_mode import evaluating
 from saccade.rasters import Raster

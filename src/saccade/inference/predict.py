@@ -25,8 +25,9 @@ from saccade.inference.emptiness import Measured, empty_tiles, may_be_skipped, w
 from saccade.inference.estimate import Workload
 from saccade.inference.files import Job, ListedJob, remove_unfinished
 from saccade.inference.label_values import Values
+from saccade.inference.layout import Layout
 from saccade.inference.objects import ObjectChoice
-from saccade.inference.options import Layout, SamplingOptions
+from saccade.inference.options import SamplingOptions
 from saccade.inference.plan import ExecutionPlan, choose_execution
 from saccade.inference.region import RegionPart, region_part
 from saccade.inference.writers import Extras, PngSink, RasterSink
@@ -172,7 +173,7 @@ class Done:
         >>> from pathlib import Path
         >>> from saccade.geometry import Tiling
         >>> from saccade.inference import Done
-        >>> from saccade.inference.options import Layout
+        >>> from saccade.inference.layout import Layout
         >>> layout = Layout(Tiling((1024, 2048), (1024, 2048), 0.125), view=(64, 128), reasons=())
         >>> done = Done(notices=(), layout=layout, labels=Path("labels/leaf.png"))
         >>> done.layout.mode, done.layout.shrink
