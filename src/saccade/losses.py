@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -192,3 +193,60 @@ class LossConfig:
         return segmentation_loss(
             scores, labels, self.segmentation, focal_gamma=self.focal_gamma, class_weights=weights
         )
+
+
+class ClassNames(Protocol):
+    """The classes of a data set."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+
+class LabelledData(Protocol):
+    """What weights of classes follow from: :class:`saccade.data.DataFolder` is one."""
+
+    @property
+    def classes(self) -> ClassNames: ...
+
+    def class_counts(self, split: str) -> Any:
+        """(K,) pixels of each class in a split."""
+        ...
+
+
+def rarity_weights(counts: Sequence[int]) -> tuple[float, ...]:
+    """Weights that let rare classes count more: 1 / sqrt(share of the pixels), at most 1.
+
+    Args:
+        counts: pixels of each class over the training images; a class that never occurs weighs 1.
+
+    Returns:
+        One weight a class, in (0, 1], the rarest class that occurs at 1.
+
+    Raises:
+        InvalidInput: when no class has a pixel.
+
+    Examples:
+        >>> from saccade.losses import rarity_weights
+        >>> rarity_weights([900, 100, 0])
+        (0.3333333333333333, 1.0, 1.0)
+    """
+    present = [count for count in counts if count > 0]
+    if not present:
+        raise InvalidInput("counts", "at least one class with pixels", list(counts))
+    return tuple((min(present) / count) ** 0.5 if count > 0 else 1.0 for count in counts)
+
+
+def resolved_weights(option: str, value: Any, data: LabelledData) -> Any:
+    """Weights of the classes as numbers, where an option asks for them by "rarity"; others as they are.
+
+    Raises:
+        InvalidInput: for more or fewer numbers than classes, or none above 0.
+    """
+    if value == "rarity":
+        return tuple(round(w, 6) for w in rarity_weights(data.class_counts("train").tolist()))
+    count = len(data.classes.names)
+    if isinstance(value, tuple) and len(value) != count:
+        raise InvalidInput(option, f"one number for each of the {count} classes", value)
+    if isinstance(value, tuple) and not any(value):
+        raise InvalidInput(option, "above 0 for a class at least", value, "nothing can be learned without")
+    return value

@@ -88,8 +88,8 @@ class RasterSource:
         return sample_raster(self.raster, grids.cpu(), antialias=antialias)
 
 
-class ArrayRaster(Raster):
-    """An image in memory, for what goes through rasters.
+class PyramidRaster(Raster):
+    """An image in memory with its pyramid, for what goes through rasters.
 
     Args:
         pyramid: of one image (1, 3, H, W), uint8 or floating in [0, 1]; or of bands in their own values.
@@ -191,7 +191,7 @@ def opened_raster(
         pyramids = as_pyramids(pyramid, reading)
         if len(pyramids) != 1:
             raise InvalidInput("image", "a single one", f"a batch of {len(pyramids)}", "give them one by one")
-        yield ArrayRaster(pyramids[0], reading.channels if reading.own else None)
+        yield PyramidRaster(pyramids[0], reading.channels if reading.own else None)
 
 
 @contextmanager
@@ -217,7 +217,7 @@ def source_of_raster(raster: Raster, *, whole: bool | None = None) -> Source:
         raster: to be read.
         whole: whether to read it whole; default where :func:`is_read_whole` says so.
     """
-    if isinstance(raster, ArrayRaster):
+    if isinstance(raster, PyramidRaster):
         return MemorySource(raster.pyramid)
     whole = is_read_whole(raster) if whole is None else whole
     raster = raster.for_samples

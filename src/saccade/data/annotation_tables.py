@@ -14,8 +14,7 @@ from typing import Any
 
 from saccade.errors import FileProblem
 from saccade.rasters.decoders import load
-from saccade.runtime.files import parse_json
-from saccade.runtime.reading import read_text
+from saccade.runtime.reading import parse_json, read_text
 
 Geometry = dict[str, Any]
 """A Polygon or MultiPolygon of GeoJSON."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.errors import DataFaults, Fault, InvalidInput, nearest_name
-from saccade.runtime.files import read_json
+from saccade.runtime.reading import read_json
 
 MAX_CLASSES = 255
 MAX_INDEX = 65535

@@ -15,7 +15,7 @@ from saccade.geometry import Window
 from saccade.rasters import Raster, open_raster
 from saccade.rasters.decoders import sniff
 from saccade.rasters.labels import label_values, open_mask
-from saccade.runtime.files import read_json
+from saccade.runtime.reading import read_json
 
 
 @dataclass(frozen=True)

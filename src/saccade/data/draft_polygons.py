@@ -23,7 +23,7 @@ from saccade.data.vector_folder import LABELS, VectorFolder, labels_folder
 from saccade.data.vectors import JSON_SUFFIXES, VECTOR_SUFFIXES, JsonVectors, Vectors
 from saccade.errors import DataFaults, FileProblem, nearest_name
 from saccade.rasters.suffixes import DATA_SUFFIXES, has_suffix
-from saccade.runtime.files import parse_json
+from saccade.runtime.reading import parse_json
 
 TABLES = ("annotations.csv", "labels.csv", "annotations.tsv", "regions.csv")
 """Names of tables that are looked for first, in the folder itself; then any other."""

@@ -12,7 +12,7 @@ from typing import Any
 from saccade.data.classes import ClassTable
 from saccade.data.vectors import Feature, JsonVectors, Vectors
 from saccade.errors import Fault, FileProblem, nearest_name
-from saccade.runtime.files import read_json
+from saccade.runtime.reading import read_json
 
 FIELDS = ("classification", "class", "category", "label", "name")
 """Attributes taken for the class where ``label_field`` does not say which: the first that is there."""

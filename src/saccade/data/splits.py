@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.errors import Fault
-from saccade.runtime.files import read_json
+from saccade.runtime.reading import read_json
 
 SPLITS = ("train", "val", "test")
 

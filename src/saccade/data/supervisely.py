@@ -19,7 +19,7 @@ from saccade.data.polygons import fill_polygon
 from saccade.data.splits import seeded_splits
 from saccade.errors import Fault, FileProblem
 from saccade.rasters import image_size
-from saccade.runtime.files import read_json
+from saccade.runtime.reading import read_json
 
 _PERSON, _NEUTRAL = ("person_poly", "person_bmp", "person"), ("neutral",)
 _IGNORED = 255

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from saccade.data.polygons import closed
 from saccade.errors import FileProblem, nearest_name
 from saccade.rasters.decoders import load
-from saccade.rasters.raster import physical_memory
-from saccade.runtime.files import parse_json
-from saccade.runtime.reading import open_regular
+from saccade.runtime.memory import physical_memory
+from saccade.runtime.reading import open_regular, parse_json
 
 Corners = NDArray[np.float64]
 Box = tuple[float, float, float, float]

@@ -31,7 +31,7 @@ from saccade.networks.evaluation_mode import evaluating
 from saccade.rasters import Raster, open_raster
 from saccade.samplers.base import TileRequest
 from saccade.segmenter import Segmenter
-from saccade.sources import ArrayRaster, is_read_whole, source_of_raster
+from saccade.sources import PyramidRaster, is_read_whole, source_of_raster
 
 SPENT = 0.98
 """Of a budget: where so much of it is spent, no better layout is looked for."""
@@ -236,7 +236,7 @@ _TIMINGS: WeakKeyDictionary[nn.Module, Timing] = WeakKeyDictionary()
 
 def _run(raster: Raster, segmenter: Segmenter, layout: Layout, classes: int) -> None:
     """Opens, reads, labels and packs an image; nothing is kept."""
-    if raster.info.resident and not isinstance(raster, ArrayRaster):
+    if raster.info.resident and not isinstance(raster, PyramidRaster):
         with suppress(SaccadeError), open_raster(raster.path) as anew:  # bands may be of several files
             anew.read()
     packed = io.BytesIO()

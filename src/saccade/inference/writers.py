@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from math import ceil
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -30,10 +29,10 @@ from saccade.rasters import (
     write_label_png,
     write_polygons,
 )
+from saccade.rasters.array import ArrayRaster
 from saccade.rasters.bands import Bands
 from saccade.rasters.journal import Packed, TilePacker
 from saccade.rasters.picture import PictureRaster
-from saccade.rasters.raster import Level, RasterInfo
 from saccade.runtime.files import finished_file, writing
 from saccade.samplers.base import ImageScores
 from saccade.warp.stitch import Band
@@ -312,7 +311,7 @@ class Extras:
             if self.labels is None:
                 self._written = open_raster(self.job.labels)
             else:
-                self._written = LabelArray(self.job.labels, self.values.of(self.labels))
+                self._written = ArrayRaster(self.job.labels, self.values.of(self.labels))
         return self._written
 
     def _polygons(self) -> None:
@@ -337,7 +336,7 @@ class Extras:
         with ExitStack() as stack:
             doubt: Raster | None = None
             if self.uncertainty is not None:
-                doubt = LabelArray(self.job.extra("uncertainty"), self.uncertainty)
+                doubt = ArrayRaster(self.job.extra("uncertainty"), self.uncertainty)
             elif "uncertainty" in self.job.extras:
                 doubt = stack.enter_context(open_raster(self.job.extra("uncertainty")))
             files = self.job.extra("classes"), self.job.extra("objects")
@@ -422,18 +421,3 @@ class Extras:
             if len(some)
         ]
         return self.values.ids(np.concatenate(rows))
-
-
-class LabelArray(Raster):
-    """Labels (H, W) in memory, as what was written of them at ``path`` would be read."""
-
-    def __init__(self, path: Path, labels: NDArray[np.integer]) -> None:
-        level = Level.of(labels.shape, labels.shape, (512, 512))
-        super().__init__(RasterInfo(path, (level,), labels.dtype, 1, "grey"))
-        self._labels = labels
-
-    def _read(self, window: Window, level: int) -> NDArray[np.integer]:
-        return self._labels[window.slices][..., None]
-
-    def close(self) -> None:
-        """Nothing is open."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -16,6 +14,7 @@ import numpy as np
 from saccade.errors import FileProblem, FinalProblem, InvalidInput
 from saccade.geometry import Window
 from saccade.rasters.claims import require_honest_pieces
+from saccade.runtime.memory import physical_memory
 
 T = TypeVar("T")
 # tag: (flip stored rows, flip stored columns, then swap axes)
@@ -81,15 +80,6 @@ class Level:
         """The level of an image of ``full`` pixels; a ratio that rounding up or down made uneven is whole."""
         down, across = (_ratio(whole, part) for whole, part in zip(full, size, strict=True))
         return cls(size, (down, across), (min(tile[0], size[0]), min(tile[1], size[1])))
-
-
-@cache
-def physical_memory() -> int:
-    """Bytes of RAM of this machine; 64 GiB where the system does not say."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 64 << 30
 
 
 def _ratio(whole: int, part: int) -> float:

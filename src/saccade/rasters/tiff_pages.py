@@ -15,9 +15,9 @@ from tifffile import TiffPage
 from saccade.errors import FileProblem, FinalProblem
 from saccade.geometry import Window
 from saccade.rasters.claims import jpeg_size
-from saccade.rasters.raster import physical_memory
 from saccade.rasters.remote import RemoteBytes, RemoteFile
 from saccade.rasters.tiff_description import converted_space, orientation, photometric
+from saccade.runtime.memory import physical_memory
 
 LARGEST_SEGMENT = 1 << 30
 LARGE_SEGMENT = 1 << 24

@@ -1,10 +1,9 @@
-"""Files that appear whole or not at all, by one program at a time; and JSON read with its faults named."""
+"""Files that appear whole or not at all, by one program at a time."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -12,8 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from saccade.errors import Fault, FileProblem
-from saccade.runtime.reading import read_text
+from saccade.errors import FileProblem
 
 _SYSTEM = {
     errno.ENOSPC: ("a disk that is full", "free some space or write elsewhere"),
@@ -255,45 +253,3 @@ def claimed(path: Path, what: Path) -> Iterator[None]:
             yield
         finally:
             held.unlink(missing_ok=True)
-
-
-class _RepeatedKey(ValueError):
-    pass
-
-
-def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
-        raise _RepeatedKey(repeated)
-    return result
-
-
-def parse_json(path: Path, expected: str) -> tuple[Any, list[Fault]]:
-    """What a JSON file holds, or None and the fault that says what is wrong and in which line."""
-    try:
-        value = json.loads(read_text(path, expected), object_pairs_hook=_refuse_repeats)
-    except FileProblem as error:
-        return None, [Fault(path, error.expected, str(error.got))]
-    except json.JSONDecodeError as error:
-        found = f"broken JSON in line {error.lineno}, column {error.colno} ({error.msg})"
-        return None, [Fault(path, expected, found)]
-    except _RepeatedKey as error:
-        return None, [Fault(path, "each key once", f"{error.args[0]!r} more than once")]
-    except RecursionError:
-        return None, [Fault(path, expected, "JSON that is nested too deeply")]
-    except ValueError as error:  # whole numbers of thousands of digits
-        return None, [Fault(path, expected, f"broken JSON ({error})")]
-    return value, []
-
-
-def read_json(path: Path) -> tuple[dict[str, Any] | None, list[Fault]]:
-    """The object in a JSON file, or None and the fault that says what is wrong and in which line."""
-    expected = "a JSON object"
-    value, faults = parse_json(path, expected)
-    if faults:
-        return None, faults
-    if not isinstance(value, dict):
-        return None, [Fault(path, expected, f"a JSON {type(value).__name__}")]
-    return value, []

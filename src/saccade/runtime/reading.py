@@ -1,5 +1,5 @@
-"""Files that may come from strangers: only regular ones are opened, no more is read than makes sense, and
-names lead nowhere outside of a folder."""
+"""Files that may come from strangers: only regular ones are opened, no more is read than makes sense, faults
+in JSON are named, and names lead nowhere outside of a folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from saccade.errors import FileProblem
+from saccade.errors import Fault, FileProblem
 
 MOST_TEXT = 1 << 30
 """Bytes of a table of results."""
@@ -101,6 +101,48 @@ def read_json_value(path: Path | str, expected: str, fix: str = "") -> Any:
         raise FileProblem(path, expected, "JSON that is nested too deeply", fix) from error
     except ValueError as error:
         raise FileProblem(path, expected, "broken JSON", fix) from error
+
+
+class _RepeatedKey(ValueError):
+    pass
+
+
+def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise _RepeatedKey(repeated)
+    return result
+
+
+def parse_json(path: Path, expected: str) -> tuple[Any, list[Fault]]:
+    """What a JSON file holds, or None and the fault that says what is wrong and in which line."""
+    try:
+        value = json.loads(read_text(path, expected), object_pairs_hook=_refuse_repeats)
+    except FileProblem as error:
+        return None, [Fault(path, error.expected, str(error.got))]
+    except json.JSONDecodeError as error:
+        found = f"broken JSON in line {error.lineno}, column {error.colno} ({error.msg})"
+        return None, [Fault(path, expected, found)]
+    except _RepeatedKey as error:
+        return None, [Fault(path, "each key once", f"{error.args[0]!r} more than once")]
+    except RecursionError:
+        return None, [Fault(path, expected, "JSON that is nested too deeply")]
+    except ValueError as error:  # whole numbers of thousands of digits
+        return None, [Fault(path, expected, f"broken JSON ({error})")]
+    return value, []
+
+
+def read_json(path: Path) -> tuple[dict[str, Any] | None, list[Fault]]:
+    """The object in a JSON file, or None and the fault that says what is wrong and in which line."""
+    expected = "a JSON object"
+    value, faults = parse_json(path, expected)
+    if faults:
+        return None, faults
+    if not isinstance(value, dict):
+        return None, [Fault(path, expected, f"a JSON {type(value).__name__}")]
+    return value, []
 
 
 def inside(folder: Path, name: str, listed_in: Path) -> Path:

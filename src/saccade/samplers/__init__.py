@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from saccade.losses import rarity_weights as rarity_weights
     from saccade.samplers.base import Glimpses as Glimpses
     from saccade.samplers.base import Sampler as Sampler
     from saccade.samplers.boundary import BoundaryNet as BoundaryNet
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from saccade.samplers.foveation import FoveationSampler as FoveationSampler
     from saccade.samplers.oracle import OracleSampler as OracleSampler
     from saccade.samplers.recipe import Recipe as Recipe
-    from saccade.samplers.recipe import rarity_weights as rarity_weights
     from saccade.samplers.recipe import register as register
     from saccade.samplers.uniform import UniformSampler as UniformSampler
 
@@ -38,24 +38,24 @@ SAMPLERS = {
 """Every sampler by its name, and the module of this room that registers its recipe."""
 
 _HOME = {
-    "BoundaryNet": "boundary",
-    "BoundarySampler": "boundary",
-    "BoundaryTarget": "boundary",
-    "DeformationSampler": "deformation",
-    "DensityNet": "deformation",
-    "DensityOf": "deformation",
-    "DensityToGrid": "deformation",
-    "EdgeTarget": "deformation",
-    "FoveatedImage": "foveation",
-    "Foveation": "foveation",
-    "FoveationSampler": "foveation",
-    "Glimpses": "base",
-    "OracleSampler": "oracle",
-    "Recipe": "recipe",
-    "Sampler": "base",
-    "UniformSampler": "uniform",
-    "rarity_weights": "recipe",
-    "register": "recipe",
+    "BoundaryNet": ".boundary",
+    "BoundarySampler": ".boundary",
+    "BoundaryTarget": ".boundary",
+    "DeformationSampler": ".deformation",
+    "DensityNet": ".deformation",
+    "DensityOf": ".deformation",
+    "DensityToGrid": ".deformation",
+    "EdgeTarget": ".deformation",
+    "FoveatedImage": ".foveation",
+    "Foveation": ".foveation",
+    "FoveationSampler": ".foveation",
+    "Glimpses": ".base",
+    "OracleSampler": ".oracle",
+    "Recipe": ".recipe",
+    "Sampler": ".base",
+    "UniformSampler": ".uniform",
+    "rarity_weights": "..losses",
+    "register": ".recipe",
 }
 
 __all__ = ["SAMPLERS", *_HOME]
@@ -64,6 +64,6 @@ __all__ = ["SAMPLERS", *_HOME]
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'saccade.samplers' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"saccade.samplers.{_HOME[name]}"), name)
+    value = getattr(importlib.import_module(_HOME[name], __name__), name)
     globals()[name] = value
     return value

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from saccade.errors import FileProblem, InvalidInput, all_at_least, at_least, one_of
 from saccade.grids.uniform import BORDERS
-from saccade.losses import LossConfig
+from saccade.losses import LossConfig, resolved_weights
 from saccade.runtime.files import write_file
 from saccade.runtime.reading import read_bytes, within
 from saccade.runtime.seeds import seed_of
@@ -46,7 +46,6 @@ from saccade.samplers.recipe import (
     TrainingMap,
     TrainingMaps,
     register,
-    resolved_weights,
 )
 from saccade.warp import sample as sample_at
 from saccade.warp.stitch import WINDOWS

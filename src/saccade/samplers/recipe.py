@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from saccade.errors import InvalidInput, all_at_least, at_least, nearest_name, one_of
 from saccade.geometry import Fit, SizeRange
-from saccade.losses import LossConfig
+from saccade.losses import LabelledData, LossConfig
 from saccade.runtime.plugins import PREFIX, imported
 from saccade.samplers import SAMPLERS
 from saccade.samplers.base import Glimpses, Sampler, TrainingSample
@@ -121,25 +121,11 @@ class SamplerConfig:
         return "x".join(map(str, self.size)) if self.sizes is None else str(self.sizes)
 
 
-class ClassNames(Protocol):
-    """The classes of a data set."""
-
-    @property
-    def names(self) -> tuple[str, ...]: ...
-
-
-class TrainingData(Protocol):
+class TrainingData(LabelledData, Protocol):
     """What options are resolved against: :class:`saccade.data.DataFolder` is one."""
-
-    @property
-    def classes(self) -> ClassNames: ...
 
     def sizes(self, split: str | None = None) -> Iterable[tuple[int, int]]:
         """(H, W) of the images of a split, default all."""
-        ...
-
-    def class_counts(self, split: str) -> Any:
-        """(K,) pixels of each class in a split."""
         ...
 
 
@@ -469,42 +455,3 @@ def _imported(name: str) -> type[Recipe[Any]]:
 def recipes() -> dict[str, type[Recipe[Any]]]:
     """All that there are, by name: those of :data:`saccade.samplers.SAMPLERS`, then those registered."""
     return {name: recipe_class(name) for name in SAMPLERS} | _REGISTERED
-
-
-def rarity_weights(counts: Sequence[int]) -> tuple[float, ...]:
-    """Weights that let rare classes count more: 1 / sqrt(share of the pixels), at most 1.
-
-    Args:
-        counts: pixels of each class over the training images; a class that never occurs weighs 1.
-
-    Returns:
-        One weight a class, in (0, 1], the rarest class that occurs at 1.
-
-    Raises:
-        InvalidInput: when no class has a pixel.
-
-    Examples:
-        >>> from saccade.samplers import rarity_weights
-        >>> rarity_weights([900, 100, 0])
-        (0.3333333333333333, 1.0, 1.0)
-    """
-    present = [count for count in counts if count > 0]
-    if not present:
-        raise InvalidInput("counts", "at least one class with pixels", list(counts))
-    return tuple((min(present) / count) ** 0.5 if count > 0 else 1.0 for count in counts)
-
-
-def resolved_weights(option: str, value: Any, data: TrainingData) -> Any:
-    """Weights of the classes as numbers, where an option asks for them by "rarity"; others as they are.
-
-    Raises:
-        InvalidInput: for more or fewer numbers than classes, or none above 0.
-    """
-    if value == "rarity":
-        return tuple(round(w, 6) for w in rarity_weights(data.class_counts("train").tolist()))
-    count = len(data.classes.names)
-    if isinstance(value, tuple) and len(value) != count:
-        raise InvalidInput(option, f"one number for each of the {count} classes", value)
-    if isinstance(value, tuple) and not any(value):
-        raise InvalidInput(option, "above 0 for a class at least", value, "nothing can be learned without")
-    return value

@@ -16,10 +16,10 @@ import torch
 from saccade.data import DataFolder, DataOptions, SampleCache
 from saccade.data.open import require_something_to_learn
 from saccade.errors import InvalidInput, SaccadeError
+from saccade.losses import resolved_weights
 from saccade.runtime.devices import DistributedContext, enough_memory, lightning_device
 from saccade.runtime.files import exclusively, writing
 from saccade.runtime.progress import clock
-from saccade.samplers.recipe import resolved_weights
 from saccade.training import run_folder as folder
 from saccade.training.budgets import scores_by_size, some_of, write_scores
 from saccade.training.config import Config, ScheduleConfig

@@ -25,6 +25,7 @@ from saccade.evaluation.results import Evaluation, Subject, load_evaluation, own
 from saccade.geometry import Window
 from saccade.inference.objects import uncertainty_of
 from saccade.rasters import Raster, as_rgb, open_raster
+from saccade.rasters.array import ArrayRaster
 from saccade.runtime.devices import torch_device
 from saccade.segmenter import Segmentation
 from saccade.training.run_folder import load_run, require_classes
@@ -44,7 +45,6 @@ from saccade.viewer.gallery import (
     system_of,
 )
 from saccade.viewer.planes import (
-    ArrayRaster,
     Drawn,
     ErrorPlane,
     Plane,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,8 @@ from PIL import Image
 
 from saccade.errors import FileProblem
 from saccade.geometry import Window
-from saccade.rasters.raster import Level, Meaning, Raster, RasterInfo
+from saccade.rasters.array import ArrayRaster
+from saccade.rasters.raster import Level, Raster
 from saccade.viewer.reduced import FACTOR, ReducedCopy
 from saccade.viewer.tiles import Patch
 
@@ -169,26 +169,6 @@ def as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
     if values.dtype == bool:
         return values.astype(np.uint8)
     return np.where((values < 0) | (values > 254), 255, values).astype(np.uint8)
-
-
-class ArrayRaster(Raster):
-    """An array (H, W) or (H, W, C) in memory, as a raster of one level; ``path`` is what it is called."""
-
-    def __init__(self, path: Path, array: NDArray[Any]) -> None:
-        level = Level.of(array.shape[:2], array.shape[:2], (512, 512))
-        self._array = array if array.ndim == 3 else array[..., None]
-        channels = self._array.shape[2]
-        meaning: Meaning = "rgb" if channels == 3 else "grey"
-        resident = int(array.nbytes)
-        super().__init__(
-            RasterInfo(path, (level,), array.dtype, channels, meaning, white=255.0, resident=resident)
-        )
-
-    def _read(self, window: Window, level: int) -> NDArray[Any]:
-        return self._array[window.slices]
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 MOST_DEGREES = 1 << 24
