@@ -19,8 +19,8 @@ import saccade
 from saccade.data import SampleCache, open_data
 from saccade.data.scenes import make_scenes
 from saccade.training import load_run
-from saccade.training.budgets import scores_by_size
 from saccade.training.run_folder import read_checkpoint
+from saccade.training.scores_by_size import scores_by_size
 
 PREFIX = "segmenter."
 

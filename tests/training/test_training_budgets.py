@@ -12,7 +12,7 @@ from saccade.data import DataFolder, SampleCache
 from saccade.errors import FileProblem
 from saccade.evaluation import evaluate
 from saccade.training import Run
-from saccade.training.budgets import expected_score, known_scores
+from saccade.training.scores_by_size import expected_score, known_scores
 
 RANGE = "sampler.size=6x8..14x18"
 Train = Callable[..., Run]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from saccade.api.options import RunSource, run_of
+from saccade.api.opening import RunSource, run_of
 from saccade.inference.export import export_run
 from saccade.runtime.trust import trusting
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from saccade.api.options import RunSource, ValueRange, limits_of, on_device, run_of
+from saccade.api.opening import RunSource, ValueRange, limits_of, on_device, run_of
 from saccade.data.label_drawing import open_vectors
 from saccade.data.region import Region
 from saccade.errors import InvalidInput, UsageError, nearest_name
@@ -42,9 +42,9 @@ from saccade.runtime.progress import Progress, Voice
 from saccade.runtime.trust import trusting
 from saccade.segmenter import Segmenter
 from saccade.sources import AnyImage, opened_raster
-from saccade.training.budgets import known_scores
 from saccade.training.downsampling import training_downsampling
 from saccade.training.run_folder import Run
+from saccade.training.scores_by_size import known_scores
 
 Paths = Path | str | Sequence[Path | str]
 """Images, folders of images, or ``.txt`` lists of paths."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from saccade.api.options import DataSource, RunSource, on_device, opened_data, run_of
+from saccade.api.opening import DataSource, RunSource, on_device, opened_data, run_of
 from saccade.data import DataFolder, SampleCache
 from saccade.data.open import scored_split
 from saccade.evaluation.evaluate import evaluate as evaluate_samples

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 import torch
 
-from saccade.api.options import DataSource, RunSource, on_device, opened_data, run_of
+from saccade.api.opening import DataSource, RunSource, on_device, opened_data, run_of
 from saccade.data import DataFolder, SampleCache
 from saccade.data.open import scored_split
 from saccade.data.options import DataOptions

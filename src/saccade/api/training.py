@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-from saccade.api.options import DataSource, opened_data, run_of
+from saccade.api.opening import DataSource, opened_data, run_of
 from saccade.data import DataFolder, SampleCache
 from saccade.networks import require_network
 from saccade.runtime.devices import DistributedContext, lightning_device, torch_device

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from saccade.cli import options
 from saccade.errors import UsageError
-from saccade.runtime.plugins import PREFIX
+from saccade.runtime.plugins import CODE_PREFIX
 from saccade.samplers import SAMPLERS
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--sampler",
-        help=f"{', '.join(SAMPLERS)} (default: deformation); or {PREFIX}MODULE.CLASS, "
+        help=f"{', '.join(SAMPLERS)} (default: deformation); or {CODE_PREFIX}MODULE.CLASS, "
         "code of your own that is run",
     )
     parser.add_argument(

@@ -35,7 +35,7 @@ from saccade.runtime.progress import clock
 from saccade.samplers.base import TileRequest
 from saccade.segmenter import Segmenter
 from saccade.sources import READ_WHOLE, RasterSource, is_read_whole
-from saccade.training.budgets import expected_score
+from saccade.training.scores_by_size import expected_score
 
 BAND_ROWS = (OUTPUT_TILE, 256, 128, 64)
 """Rows of labels that are made at once: fewer where memory is short."""

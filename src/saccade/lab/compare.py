@@ -29,7 +29,7 @@ from saccade.runtime.progress import Progress, Voice, clock
 from saccade.training.config import Config, read_config
 from saccade.training.loop import Interrupted, require_as_opened
 
-SAMPLERS, SIZES = ("uniform", "deformation"), ("32x64", "64x128")
+SAMPLERS, USUAL_SIZES = ("uniform", "deformation"), ("32x64", "64x128")
 AXES = {"sampler.name": "samplers", "sampler.size": "sizes", "training.seed": "seeds"}
 
 
@@ -188,7 +188,7 @@ def _config(
     for key in (option.partition("=")[0] for option in request.options):
         if key in AXES:
             raise UsageError(f"{key} is what is compared; give it with --{AXES[key]}")
-    sizes, seeds = sizes_of(request.sizes or SIZES), seeds_of(request.seeds)
+    sizes, seeds = sizes_of(request.sizes or USUAL_SIZES), seeds_of(request.seeds)
     base = read_config(request.config, request.options)
     for run_config in (base, *(read_config(overrides=method.options, base=base) for method in methods)):
         for name in filter(None, (run_config.network.name, run_config.sampler.net)):

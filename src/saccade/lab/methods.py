@@ -12,7 +12,7 @@ from saccade.data import DataFolder, SampleCache
 from saccade.data.cache import Sample
 from saccade.errors import InvalidInput, UsageError, nearest_name
 from saccade.evaluation.results import Evaluation
-from saccade.runtime.plugins import PREFIX
+from saccade.runtime.plugins import CODE_PREFIX
 from saccade.samplers.recipe import recipe_class, recipes
 from saccade.training.config import Config, read_config
 from saccade.training.run_folder import BEST, CHECKPOINTS, Run, load_run, read_checkpoint
@@ -251,7 +251,7 @@ def _named_sampler(text: str) -> tuple[str, str]:
     try:
         return name or recipe_class(sampler).name, sampler
     except InvalidInput as error:
-        if sampler.startswith(PREFIX):
+        if sampler.startswith(CODE_PREFIX):
             raise UsageError(str(error)) from error
         raise UsageError(f"unknown sampler {sampler!r}; {nearest_name(sampler, recipes())}") from error
 

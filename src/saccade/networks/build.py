@@ -14,7 +14,7 @@ from saccade.networks import adapters
 from saccade.networks.adapters import Padded
 from saccade.networks.published import (
     HRNET_WIDTHS,
-    PREFIX,
+    TIMM_PREFIX,
     DeepLabV3Plus,
     HRNetV2,
     OriginalUNet,
@@ -189,9 +189,9 @@ def network_names(word: str | None = None) -> dict[str, list[str]]:
     whole = ["small", "small:WIDTH", "unet:original", *(f"hrnetv2:{width}" for width in HRNET_WIDTHS)]
     whole += [f"{library}:NAME" for library in ADAPTED]
     architectures = [f"{name}:ENCODER" for name in sorted({*_architectures(), *PUBLISHED})]
-    of_timm = [] if word is None else [PREFIX + model for model in timm_models()]
+    of_timm = [] if word is None else [TIMM_PREFIX + model for model in timm_models()]
     # What segmentation-models-pytorch lists of timm is the same as ours with a prefix.
-    own = [name for name in encoders if not name.startswith(("timm-", PREFIX))]
+    own = [name for name in encoders if not name.startswith(("timm-", TIMM_PREFIX))]
     names = {"networks": whole, "architectures": architectures, "encoders": [*own, *of_timm]}
     return {kind: [name for name in some if word is None or word in name] for kind, some in names.items()}
 

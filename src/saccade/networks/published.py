@@ -69,7 +69,7 @@ def resized(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, like.shape[2:], mode="bilinear", align_corners=False)
 
 
-PREFIX = "tu-"
+TIMM_PREFIX = "tu-"
 """Of timm's encoders, as in segmentation-models-pytorch."""
 
 
@@ -81,8 +81,8 @@ def require_encoder(name: str) -> None:
     """
     from segmentation_models_pytorch.encoders import encoders
 
-    of_timm = name.startswith(PREFIX)
-    names = [PREFIX + model for model in timm_models()] if of_timm else list(encoders)
+    of_timm = name.startswith(TIMM_PREFIX)
+    names = [TIMM_PREFIX + model for model in timm_models()] if of_timm else list(encoders)
     if (name.partition(".")[0] if of_timm else name) not in names:
         expected = 'a known encoder, or "tu-" and one of timm\'s'
         fix = nearest_name(name, names)
@@ -117,7 +117,7 @@ def weights_for(name: str, pretrained: bool) -> Any:
     """What segmentation-models-pytorch wants to hear."""
     if not pretrained:
         return None
-    return True if name.startswith(PREFIX) else "imagenet"
+    return True if name.startswith(TIMM_PREFIX) else "imagenet"
 
 
 def timm_models() -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from saccade.errors import InvalidInput
 
-PREFIX = "python:"
+CODE_PREFIX = "python:"
 """What a name starts with whose code is imported, and so run."""
 
 
@@ -16,7 +16,7 @@ def imported(what: str, name: str, expected: str) -> Any:
 
     Args:
         what: is looked for ("network"), for the message.
-        name: with dots, without :data:`PREFIX`.
+        name: with dots, without :data:`CODE_PREFIX`.
         expected: what it must be, for the message.
 
     Raises:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.errors import FileProblem
-from saccade.runtime.plugins import PREFIX
+from saccade.runtime.plugins import CODE_PREFIX
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Trust:
     Attributes:
         code: whether code that options in files name is run.
         outside: whether images (VRT, sets of OME-TIFF) may be made of files outside of their folder.
-        named: code that the user named, each with :data:`saccade.runtime.plugins.PREFIX`.
+        named: code that the user named, each with :data:`saccade.runtime.plugins.CODE_PREFIX`.
     """
 
     code: bool = False
@@ -74,7 +74,7 @@ def trusting(*, code: bool = False, outside: bool = False) -> Iterator[None]:
 def name_code(words: Iterable[object]) -> None:
     """Allows the code that the user names, as a word of its own or as ``section.key=python:...``."""
     texts = [str(word) for word in words]
-    names = {text[text.index(PREFIX) :] for text in texts if PREFIX in text}
+    names = {text[text.index(CODE_PREFIX) :] for text in texts if CODE_PREFIX in text}
     _changed(named=_now.named | names)
 
 
@@ -100,7 +100,7 @@ def require_allowed_code(path: Path | str, options: Any) -> None:
     if _now.code:
         return
     for key, value in _texts(options):
-        if value.startswith(PREFIX) and value not in _now.named:
+        if value.startswith(CODE_PREFIX) and value not in _now.named:
             fix = "if you trust whoever wrote it, allow it with --allow-code (in Python allow_code=True)"
             raise FileProblem(path, "options that run no code", f"{key}: {value}", fix)
 

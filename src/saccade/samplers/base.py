@@ -176,7 +176,7 @@ class TrainingSample(Protocol):
     def size(self) -> tuple[int, int]: ...
 
 
-SIZES = ("size", "thumbnail_size", "density_size")
+SIZE_NAMES = ("size", "thumbnail_size", "density_size")
 
 
 class Sampler(nn.Module, ABC):
@@ -218,7 +218,7 @@ class Sampler(nn.Module, ABC):
 
     def follow_images(self) -> None:
         """From now on every size is (short side, long side), and follows the proportions of each image."""
-        sizes = {name: getattr(self, name, None) for name in SIZES}
+        sizes = {name: getattr(self, name, None) for name in SIZE_NAMES}
         self.fits = {name: Fit(*size) for name, size in sizes.items() if size is not None}
 
     def for_image(self, size: tuple[int, int]) -> Self:

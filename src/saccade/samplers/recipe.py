@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from saccade.errors import InvalidInput, all_at_least, at_least, nearest_name, one_of
 from saccade.geometry import Fit, SizeRange
 from saccade.losses import LabelledData, LossConfig
-from saccade.runtime.plugins import PREFIX, imported
+from saccade.runtime.plugins import CODE_PREFIX, imported
 from saccade.samplers import SAMPLERS
 from saccade.samplers.base import Glimpses, Sampler, TrainingSample
 from saccade.warp import Pyramid
@@ -433,13 +433,13 @@ def recipe_class(name: str) -> type[Recipe[Any]]:
     Raises:
         InvalidInput: for a name that there is not, with the nearest that there is.
     """
-    if name.startswith(PREFIX):
-        return register(_imported(name.removeprefix(PREFIX)))
+    if name.startswith(CODE_PREFIX):
+        return register(_imported(name.removeprefix(CODE_PREFIX)))
     if name in SAMPLERS and name not in _REGISTERED:
         importlib.import_module(f"saccade.samplers.{SAMPLERS[name]}")
     if name not in _REGISTERED:
         names = list(dict.fromkeys((*SAMPLERS, *_REGISTERED)))
-        expected = "one of " + ", ".join(names) + f", or your own as {PREFIX}MODULE.CLASS"
+        expected = "one of " + ", ".join(names) + f", or your own as {CODE_PREFIX}MODULE.CLASS"
         raise InvalidInput("sampler.name", expected, repr(name), nearest_name(name, names))
     return _REGISTERED[name]
 

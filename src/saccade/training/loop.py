@@ -21,7 +21,6 @@ from saccade.runtime.devices import DistributedContext, enough_memory, lightning
 from saccade.runtime.files import exclusively, writing
 from saccade.runtime.progress import clock
 from saccade.training import run_folder as folder
-from saccade.training.budgets import scores_by_size, some_of, write_scores
 from saccade.training.config import Config, ScheduleConfig
 from saccade.training.launched import Followers, Meeting, launch, training_place
 from saccade.training.loading import Samples, training_batches, validation_batches
@@ -34,6 +33,7 @@ from saccade.training.run_folder import (
     require_same_options,
     training_images,
 )
+from saccade.training.scores_by_size import scores_by_size, some_of, write_scores
 from saccade.training.weights import encoders_of, load_weights
 
 if TYPE_CHECKING:  # Lightning loads slowly, and whoever opens a run comes by here

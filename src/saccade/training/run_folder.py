@@ -63,6 +63,8 @@ DATA = "data"
 """Where a checkpoint keeps what was trained on, by content."""
 TRAINED_ON = ("train", "val")
 BEST, LAST = "best.ckpt", "last.ckpt"
+SEGMENTER = "segmenter."
+"""What the names of a segmenter's weights begin with in a checkpoint."""
 PAGE, BUDGETS = "report.html", "budgets.json"
 RESULTS = ("evaluation_*.json", "figures/examples/*.json")
 """Of the weights that were best so far."""
@@ -246,9 +248,8 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
 
 def weights_in(saved: dict[str, Any]) -> dict[str, torch.Tensor]:
     """The weights of the segmenter in a checkpoint, by their names in it."""
-    prefix = "segmenter."
     items = saved["state_dict"].items()
-    return {k.removeprefix(prefix): v for k, v in items if isinstance(k, str) and k.startswith(prefix)}
+    return {k.removeprefix(SEGMENTER): v for k, v in items if isinstance(k, str) and k.startswith(SEGMENTER)}
 
 
 def _way_round(file: Path) -> str:

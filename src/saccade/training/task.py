@@ -28,14 +28,13 @@ from saccade.segmenter import Segmenter
 from saccade.training.averaging import WeightAverage, swapped_back
 from saccade.training.config import Config
 from saccade.training.loading import PARTS, Augmentation, random_crops
+from saccade.training.run_folder import SEGMENTER
 from saccade.training.trainer import build_optimizer, rate_factor
 from saccade.training.weights import encoders_of
 from saccade.warp import Pyramid, unwarp
 from saccade.warp import sample as sample_at
 
-SEGMENTER = "segmenter."
-"""What the names of its weights begin with in a checkpoint."""
-SIZES = 2
+DRAW_OF_SIZES = 2
 """What the seed of a draw of sizes has behind those of the other draws of a step."""
 
 
@@ -297,7 +296,7 @@ class SegmentationTask(L.LightningModule):
         sizes = self.config.sampler.sizes
         if sizes is None or not self.stage()[1]:
             return ()
-        seed = seed_of(self.config.training.seed, self.current_epoch, batch_index, 0, SIZES)
+        seed = seed_of(self.config.training.seed, self.current_epoch, batch_index, 0, DRAW_OF_SIZES)
         share = torch.rand((), generator=torch.Generator().manual_seed(seed)).item()
         return sizes.largest, sizes.at(share), sizes.smallest
 

@@ -1,4 +1,4 @@
-"""What the functions take: runs and data sets, however they are given."""
+"""Runs and data sets are opened, however they are given."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def some_of(images: int, most: int = MOST_IMAGES) -> list[int]:
     """Numbers of at most so many of the images, evenly spread over all.
 
     Examples:
-        >>> from saccade.training.budgets import some_of
+        >>> from saccade.training.scores_by_size import some_of
         >>> some_of(7, 3), some_of(2, 3)
         ([0, 2, 4], [0, 1])
     """
@@ -94,7 +94,7 @@ def expected_score(scores: Mapping[Size, float], view: Size) -> float | None:
     None outside of what was measured.
 
     Examples:
-        >>> from saccade.training.budgets import expected_score
+        >>> from saccade.training.scores_by_size import expected_score
         >>> scores = {(8, 8): 0.5, (32, 32): 0.7}
         >>> round(expected_score(scores, (16, 16)), 6), expected_score(scores, (9, 64))
         (0.6, None)
