@@ -22,7 +22,7 @@ from saccade.networks.evaluation_mode import evaluating
 from saccade.rasters.bands import Bands
 from saccade.rasters.picture import drawn_as, picture_of
 from saccade.samplers import Glimpses, Sampler
-from saccade.samplers.base import ImageScores, TileRequest
+from saccade.samplers.image_scores import ImageScores, TileRequest
 from saccade.samplers.images import SampledImage, Source, floating_type, read_images, thumbnails
 from saccade.sources import AnyImage, Images, MemorySource, Reading, as_pyramids, drawn, is_batch, opened
 from saccade.warp import Pyramid, sample, unwarp_labels

@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import nn
 
 from saccade.grids.uniform import uniform_grid
-from saccade.samplers.base import Glimpses
+from saccade.samplers.glimpses import Glimpses
 from saccade.segmenter import Segmentation
 from saccade.warp import Pyramid, sample, unwarp_labels
 

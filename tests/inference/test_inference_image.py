@@ -23,7 +23,7 @@ from saccade.inference import Job, PredictionConfig, SamplingOptions, Spacing, l
 from saccade.inference.label_values import Values
 from saccade.rasters import journal, open_raster, read_rgb, sample_raster
 from saccade.samplers import Glimpses, UniformSampler
-from saccade.samplers.base import PatchScores
+from saccade.samplers.image_scores import PatchScores
 from saccade.segmenter import Segmenter
 from saccade.warp import unwarp_labels
 from saccade.warp.stitch import one_patch

@@ -32,7 +32,7 @@ from saccade.inference.jobs import Worker, predict_in_processes
 from saccade.inference.label_values import Values
 from saccade.rasters import Raster, open_raster, write_polygons
 from saccade.samplers import DeformationSampler, OracleSampler, UniformSampler
-from saccade.samplers.base import TiledScores
+from saccade.samplers.image_scores import TiledScores
 from saccade.segmenter import Segmenter
 from saccade.warp.unwarping import unwarp_labels
 

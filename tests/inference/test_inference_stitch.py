@@ -8,7 +8,7 @@ import torch
 from inference_files import bent, picture, segmenter
 
 from saccade.geometry import Tiling, Window
-from saccade.samplers.base import TiledScores, TileRequest
+from saccade.samplers.image_scores import TiledScores, TileRequest
 from saccade.segmenter import Segmenter
 from saccade.sources import MemorySource
 from saccade.warp import Pyramid

@@ -12,7 +12,7 @@ from torch import nn
 from saccade.grids.uniform import uniform_grid
 from saccade.metrics.cost import count_flops, elastic_flops, measure_cost, pipeline_flops, seconds_of
 from saccade.runtime.memory import STATUS, peak_memory
-from saccade.samplers.base import Glimpses
+from saccade.samplers.glimpses import Glimpses
 from saccade.warp import Pyramid, sample, unwarp_labels
 
 CPU = torch.device("cpu")

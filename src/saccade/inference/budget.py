@@ -29,7 +29,7 @@ from saccade.inference.options import SamplingOptions
 from saccade.metrics.cost import unwarping_flops
 from saccade.networks.evaluation_mode import evaluating
 from saccade.rasters import Raster, open_raster
-from saccade.samplers.base import TileRequest
+from saccade.samplers.image_scores import TileRequest
 from saccade.segmenter import Segmenter
 from saccade.sources import PyramidRaster, is_read_whole, source_of_raster
 

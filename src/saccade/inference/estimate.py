@@ -25,7 +25,7 @@ from saccade.rasters.reduce import BLOCK_PIXELS
 from saccade.rasters.remote import CACHE_BYTES, traffic
 from saccade.runtime.addresses import Address
 from saccade.runtime.memory import peak_memory
-from saccade.samplers.base import ImageScores
+from saccade.samplers.image_scores import ImageScores
 from saccade.samplers.images import SAMPLES_AT_ONCE
 from saccade.segmenter import Segmenter
 from saccade.sources import MemorySource

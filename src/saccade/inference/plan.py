@@ -32,7 +32,7 @@ from saccade.networks.evaluation_mode import evaluating
 from saccade.rasters import Raster
 from saccade.runtime.memory import resident_memory
 from saccade.runtime.progress import clock
-from saccade.samplers.base import TileRequest
+from saccade.samplers.image_scores import TileRequest
 from saccade.segmenter import Segmenter
 from saccade.sources import READ_WHOLE, RasterSource, is_read_whole
 from saccade.training.scores_by_size import expected_score

@@ -40,7 +40,7 @@ from saccade.rasters.open import split_image_number
 from saccade.rasters.remote import state_of
 from saccade.rasters.sample import READING_RULE
 from saccade.runtime.addresses import Address
-from saccade.samplers.base import ImageScores, TileRequest
+from saccade.samplers.image_scores import ImageScores, TileRequest
 from saccade.segmenter import Segmenter
 from saccade.sources import AnyImage, opened_raster, source_of_raster
 from saccade.warp.stitch import Band

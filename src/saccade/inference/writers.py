@@ -34,7 +34,7 @@ from saccade.rasters.bands import Bands
 from saccade.rasters.journal import Packed, TilePacker
 from saccade.rasters.picture import PictureRaster
 from saccade.runtime.files import finished_file, writing
-from saccade.samplers.base import ImageScores
+from saccade.samplers.image_scores import ImageScores
 from saccade.warp.stitch import Band
 
 SCORE_BAND = 1 << 26

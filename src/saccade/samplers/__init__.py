@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from saccade.losses import rarity_weights as rarity_weights
-    from saccade.samplers.base import Glimpses as Glimpses
     from saccade.samplers.base import Sampler as Sampler
     from saccade.samplers.boundary import BoundaryNet as BoundaryNet
     from saccade.samplers.boundary import BoundarySampler as BoundarySampler
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from saccade.samplers.foveation import FoveatedImage as FoveatedImage
     from saccade.samplers.foveation import Foveation as Foveation
     from saccade.samplers.foveation import FoveationSampler as FoveationSampler
+    from saccade.samplers.glimpses import Glimpses as Glimpses
     from saccade.samplers.oracle import OracleSampler as OracleSampler
     from saccade.samplers.recipe import Recipe as Recipe
     from saccade.samplers.recipe import register as register
@@ -49,7 +49,7 @@ _HOME = {
     "FoveatedImage": ".foveation",
     "Foveation": ".foveation",
     "FoveationSampler": ".foveation",
-    "Glimpses": ".base",
+    "Glimpses": ".glimpses",
     "OracleSampler": ".oracle",
     "Recipe": ".recipe",
     "Sampler": ".base",

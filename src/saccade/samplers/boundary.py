@@ -15,7 +15,8 @@ from saccade.grids import boundary_grid, resize_grid, unfold_grid, uniform_grid
 from saccade.grids.uniform import even_positions
 from saccade.grids.validate import require_finite_number
 from saccade.losses import LossConfig
-from saccade.samplers.base import Glimpses, Sampler, TrainingSample, one_view_an_image
+from saccade.samplers.base import Sampler, TrainingSample
+from saccade.samplers.glimpses import Glimpses, one_view_an_image
 from saccade.samplers.recipe import Augmented, AuxiliaryLoss, Recipe, Targets, TrainingData, register
 
 DEEPEST = 4

@@ -14,7 +14,8 @@ from saccade.geometry import require_size
 from saccade.grids import attraction_grid, edge_density, elastic_grid
 from saccade.losses import LossConfig, edge_loss
 from saccade.networks import build_network
-from saccade.samplers.base import Glimpses, Sampler, TrainingSample, one_view_an_image
+from saccade.samplers.base import Sampler, TrainingSample
+from saccade.samplers.glimpses import Glimpses, one_view_an_image
 from saccade.samplers.recipe import (
     CHANNELS,
     DILATIONS,

@@ -12,7 +12,7 @@ from torch import Tensor
 from saccade.errors import InvalidInput, nearest_name
 from saccade.grids import patch_grids
 from saccade.grids.uniform import BORDERS
-from saccade.samplers.base import Glimpses, ImageScores, Sampler, TileRequest, joined
+from saccade.samplers.base import Sampler
 from saccade.samplers.foveation_choice import (
     BLENDS,
     ESTIMATORS,
@@ -23,6 +23,8 @@ from saccade.samplers.foveation_choice import (
     choose_in_prediction,
 )
 from saccade.samplers.foveation_lattice import Lattice, thumbnail_size
+from saccade.samplers.glimpses import Glimpses, joined
+from saccade.samplers.image_scores import ImageScores, TileRequest
 from saccade.samplers.images import SampledImage, floating_type, thumbnails
 from saccade.warp.stitch import Band, stitch_lattice
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from saccade.geometry import require_size
-from saccade.samplers.base import Glimpses, Sampler, one_view_an_image
+from saccade.samplers.base import Sampler
 from saccade.samplers.deformation import DensityToGrid, EdgeTarget, edge_target_of, to_grid_of
+from saccade.samplers.glimpses import Glimpses, one_view_an_image
 from saccade.samplers.recipe import NoOptions, Recipe, register
 
 

@@ -23,7 +23,8 @@ from saccade.geometry import Fit, SizeRange
 from saccade.losses import LabelledData, LossConfig
 from saccade.runtime.plugins import CODE_PREFIX, imported
 from saccade.samplers import SAMPLERS
-from saccade.samplers.base import Glimpses, Sampler, TrainingSample
+from saccade.samplers.base import Sampler, TrainingSample
+from saccade.samplers.glimpses import Glimpses
 from saccade.warp import Pyramid
 
 CHANNELS, DILATIONS = (24, 24, 3), (1, 1, 1)

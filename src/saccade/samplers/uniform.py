@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from saccade.grids import uniform_grid
-from saccade.samplers.base import Glimpses, Sampler, one_view_an_image
+from saccade.samplers.base import Sampler
+from saccade.samplers.glimpses import Glimpses, one_view_an_image
 from saccade.samplers.recipe import NoOptions, Recipe, register
 
 
