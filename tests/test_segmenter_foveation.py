@@ -1,4 +1,4 @@
-"""A segmenter with a foveation sampler: whole images, band by band."""
+"""A segmenter with a foveation sampler: whole images, strip by strip."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ def test_any_band_height_gives_the_same_bits_and_no_gap(
     pyramid = Pyramid.of(torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8))
     with torch.no_grad():
         image = foveated(made, pyramid)
-        whole = next(iter(image.bands(height, scores=True)))
-        parts = list(image.bands(rows, scores=True))
+        whole = next(iter(image.strips(height, scores=True)))
+        parts = list(image.strips(rows, scores=True))
     assert np.array_equal(np.concatenate([part.labels for part in parts]), whole.labels)
     assert whole.scores is not None
     assert np.array_equal(np.concatenate([p.scores for p in parts if p.scores is not None]), whole.scores)
@@ -115,10 +115,10 @@ def test_work_that_goes_on_from_a_row_gives_the_rest() -> None:
     made = segmenter(estimator="mean")
     pyramid = Pyramid.of(torch.randint(0, 256, (1, 3, 61, 33), dtype=torch.uint8))
     image = foveated(made, pyramid)
-    whole = np.concatenate([band.labels for band in image.bands(16)])
-    rest = list(image.bands(16, start=32))
+    whole = np.concatenate([strip.labels for strip in image.strips(16)])
+    rest = list(image.strips(16, start=32))
     assert rest[0].top == 32
-    assert np.array_equal(np.concatenate([band.labels for band in rest]), whole[32:])
+    assert np.array_equal(np.concatenate([strip.labels for strip in rest]), whole[32:])
 
 
 @pytest.mark.parametrize("estimator", ["mean", "mode", "random"])
@@ -127,7 +127,7 @@ def test_an_image_on_disk_is_read_as_one_in_memory(estimator: str) -> None:
     pyramid = Pyramid.of(torch.randint(0, 256, (1, 3, 41, 57), dtype=torch.uint8))
     there = foveated(made, Source(pyramid))
     with torch.no_grad():
-        labels = np.concatenate([band.labels for band in there.bands(9)])
+        labels = np.concatenate([strip.labels for strip in there.strips(9)])
     assert np.array_equal(labels, made.predict(pyramid)[0].numpy())
     regions = there.regions
     assert len(regions) == len(there.glimpses().grids) and (regions[:, :2].diff() > 0).all()

@@ -2,7 +2,7 @@
 
 What ``saccade export RUN model.onnx`` wrote labels images of any size here, in whole views and in tiles, in
 the format of each image, as ``saccade predict RUN --engine onnx`` labels them; rasters are read, and labels
-written, band by band. Samplers are ``uniform`` and ``deformation`` with elastic grids.
+written, strip by strip. Samplers are ``uniform`` and ``deformation`` with elastic grids.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from saccade.rasters import Raster, RasterWriter, as_rgb, open_raster, write_lab
 from saccade.rasters.sample import samples_at
 from saccade.runtime.onnx_session import onnx_session
 from saccade.runtime.threads import threads
-from saccade.warp.stitch import Band, Patch, bands
+from saccade.warp.stitch import Patch, Strip, strips
 
 Floats = NDArray[np.float32]
 WHITE = 255.0
@@ -80,7 +80,7 @@ class Model:
         """
         with self._opened(Path(image)) as raster:
             answer = _Answer(self, raster, sampling_of(options))
-            labels = np.concatenate([band.labels for band in answer.bands()])
+            labels = np.concatenate([strip.labels for strip in answer.strips()])
         return Values(self.classes).of(labels)
 
     def predict_files(
@@ -113,14 +113,14 @@ class Model:
             job: Job = listed.for_raster(raster)
             answer = _Answer(self, raster, sampling)
             if job.suffix == ".png":
-                labels = np.concatenate([values.of(band.labels) for band in answer.bands()])
+                labels = np.concatenate([values.of(strip.labels) for strip in answer.strips()])
                 write_label_png(job.labels, labels, values.palette, overwrite=overwrite)
                 return job.labels
             gaps = sampling.skip and may_be_skipped(raster)
             output = values.labels_like(raster, OUTPUT_TILE, gaps=gaps)
             with RasterWriter(job.labels, output, overwrite=overwrite) as writer:
-                for band in answer.bands():
-                    writer.append(values.of(band.labels))
+                for strip in answer.strips():
+                    writer.append(values.of(strip.labels))
                 writer.finish()
         return job.labels
 
@@ -220,7 +220,7 @@ def over_image(grid: Floats, region: Window, size: tuple[int, int]) -> Floats:
 
 @dataclass
 class _Answer:
-    """The labels of one image: patches for :func:`saccade.warp.stitch.bands`."""
+    """The labels of one image: patches for :func:`saccade.warp.stitch.strips`."""
 
     model: Model
     raster: Raster
@@ -239,11 +239,11 @@ class _Answer:
         empty = set(empty_tiles(raster, tiles) if skips else ())
         self.regions = [tile for tile in tiles if tile not in empty]
 
-    def bands(self) -> Iterator[Band]:
+    def strips(self) -> Iterator[Strip]:
         masked = self.sampling.skip and self.raster.info.masked
         gaps = [Measured(self.raster)] if masked else []
-        for band in bands(self, OUTPUT_TILE):
-            yield with_gaps(band, gaps, self.raster)
+        for strip in strips(self, OUTPUT_TILE):
+            yield with_gaps(strip, gaps, self.raster)
 
     def patches(self, numbers: Sequence[int]) -> list[Patch]:
         weights = self.layout.tiling.weights

@@ -264,7 +264,7 @@ def test_what_was_predicted_before_changes_no_fingerprint(trained_folder, folder
 def test_rows_packed_elsewhere_make_the_bytes_of_rows_given_here(tmp_path: Path) -> None:
     from saccade.data.classes import ClassTable
     from saccade.inference.writers import PackedRows, Values
-    from saccade.warp.stitch import Band
+    from saccade.warp.stitch import Strip
 
     rng = np.random.default_rng(0)
     labels = np.kron(rng.integers(0, 3, (12, 5), np.uint8), np.ones((16, 32), np.uint8))
@@ -277,7 +277,7 @@ def test_rows_packed_elsewhere_make_the_bytes_of_rows_given_here(tmp_path: Path)
         for first, last in ((0, 96), (96, 192)):
             packed = PackedRows({"labels": output}, values)
             for top in range(first, last, 24):
-                packed.put(Band(top, labels[top : top + 24]), last=top + 24 == 192)
+                packed.put(Strip(top, labels[top : top + 24]), last=top + 24 == 192)
             for row in packed.rows["labels"]:
                 writer.append_packed(row)
         writer.finish()

@@ -191,7 +191,7 @@ def test_an_image_too_large_for_the_memory_is_one_fault_among_others(
     def greedy(*_: object, **__: object) -> None:
         raise fault
 
-    monkeypatch.setattr(TiledScores, "bands", greedy)
+    monkeypatch.setattr(TiledScores, "strips", greedy)
     jobs = [Job(photos / "a.jpg", tmp_path / "a.png")]
     (outcome,) = predict_all(SEGMENTER, jobs, PredictionConfig(CLASSES))
     assert "not enough memory" in str(outcome.fault) and "a.jpg" in str(outcome.fault)
@@ -216,7 +216,7 @@ def test_a_defect_is_not_taken_for_a_bad_image(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(TiledScores, "bands", broken)
+    monkeypatch.setattr(TiledScores, "strips", broken)
     with pytest.raises(RuntimeError, match="a defect"):
         list(predict_all(SEGMENTER, [Job(photos / "a.jpg", tmp_path / "a.png")], PredictionConfig(CLASSES)))
 

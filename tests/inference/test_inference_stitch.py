@@ -12,7 +12,7 @@ from saccade.samplers.image_scores import TiledScores, TileRequest
 from saccade.segmenter import Segmenter
 from saccade.sources import MemorySource
 from saccade.warp import Pyramid
-from saccade.warp.stitch import bands
+from saccade.warp.stitch import strips
 from saccade.warp.unwarping import unwarp
 
 SIZE = (150, 190)
@@ -43,7 +43,7 @@ def tiled(overlap: float = 0.25, tile: tuple[int, int] = (70, 80), **options) ->
 
 
 def joined(patches, rows: int, start: int = 0) -> np.ndarray:
-    return np.concatenate([band.labels for band in bands(patches, rows, start=start)])
+    return np.concatenate([strip.labels for strip in strips(patches, rows, start=start)])
 
 
 def test_one_patch_of_the_whole_is_what_the_segmenter_predicts() -> None:
@@ -94,7 +94,7 @@ def test_a_tile_is_scored_once_and_only_when_its_rows_come() -> None:
             return super()._score(regions)
 
     patches = scored(bent(), source(), Tiling(SIZE, (70, 80), 0.25), kind=Watched)
-    made = bands(patches, 10)
+    made = strips(patches, 10)
     next(made)
     assert {region.top for region in seen} == {0}
     list(made)
@@ -112,11 +112,11 @@ def test_tiles_that_are_skipped_leave_what_no_other_tile_holds() -> None:
 
 
 def test_scores_are_shares_whose_highest_is_the_label() -> None:
-    for band in bands(tiled(), 64, scores=True):
-        assert band.scores.dtype == np.uint8 and band.scores.shape == (*band.labels.shape, 3)
-        assert abs(band.scores.sum(2, dtype=int) - 255).max() <= 2
-        chosen = np.take_along_axis(band.scores, band.labels[..., None].astype(int), 2)[..., 0]
-        assert (chosen >= band.scores.max(2) - 1).all()
+    for strip in strips(tiled(), 64, scores=True):
+        assert strip.scores.dtype == np.uint8 and strip.scores.shape == (*strip.labels.shape, 3)
+        assert abs(strip.scores.sum(2, dtype=int) - 255).max() <= 2
+        chosen = np.take_along_axis(strip.scores, strip.labels[..., None].astype(int), 2)[..., 0]
+        assert (chosen >= strip.scores.max(2) - 1).all()
 
 
 def test_blending_lowers_the_error_along_seams() -> None:

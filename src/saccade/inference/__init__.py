@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from saccade.inference.predict import Done as Done
     from saccade.inference.predict import PredictionConfig as PredictionConfig
     from saccade.inference.predict import predict_image as predict_image
-    from saccade.warp.stitch import Band as Band
     from saccade.warp.stitch import Patch as Patch
     from saccade.warp.stitch import Patches as Patches
-    from saccade.warp.stitch import bands as bands
+    from saccade.warp.stitch import Strip as Strip
     from saccade.warp.stitch import one_patch as one_patch
+    from saccade.warp.stitch import strips as strips
 
 _HOMES = {
     "EXTRAS": "inference.files",
@@ -46,16 +46,17 @@ _HOMES = {
     "Done": "inference.predict",
     "PredictionConfig": "inference.predict",
     "predict_image": "inference.predict",
-    "Band": "warp.stitch",
+    "Band": "warp.stitch",  # as 0.1 named strips
+    "Strip": "warp.stitch",
+    "bands": "warp.stitch",
     "Patch": "warp.stitch",
     "Patches": "warp.stitch",
-    "bands": "warp.stitch",
+    "strips": "warp.stitch",
     "one_patch": "warp.stitch",
 }
 
 __all__ = [
     "EXTRAS",
-    "Band",
     "Done",
     "Job",
     "LeastArea",
@@ -67,7 +68,7 @@ __all__ = [
     "PredictionConfig",
     "SamplingOptions",
     "Spacing",
-    "bands",
+    "Strip",
     "list_jobs",
     "make_folder",
     "one_patch",
@@ -76,5 +77,6 @@ __all__ = [
     "predict_image",
     "require_predictor",
     "still_to_do",
+    "strips",
 ]
 __getattr__ = lazy(__name__, _HOMES)

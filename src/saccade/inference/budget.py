@@ -243,8 +243,8 @@ def _run(raster: Raster, segmenter: Segmenter, layout: Layout, classes: int) -> 
     with evaluating(segmenter) as twin:
         request = TileRequest(layout.tiling, classes, layout.view)
         scores = twin.rows_of(source_of_raster(raster, whole=is_read_whole(raster)), request)
-        for band in scores.bands(OUTPUT_TILE):
-            Image.fromarray(np.asarray(band.labels, np.uint8)).save(packed, "PNG")
+        for strip in scores.strips(OUTPUT_TILE):
+            Image.fromarray(np.asarray(strip.labels, np.uint8)).save(packed, "PNG")
 
 
 def _reckoned(raster: Raster, segmenter: Segmenter, layout: Layout, classes: int) -> float:

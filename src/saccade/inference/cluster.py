@@ -166,9 +166,9 @@ def _part(
         raise SaccadeError(f"{job.image}: expected {expected}, but got others; see --device")
     packed = PackedRows(outputs, image.values)
     wants_scores = bool({"scores", "uncertainty"} & set(outputs))
-    for band in image.bands(image.execution.rows, rows[0], scores=wants_scores):
-        bottom = band.top + len(band.labels)
-        packed.put(band, last=bottom == image.raster.size[0])
+    for strip in image.strips(image.execution.rows, rows[0], scores=wants_scores):
+        bottom = strip.top + len(strip.labels)
+        packed.put(strip, last=bottom == image.raster.size[0])
         if bottom >= rows[1]:
             break
     return packed.rows

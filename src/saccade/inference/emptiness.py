@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from saccade.geometry import Window
 from saccade.rasters import Raster, thumbnail
 from saccade.warp._stitch_kernels import UNLABELLED
-from saccade.warp.stitch import Band
+from saccade.warp.stitch import Strip
 
 LOOK_SIDE = 1024
 """The longer side of the thumbnail on which emptiness is judged."""
@@ -117,18 +117,18 @@ class Gaps(Protocol):
     def rows(self, window: Window, size: tuple[int, int]) -> NDArray[np.bool_]: ...
 
 
-def with_gaps(band: Band, gaps: Sequence[Gaps], raster: Raster) -> Band:
-    """The band, without labels and scores where any of the gaps is."""
+def with_gaps(strip: Strip, gaps: Sequence[Gaps], raster: Raster) -> Strip:
+    """The strip, without labels and scores where any of the gaps is."""
     if not gaps:
-        return band
-    window = Window(band.top, band.top + len(band.labels), 0, raster.size[1])
+        return strip
+    window = Window(strip.top, strip.top + len(strip.labels), 0, raster.size[1])
     holes = ~gaps[0].rows(window, raster.size)
     for other in gaps[1:]:
         holes |= ~other.rows(window, raster.size)
     if not holes.any():
-        return band
-    labels = band.labels.copy()
+        return strip
+    labels = strip.labels.copy()
     labels[holes] = UNLABELLED
-    if band.scores is not None:
-        band.scores[holes] = 0
-    return replace(band, labels=labels)
+    if strip.scores is not None:
+        strip.scores[holes] = 0
+    return replace(strip, labels=labels)

@@ -267,13 +267,13 @@ def _banding(about: Workload) -> int:
     shares = "uncertainty" in about.extras or ("scores" in about.extras and not about.png)
     rows = height if about.png and not shares else about.rows
     several = 3 if about.layout.mode == "tiles" else 0
-    band = rows * width * (2 + several) + 3 * BLEND_VALUES * 4 * (several > 0)
+    strip = rows * width * (2 + several) + 3 * BLEND_VALUES * 4 * (several > 0)
     if shares:
-        band += rows * width * about.classes * 4 + 5 * BLEND_VALUES * 4
+        strip += rows * width * about.classes * 4 + 5 * BLEND_VALUES * 4
     if about.raster.info.masked:
-        band += rows * width * 2 + (8 << 20)
+        strip += rows * width * 2 + (8 << 20)
     waiting = 0 if about.png or rows >= OUTPUT_TILE else 2 * OUTPUT_TILE * width
-    return band + waiting + _threads() * OUTPUT_TILE**2 * 4
+    return strip + waiting + _threads() * OUTPUT_TILE**2 * 4
 
 
 def _finishing(about: Workload) -> int:

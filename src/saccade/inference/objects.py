@@ -192,7 +192,7 @@ OBJECT_COLUMNS = (
 
 @dataclass(frozen=True)
 class TableWriter:
-    """Writes the tables of one image, read once from its labels, band by band.
+    """Writes the tables of one image, read once from its labels, strip by strip.
 
     Attributes:
         image: as 8-bit RGB, whose name, scale and place the tables tell.
@@ -251,12 +251,12 @@ class TableWriter:
         counts: NDArray[np.int64],
     ) -> Iterator[Region]:
         for window in _bands(labels):
-            band = labels.read(window)[..., 0]
+            strip = labels.read(window)[..., 0]
             doubt = None if uncertainty is None else uncertainty.read(window)[..., 0]
-            for some in np.array_split(band.ravel(), band.size // PIXELS_AT_ONCE + 1):
+            for some in np.array_split(strip.ravel(), strip.size // PIXELS_AT_ONCE + 1):
                 seen = np.bincount(some)  # makes eight bytes of each
                 counts[: len(seen)] += seen
-            yield from counter.push(band, doubt)
+            yield from counter.push(strip, doubt)
         yield from counter.finish()
 
     def _classes(self, counts: NDArray[np.int64]) -> Iterator[Sequence[Any]]:

@@ -37,7 +37,7 @@ from saccade.segmenter import Segmenter
 from saccade.sources import READ_WHOLE, RasterSource, is_read_whole
 from saccade.training.scores_by_size import expected_score
 
-BAND_ROWS = (OUTPUT_TILE, 256, 128, 64)
+STRIP_ROWS = (OUTPUT_TILE, 256, 128, 64)
 """Rows of labels that are made at once: fewer where memory is short."""
 
 
@@ -48,7 +48,7 @@ class ExecutionPlan:
     Attributes:
         layout: what is looked at.
         in_memory: whether the image is read whole and kept with its pyramid.
-        rows: of a band of labels.
+        rows: of a strip of labels.
         png: whether the labels stay in memory until they are written.
     """
 
@@ -212,7 +212,7 @@ def choose_execution(
         ExecutionPlan(layout, is_read_whole(raster), png=png),
         ExecutionPlan(layout, False, png=png),
     ]
-    executions += [] if png else [ExecutionPlan(layout, False, rows) for rows in BAND_ROWS[1:]]
+    executions += [] if png else [ExecutionPlan(layout, False, rows) for rows in STRIP_ROWS[1:]]
     least = None
     for execution in executions:
         about = Workload(

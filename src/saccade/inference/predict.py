@@ -1,4 +1,4 @@
-"""One image from file to file: read where the samples lie, labelled band by band, written as it goes."""
+"""One image from file to file: read where the samples lie, labelled strip by strip, written as it goes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from saccade.runtime.addresses import Address
 from saccade.samplers.image_scores import ImageScores, TileRequest
 from saccade.segmenter import Segmenter
 from saccade.sources import AnyImage, opened_raster, source_of_raster
-from saccade.warp.stitch import Band
+from saccade.warp.stitch import Strip
 
 VIEWS_TOGETHER = 1
 """Views that go through the networks at once: another number of them would round a score another way. A CPU
@@ -98,7 +98,7 @@ def fingerprint(
     The weights and the plain options of every module, the file (name, size, time; of a folder those of all
     its files) and how its values are taken, the layout, the classes, the rule by which pixels are read, the
     versions of this package and of PyTorch, the views that go through the networks together, and the kind of
-    device. Memory, threads and the height of bands are no part of it: they change nothing.
+    device. Memory, threads and the height of strips are no part of it: they change nothing.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted((segmenter.state_dict() | dict(segmenter.named_buffers())).items()):
@@ -270,11 +270,11 @@ class OpenedImage:
         """What the pixels of its labels mean."""
         return Values(self.settings.classes)
 
-    def bands(self, rows: int, start: int, *, scores: bool) -> Iterator[Band]:
-        """Labels from row ``start`` on, in bands of ``rows`` rows, without those that get none."""
+    def strips(self, rows: int, start: int, *, scores: bool) -> Iterator[Strip]:
+        """Labels from row ``start`` on, in strips of ``rows`` rows, without those that get none."""
         gaps = _gaps(self.raster, self.settings, self.part)
-        for band in self.scores.bands(rows, start=start, scores=scores):
-            yield with_gaps(band, gaps, self.raster)
+        for strip in self.scores.strips(rows, start=start, scores=scores):
+            yield with_gaps(strip, gaps, self.raster)
 
 
 RowsElsewhere = Callable[[OpenedImage, int, dict[str, Output]], Iterator[dict[str, list[list[Packed]]]]]
@@ -339,11 +339,11 @@ def predict_array(
         labels = np.empty(raster.size, np.uint8)
         with evaluating(segmenter) as twin:
             scores = twin.rows_of(source, _request(segmenter, execution, None, settings, skip))
-            for band in scores.bands(execution.rows):
-                rows = with_gaps(band, gaps, raster)
-                labels[band.top : band.top + len(band.labels)] = rows.labels
+            for strip in scores.strips(execution.rows):
+                rows = with_gaps(strip, gaps, raster)
+                labels[strip.top : strip.top + len(strip.labels)] = rows.labels
                 if on_progress is not None:
-                    on_progress(min(1.0, (band.top + execution.rows) / raster.size[0]))
+                    on_progress(min(1.0, (strip.top + execution.rows) / raster.size[0]))
     return Values(settings.classes).of(labels)
 
 
@@ -436,9 +436,9 @@ def _write(
                 tell(0.9 * sink.rows_done / height)
         else:
             rows = height if execution.png and not sink.wants_scores else execution.rows
-            for band in image.bands(rows, sink.start, scores=sink.wants_scores):
-                sink.put(band)
-                tell(0.9 * min(band.top + rows, height) / height)
+            for strip in image.strips(rows, sink.start, scores=sink.wants_scores):
+                sink.put(strip)
+                tell(0.9 * min(strip.top + rows, height) / height)
         _require_same(job.image, before)
         sink.finish(lambda share: tell(0.9 + 0.1 * share))
         overwrite = settings.overwrite or settings.resume

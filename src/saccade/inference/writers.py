@@ -35,24 +35,24 @@ from saccade.rasters.journal import Packed, TilePacker
 from saccade.rasters.picture import PictureRaster
 from saccade.runtime.files import finished_file, writing
 from saccade.samplers.image_scores import ImageScores
-from saccade.warp.stitch import Band
+from saccade.warp.stitch import Strip
 
-SCORE_BAND = 1 << 26
+SCORE_STRIP = 1 << 26
 """Bytes of scores in a row of tiles: with more classes or columns the tiles are lower."""
 
 
 class Sink(Protocol):
-    """Takes the bands of one image from the row ``start`` on.
+    """Takes the strips of one image from the row ``start`` on.
 
     Attributes:
         start: the first row that is wanted; all rows are there where it is the height.
-        wants_scores: whether bands are to hold scores.
+        wants_scores: whether strips are to hold scores.
     """
 
     start: int
     wants_scores: bool
 
-    def put(self, band: Band) -> None: ...
+    def put(self, strip: Strip) -> None: ...
 
     def finish(self, progress: Callable[[float], None] | None = None) -> None: ...
 
@@ -69,14 +69,14 @@ class PngSink:
         self.wants_scores = "uncertainty" in job.extras
         self.uncertainty = np.empty(size, np.uint8) if self.wants_scores else None
 
-    def put(self, band: Band) -> None:
-        if self.uncertainty is not None and band.scores is not None:
-            doubt = uncertainty_of(band.scores, band.labels)
-            self.uncertainty[band.top : band.top + len(doubt)] = doubt
-        if band.labels.shape == self.labels.shape:
-            self.labels = band.labels
+    def put(self, strip: Strip) -> None:
+        if self.uncertainty is not None and strip.scores is not None:
+            doubt = uncertainty_of(strip.scores, strip.labels)
+            self.uncertainty[strip.top : strip.top + len(doubt)] = doubt
+        if strip.labels.shape == self.labels.shape:
+            self.labels = strip.labels
         else:
-            self.labels[band.top : band.top + len(band.labels)] = band.labels
+            self.labels[strip.top : strip.top + len(strip.labels)] = strip.labels
 
     def finish(self, progress: Callable[[float], None] | None = None) -> None:
         palette = self.values.palette
@@ -152,9 +152,9 @@ class RasterSink:
         """What is written, by its kind."""
         return {name: writer.output for name, writer in self._writers.items()}
 
-    def put(self, band: Band) -> None:
+    def put(self, strip: Strip) -> None:
         for name, writer in self._writers.items():
-            writer.append(pixels_of(name, band, self.values))
+            writer.append(pixels_of(name, strip, self.values))
 
     def put_packed(self, rows: Mapping[str, Sequence[Sequence[Packed]]]) -> None:
         """The next rows of tiles of each output, packed elsewhere by :class:`PackedRows`."""
@@ -176,19 +176,19 @@ class RasterSink:
         self._stack.close()
 
 
-def pixels_of(name: str, band: Band, values: Values) -> NDArray[Any]:
-    """What an output of this kind holds of a band: (rows, W), scores (rows, W, K)."""
+def pixels_of(name: str, strip: Strip, values: Values) -> NDArray[Any]:
+    """What an output of this kind holds of a strip: (rows, W), scores (rows, W, K)."""
     if name == "labels":
-        return values.of(band.labels)
-    assert band.scores is not None
-    return band.scores if name == "scores" else uncertainty_of(band.scores, band.labels)
+        return values.of(strip.labels)
+    assert strip.scores is not None
+    return strip.scores if name == "scores" else uncertainty_of(strip.scores, strip.labels)
 
 
 class PackedRows:
-    """Rows of tiles of several outputs, packed where the bands are made, to be written elsewhere.
+    """Rows of tiles of several outputs, packed where the strips are made, to be written elsewhere.
 
     Args:
-        outputs: by their kind; the first row of the first band begins a row of tiles of each.
+        outputs: by their kind; the first row of the first strip begins a row of tiles of each.
         values: what the pixels of labels mean.
     """
 
@@ -198,10 +198,10 @@ class PackedRows:
         self._waiting: dict[str, list[NDArray[Any]]] = {name: [] for name in outputs}
         self.rows: dict[str, list[list[Packed]]] = {name: [] for name in outputs}
 
-    def put(self, band: Band, *, last: bool) -> None:
+    def put(self, strip: Strip, *, last: bool) -> None:
         """The next rows; ``last``: those at the bottom of the image, which may be no whole row of tiles."""
         for name, packer in self._packers.items():
-            pixels, side = pixels_of(name, band, self.values), packer.output.tile
+            pixels, side = pixels_of(name, strip, self.values), packer.output.tile
             waiting = self._waiting[name]
             waiting.append(pixels[..., None] if pixels.ndim == 2 else pixels)
             if not last and sum(map(len, waiting)) < side:
@@ -227,7 +227,7 @@ def _require_mark(writer: RasterWriter, mark: str, resume: bool) -> None:
 
 def scores_like(raster: Raster, names: Sequence[str], tile: int) -> Output:
     """The output of scores: one channel a class, its share of 255."""
-    while tile > 16 and tile * raster.size[1] * len(names) > SCORE_BAND:
+    while tile > 16 and tile * raster.size[1] * len(names) > SCORE_STRIP:
         tile //= 2
     return Output.like(raster, "scores", dtype="uint8", channels=len(names), names=tuple(names), tile=tile)
 

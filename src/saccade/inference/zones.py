@@ -37,7 +37,7 @@ class Zone:
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(65536, np.int64), repr=False)
 
     def count(self, labels: NDArray[np.integer], top: int) -> None:
-        """Adds a band of rows (n, W) that begins at the row ``top``."""
+        """Adds a strip of rows (n, W) that begins at the row ``top``."""
         inside: NDArray[np.bool_] | None = None
         for rings in self.polygons:
             low, high = rings[0][:, 1].min(), rings[0][:, 1].max()
@@ -77,6 +77,6 @@ def _name(attributes: Any) -> str:
 
 
 def counted(zones: Sequence[Zone], labels: NDArray[np.integer], top: int) -> None:
-    """Adds a band of labels (n, W) to every zone."""
+    """Adds a strip of labels (n, W) to every zone."""
     for zone in zones:
         zone.count(labels, top)

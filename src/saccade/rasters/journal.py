@@ -267,13 +267,13 @@ class TilePacker:
         """Tiles in a row, of all channels."""
         return self.count[1] * self.output.channels
 
-    def packed_row(self, band: np.ndarray) -> list[Packed]:
+    def packed_row(self, strip: np.ndarray) -> list[Packed]:
         """A row of tiles from its pixels (rows, W, C)."""
         side = self.output.tile
 
         def packed(number: int) -> Packed:
             channel, column = divmod(number, self.count[1])
-            return self._packed(band[:, column * side : (column + 1) * side, channel])
+            return self._packed(strip[:, column * side : (column + 1) * side, channel])
 
         return _spread(packed, self.per_row)
 
@@ -313,9 +313,9 @@ class TileStore(TilePacker):
         about: dict[str, Any] = {"output": output.as_json(), "size": size, "effort": EFFORT}
         self.journal = TileJournal(folder, about, self.per_row, resume=resume)
 
-    def append(self, band: np.ndarray) -> None:
+    def append(self, strip: np.ndarray) -> None:
         """The next row of tiles from its pixels (rows, W, C)."""
-        self.append_packed(self.packed_row(band))
+        self.append_packed(self.packed_row(strip))
 
     def append_packed(self, row: Sequence[Packed]) -> None:
         """The next row of tiles, as a packer elsewhere gave them."""
@@ -340,7 +340,7 @@ class TileStore(TilePacker):
             ) from None
         return tile[: self.size[0] - row * side, : self.size[1] - column * side]
 
-    def band(self, row: int, channel: int = 0) -> np.ndarray:
+    def row_of_tiles(self, row: int, channel: int = 0) -> np.ndarray:
         """The pixels of a whole row of tiles: (rows, W)."""
         return np.concatenate([self.tile(row, column, channel) for column in range(self.count[1])], axis=1)
 

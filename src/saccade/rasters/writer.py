@@ -1,4 +1,4 @@
-"""``RasterWriter``: an output of any size, written band by band, resumable, complete or not there at all."""
+"""``RasterWriter``: an output of any size, written strip by strip, resumable, complete or not there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from saccade.runtime.files import publish, refuse_existing, writing
 def write_png(path: Path, levels: Sequence[TileStore], output: Output) -> None:
     """Level 0 as a palette image, or as grey of 8 or 16 bits."""
     store = levels[0]
-    image = Image.fromarray(np.concatenate([store.band(row) for row in range(store.count[0])]))
+    image = Image.fromarray(np.concatenate([store.row_of_tiles(row) for row in range(store.count[0])]))
     table = output.colour_table()
     if table is not None:
         image.putpalette(table.tobytes())
@@ -46,7 +46,7 @@ def write_zarr(path: Path, levels: Sequence[TileStore], output: Output) -> None:
         for row in range(level.count[0]):
             rows = slice(row * output.tile, min((row + 1) * output.tile, level.size[0]))
             for channel in range(output.channels):
-                array[(channel, rows) if several else rows] = level.band(row, channel)
+                array[(channel, rows) if several else rows] = level.row_of_tiles(row, channel)
     group.attrs.update(_attributes(levels, output))
 
 
@@ -150,7 +150,7 @@ class RasterWriter:
 
     @property
     def _rows_given(self) -> int:
-        return self.rows_done + sum(len(band) for band in self._waiting)
+        return self.rows_done + sum(len(strip) for strip in self._waiting)
 
     def rewind(self, rows: int) -> None:
         """Forget all rows from ``rows`` (a multiple of the tile) on: what several outputs have in common."""
@@ -159,14 +159,14 @@ class RasterWriter:
         self._waiting.clear()
         self._store.journal.cut(rows // self.output.tile)
 
-    def append(self, band: np.ndarray) -> None:
+    def append(self, strip: np.ndarray) -> None:
         """The next rows of pixels, any number of them: (rows, W) or (rows, W, C), of the output's dtype.
 
         Raises:
             InvalidInput: another shape or dtype, or more rows than the output has.
             FileProblem: the disk is full.
         """
-        self._waiting.append(self._checked(band))
+        self._waiting.append(self._checked(strip))
         height = self.output.size[0]
         while self._waiting:
             # Only whole rows of tiles are kept: what a kill may cost is a row, and a resume begins at a tile.
@@ -191,17 +191,17 @@ class RasterWriter:
         with writing(self.path):
             self._store.append_packed(row)
 
-    def _checked(self, band: np.ndarray) -> np.ndarray:
-        band = band[..., None] if band.ndim == 2 else band
+    def _checked(self, strip: np.ndarray) -> np.ndarray:
+        strip = strip[..., None] if strip.ndim == 2 else strip
         width, channels = self.output.size[1], self.output.channels
-        if band.ndim != 3 or band.shape[1:] != (width, channels) or not len(band):
-            raise InvalidInput("band", f"(rows, {width}, {channels})", band.shape)
-        if band.dtype != self._dtype:
-            raise InvalidInput("band", f"of {self._dtype}", band.dtype)
+        if strip.ndim != 3 or strip.shape[1:] != (width, channels) or not len(strip):
+            raise InvalidInput("strip", f"(rows, {width}, {channels})", strip.shape)
+        if strip.dtype != self._dtype:
+            raise InvalidInput("strip", f"of {self._dtype}", strip.dtype)
         left = self.output.size[0] - self._rows_given
-        if len(band) > left:
-            raise InvalidInput("band", f"at most {left} rows, all that are left", len(band))
-        return band
+        if len(strip) > left:
+            raise InvalidInput("strip", f"at most {left} rows, all that are left", len(strip))
+        return strip
 
     def finish(self, progress: Callable[[float], None] | None = None) -> Path:
         """Make the coarser levels, write the format, and put it at ``path``.

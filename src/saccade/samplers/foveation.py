@@ -26,7 +26,7 @@ from saccade.samplers.foveation_lattice import Lattice, thumbnail_size
 from saccade.samplers.glimpses import Glimpses, joined
 from saccade.samplers.image_scores import ImageScores, TileRequest
 from saccade.samplers.images import SampledImage, floating_type, thumbnails
-from saccade.warp.stitch import Band, stitch_lattice
+from saccade.warp.stitch import Strip, stitch_lattice
 
 RANDOM_SEED = 20201113
 """Of the fields that the random baseline predicts with."""
@@ -225,10 +225,10 @@ class FoveationSampler(Sampler):
         *,
         size: Sequence[int] | None = None,
     ) -> tuple[Tensor, Tensor | None, Callable[[], Glimpses], int]:
-        """Band by band, so that the scores of all locations are never in memory."""
+        """Strip by strip, so that the scores of all locations are never in memory."""
         foveated = self.foveate(image)
-        bands = [band.labels for band in foveated.bands(ROWS_AT_ONCE)]
-        return torch.from_numpy(np.concatenate(bands)), None, foveated.glimpses, foveated.classes
+        strips = [strip.labels for strip in foveated.strips(ROWS_AT_ONCE)]
+        return torch.from_numpy(np.concatenate(strips)), None, foveated.glimpses, foveated.classes
 
     def rows_of(self, image: SampledImage, request: TileRequest) -> FoveatedImage:
         """The whole image; how it would be cut into tiles is not asked."""
@@ -330,7 +330,7 @@ class FoveatedImage(ImageScores):
         places = self.foveation.lattice.places.flatten(0, 1)
         self.scores(places[middle : middle + 1], self.foveation.weights[middle : middle + 1])
 
-    def bands(self, rows: int, *, start: int = 0, scores: bool = False) -> Iterator[Band]:
+    def strips(self, rows: int, *, start: int = 0, scores: bool = False) -> Iterator[Strip]:
         """Bands of ``rows`` rows from row ``start`` on; only their patches are in memory."""
         lattice = self.foveation.lattice
         first, last = lattice.covered(0)
@@ -344,7 +344,7 @@ class FoveatedImage(ImageScores):
                 torch.stack([held[n] for n in touching]), down[touching], across, lattice.field,
                 (top, bottom), self.size[1], window=self.sampler.window, probabilities=scores,
             )  # fmt: skip
-            yield Band(top, labels, mean)
+            yield Strip(top, labels, mean)
 
     def glimpses(self) -> Glimpses:
         """Where the sampler looks, over the whole image."""

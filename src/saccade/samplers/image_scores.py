@@ -18,7 +18,7 @@ from saccade.geometry import Tiling, Window
 from saccade.grids import uniform_grid
 from saccade.samplers.glimpses import Glimpses
 from saccade.samplers.images import SAMPLES_AT_ONCE, SampledImage, over_source
-from saccade.warp.stitch import Band, Patch, RasterisedPatch, bands, blend
+from saccade.warp.stitch import Patch, RasterisedPatch, Strip, blend, strips
 
 
 class ImageScores(ABC):
@@ -36,8 +36,8 @@ class ImageScores(ABC):
     def count(self) -> int: ...
 
     @abstractmethod
-    def bands(self, rows: int, *, start: int = 0, scores: bool = False) -> Iterator[Band]:
-        """Labels from row ``start`` on, in bands of ``rows`` rows; with ``scores`` the probabilities too."""
+    def strips(self, rows: int, *, start: int = 0, scores: bool = False) -> Iterator[Strip]:
+        """Labels from row ``start`` on, in strips of ``rows`` rows; with ``scores`` the probabilities too."""
 
     @abstractmethod
     def score_one(self) -> None:
@@ -127,8 +127,8 @@ class PatchScores(ImageScores):
     def count(self) -> int:
         return len(self.regions)
 
-    def bands(self, rows: int, *, start: int = 0, scores: bool = False) -> Iterator[Band]:
-        return bands(self, rows, start=start, scores=scores)
+    def strips(self, rows: int, *, start: int = 0, scores: bool = False) -> Iterator[Strip]:
+        return strips(self, rows, start=start, scores=scores)
 
     def score_one(self) -> None:
         self.patches([len(self.regions) // 2])

@@ -1,4 +1,4 @@
-"""Labels of a whole image from its patches, band by band, in bounded memory."""
+"""Labels of a whole image from its patches, strip by strip, in bounded memory."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ class Patches(Protocol):
         >>> from saccade.geometry import Window
         >>> from saccade.grids import uniform_grid
         >>> scores = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])  # two classes on a row of two samples
-        >>> from saccade.inference import bands, one_patch
+        >>> from saccade.inference import strips, one_patch
         >>> class TwoHalves:
         ...     size, classes, probabilities = (2, 8), 2, False
         ...     regions = (Window(0, 2, 0, 4), Window(0, 2, 4, 8))
         ...
         ...     def patches(self, numbers):
         ...         return [one_patch(scores, uniform_grid((1, 2))[0], self.regions[n]) for n in numbers]
-        >>> next(bands(TwoHalves(), rows=1)).labels.tolist()
+        >>> next(strips(TwoHalves(), rows=1)).labels.tolist()
         [[0, 0, 1, 1, 0, 0, 1, 1]]
     """
 
@@ -172,7 +172,7 @@ BLEND_VALUES = 1 << 22
 
 
 @dataclass(frozen=True)
-class Band:
+class Strip:
     """Full-width rows of an answer.
 
     Attributes:
@@ -182,9 +182,9 @@ class Band:
 
     Examples:
         >>> import numpy as np
-        >>> from saccade.inference import Band
-        >>> band = Band(top=512, labels=np.zeros((256, 2048), np.uint8))
-        >>> band.top + len(band.labels)  # where the next begins
+        >>> from saccade.inference import Strip
+        >>> strip = Strip(top=512, labels=np.zeros((256, 2048), np.uint8))
+        >>> strip.top + len(strip.labels)  # where the next begins
         768
     """
 
@@ -193,14 +193,14 @@ class Band:
     scores: NDArray[np.uint8] | None = None
 
 
-def bands(
+def strips(
     patches: Patches,
     rows: int,
     *,
     start: int = 0,
     scores: bool = False,
-) -> Iterator[Band]:
-    """The answer from row ``start`` on, in bands of ``rows`` rows (the last may have fewer), with ``scores``
+) -> Iterator[Strip]:
+    """The answer from row ``start`` on, in strips of ``rows`` rows (the last may have fewer), with ``scores``
     the probabilities too.
 
     Examples:
@@ -208,13 +208,13 @@ def bands(
         >>> from saccade.geometry import Window
         >>> from saccade.grids import uniform_grid
         >>> scores = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])  # two classes on a row of two samples
-        >>> from saccade.inference import bands, one_patch
+        >>> from saccade.inference import strips, one_patch
         >>> class Whole:
         ...     size, classes, probabilities, regions = (3, 4), 2, False, (Window(0, 3, 0, 4),)
         ...
         ...     def patches(self, numbers):
         ...         return [one_patch(scores, uniform_grid((1, 2))[0], self.regions[n]) for n in numbers]
-        >>> [(band.top, band.labels.tolist()) for band in bands(Whole(), rows=2)]
+        >>> [(strip.top, strip.labels.tolist()) for strip in strips(Whole(), rows=2)]
         [(0, [[0, 0, 1, 1], [0, 0, 1, 1]]), (2, [[0, 0, 1, 1]])]
     """
     height, width = patches.size
@@ -228,7 +228,7 @@ def bands(
         if missing:
             held |= dict(zip(missing, map(RasterisedPatch, patches.patches(missing)), strict=True))
         here = [held[n] for n in touching]
-        yield Band(top, labels_of(here, window), probabilities_of(here, window, patches) if scores else None)
+        yield Strip(top, labels_of(here, window), probabilities_of(here, window, patches) if scores else None)
 
 
 def labels_of(patches: list[RasterisedPatch], window: Window) -> NDArray[np.uint8]:
@@ -312,25 +312,25 @@ def stitch_lattice(
     rows: NDArray[np.float64],
     columns: NDArray[np.float64],
     field: tuple[float, float],
-    band: tuple[int, int],
+    strip: tuple[int, int],
     width: int,
     *,
     window: str = "smooth",
     probabilities: bool = False,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """Labels of a band of rows: the class of the highest weighted sum of the patches that cover a pixel.
+    """Labels of a strip of rows: the class of the highest weighted sum of the patches that cover a pixel.
 
     Patch (i, j) covers the pixels within half a field of (rows[i], columns[j]); its scores lie in the middle
     of h x w equal cells of the field and are interpolated linearly between them (beyond the outermost, those
     alone). ``smooth`` weighs them by the product of cos^2 along both axes, from 1 in the middle of a field to
     0.001 at its edge; ``uniform`` all alike. The sum over the patches runs in their order, so a pixel does
-    not depend on the band.
+    not depend on the strip.
 
     Args:
         patches: (R, C, h, w, K) float32, probabilities of the classes; K up to 255.
         rows, columns: (R,), (C,) float64 pixel coordinates of the middles, rising.
         field: (rows, columns) in pixels that a patch covers.
-        band: (top, bottom) rows of the image; every patch that covers one of them must be given.
+        strip: (top, bottom) rows of the image; every patch that covers one of them must be given.
         width: W of the image.
         window: "smooth" or "uniform".
         probabilities: return the mean shares too.
@@ -344,14 +344,14 @@ def stitch_lattice(
     """
     if window not in WINDOWS:
         raise InvalidInput("window", " or ".join(WINDOWS), repr(window), nearest_name(str(window), WINDOWS))
-    classes, height = patches.shape[4], band[1] - band[0]
+    classes, height = patches.shape[4], strip[1] - strip[0]
     if classes > UNLABELLED:
         raise InvalidInput("classes", f"at most {UNLABELLED}", classes)
     labels = np.empty((height, width), np.uint8)
     mean = np.empty((height if probabilities else 0, width, classes), np.uint8)
     held = np.ascontiguousarray(patches.float().numpy())
     middles = np.ascontiguousarray(rows, np.float64), np.ascontiguousarray(columns, np.float64)
-    run_bands(added, height, band[0], held, middles, field, window == "uniform", labels, mean)
+    run_bands(added, height, strip[0], held, middles, field, window == "uniform", labels, mean)
     return labels, mean if probabilities else None
 
 
@@ -389,3 +389,7 @@ def _spread(middle: float, field: float, cells: int, pixels: int, window: str) -
     place = ((offset + 0.5) * cells - 0.5).clamp(0, cells - 1)
     tent = (1 - (place[:, None] - torch.arange(cells)).abs()).clamp_min(0)
     return weight[:, None] * tent, weight
+
+
+Band, bands = Strip, strips
+"""As 0.1 named them."""

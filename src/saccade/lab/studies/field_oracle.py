@@ -120,7 +120,7 @@ def field_oracle(
         each = [_fed_with(segmenters[min(n, len(segmenters) - 1)], n, sample) for n in range(fields)]
         choice = OracleChoice(each, sample.labels)
         for counts, image in zip([oracle, *alone], [choice, *each], strict=True):
-            predicted = np.concatenate([band.labels for band in image.bands(ROWS_AT_ONCE)])
+            predicted = np.concatenate([strip.labels for strip in image.strips(ROWS_AT_ONCE)])
             counts += confusion_matrix(
                 torch.from_numpy(predicted)[None], sample.labels, len(classes), IGNORED
             )
