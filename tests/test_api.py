@@ -121,6 +121,26 @@ def test_a_wrong_option_is_told_in_one_line(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"overwite": True}, "unknown option 'overwite'; did you mean 'overwrite'"),
+        ({"vaule_range": "0,1"}, "did you mean 'value_range'"),
+        ({"seconnds": 3}, "did you mean 'seconds'"),
+    ],
+)
+def test_a_misspelt_option_is_compared_with_all_of_a_prediction(options: dict[str, Any], line: str) -> None:
+    for out in (None, "labels"):
+        with pytest.raises(saccade.UsageError, match=line):
+            saccade.predict("run", "leaf.png", out, **options)
+
+
+@pytest.mark.parametrize("name", ["resume", "jobs", "zones", "cluster"])
+def test_a_plan_refuses_what_is_of_a_prediction_alone(name: str) -> None:
+    with pytest.raises(saccade.UsageError, match=f"unknown option '{name}'"):
+        saccade.plan("leaf.png", "run", **{name: 1})  # type: ignore[call-overload]
+
+
 def test_a_run_that_is_there_is_resumed_or_overwritten_only_when_told(
     tiny_data: Path, run_folder: Path
 ) -> None:

@@ -11,10 +11,12 @@ import tifffile
 from inference_files import CLASSES, picture, segmenter
 from PIL import Image
 
-from saccade.errors import FileProblem, UsageError
+from saccade.errors import FileProblem, InvalidInput, UsageError
 from saccade.inference.files import IMAGE_SUFFIXES, claim_of, left_out, list_jobs, make_folder
 from saccade.inference.jobs import predict_all
 from saccade.inference.predict import PredictionConfig
+from saccade.rasters import open as opening
+from saccade.rasters import suffixes
 from saccade.runtime.files import claimed
 
 
@@ -35,6 +37,20 @@ def test_every_format_that_is_an_image_by_its_name_is_taken_or_told(tmp_path):
     assert len(list_jobs([tmp_path], tmp_path / "out")) == len(IMAGE_SUFFIXES) - 1
     for suffix in (".jfif", ".j2k", ".jpx", ".dcm", ".jxl", ".avif", ".heic", ".gif", ".jpe"):
         assert suffix in IMAGE_SUFFIXES
+
+
+def test_files_of_a_registered_format_are_taken_from_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(suffixes, "OWN_SUFFIXES", own := [])
+    monkeypatch.setattr(opening, "OWN_SUFFIXES", own)
+    monkeypatch.setattr(opening, "OTHERS", [])
+    save(tmp_path / "a.png")
+    (tmp_path / "b.DOTS").write_bytes(b"DOTS 1 1\n\0")
+    assert names(list_jobs([tmp_path], tmp_path / "out")) == ["a.png"]
+    opening.register_format(lambda path: path.read_bytes()[:5] == b"DOTS ", save, [".dots"])
+    assert names(list_jobs([tmp_path], tmp_path / "out")) == ["a.png", "b.DOTS"]
+    assert left_out([tmp_path]) == ()
+    with pytest.raises(InvalidInput, match="a dot and letters"):
+        opening.register_format(save, save, ["dots"])
 
 
 def test_what_a_folder_holds_besides_images_is_counted(tmp_path):
