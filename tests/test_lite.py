@@ -13,6 +13,7 @@ import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch.nn import functional as F
 
 import saccade
@@ -44,7 +45,13 @@ LEFT_OUT = {
     "scipy",
     "yaml",
     "onnx",
+    "imagecodecs",
+    "rich",
+    "rasterio",
+    "zarr",
+    "fsspec",
 }
+"""All that is declared but numpy, numba, pillow, tifffile and onnxruntime."""
 FEW = 1e-3
 """The share of pixels on which labels may differ: grids agree to four digits."""
 
@@ -94,6 +101,20 @@ def test_labels_are_those_of_the_run(
                 labels.append(raster.read())
         assert (labels[0] != labels[1]).mean() <= FEW
         assert len(np.unique(labels[1])) > 1
+
+
+def test_an_image_that_needs_another_decoder_is_refused_in_a_line(model: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (32, 48, 3), np.uint8)
+    for kind in ("lzw", "jpeg", "zstd"):
+        tifffile.imwrite(tmp_path / f"{kind}.tif", pixels, photometric="rgb", compression=kind)
+    Image.fromarray(pixels).save(tmp_path / "photo.webp")
+    names = ("lzw.tif", "jpeg.tif", "zstd.tif", "photo.webp")
+    words = ["predict", *map(str, (model, *(tmp_path / name for name in names), tmp_path / "out", "-q"))]
+    code = BLOCKED.format(names={*LEFT_OUT, "compression"}, words=words)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == len(names)
+    assert all("imagecodecs" in line for line in done.stderr.splitlines()), done.stderr
 
 
 @pytest.mark.parametrize("options", [{}, {"pixels": 200}, {"size": (5, 7), "mode": "whole"}])

@@ -226,6 +226,16 @@ def test_each_process_takes_the_device_of_its_number(monkeypatch: pytest.MonkeyP
     assert dealt_out("cpu:2", 1) == torch.device("cpu")
 
 
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals of POSIX")
+def test_workers_do_not_hear_what_ends_the_program_that_asked(client) -> None:
+    def deaf_to() -> set[signal.Signals]:
+        return set(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+    both = {signal.SIGINT, signal.SIGHUP}
+    assert not deaf_to() & both
+    assert all(both <= mask and signal.SIGTERM not in mask for mask in client.run(deaf_to).values())
+
+
 def test_a_scheduler_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_names, "SECONDS", 1)
     with pytest.raises(UsageError, match="no scheduler answers within 1 s"), connected("tcp://127.0.0.1:1"):

@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 
 from saccade.errors import FileProblem, SaccadeError
+from saccade.rasters.codecs import MISSING
 
 _PACKAGES = {"slides": "openslide-python openslide-bin"}
 """What to install for an extra, where it is not called as the module is."""
@@ -102,7 +103,8 @@ def decoder_words(error: BaseException) -> str:
     """What a decoder's error says of the file: that it is damaged, or that the decoder does not know it."""
     first = (str(error).strip().splitlines() or [""])[0][:160]
     if isinstance(error, NotImplementedError | ImportError) or _UNSUPPORTED.search(first):
-        return f"what its decoder does not support ({first or type(error).__name__})"
+        more = "; pip install imagecodecs" if MISSING else ""
+        return f"what its decoder does not support ({first or type(error).__name__}{more})"
     return DAMAGE
 
 

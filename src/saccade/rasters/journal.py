@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar
 
-import imagecodecs
 import numpy as np
 
 from saccade.errors import FileProblem, InvalidInput
 from saccade.geometry import require_size
 from saccade.rasters._kernels import most_frequent
+from saccade.rasters.codecs import imagecodecs
 from saccade.rasters.raster import PixelSize, Raster
 from saccade.runtime.files import lock
 from saccade.runtime.threads import run_bands

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -21,6 +20,7 @@ from PIL.PngImagePlugin import PngImageFile
 from saccade.errors import FileProblem, FinalProblem
 from saccade.geometry import Window
 from saccade.rasters.claims import jpeg2000_size, jpegxl_size, require_honest_size
+from saccade.rasters.codecs import imagecodecs
 from saccade.rasters.decoders import misnamed, reading
 from saccade.rasters.raster import Level, Meaning, Raster, RasterInfo, measured, orient, oriented_pair
 from saccade.rasters.tiff import TiffRaster

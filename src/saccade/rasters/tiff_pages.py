@@ -7,7 +7,6 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import imagecodecs
 import numpy as np
 from PIL import Image, ImageCms
 from tifffile import TiffPage
@@ -15,6 +14,7 @@ from tifffile import TiffPage
 from saccade.errors import FileProblem, FinalProblem
 from saccade.geometry import Window
 from saccade.rasters.claims import jpeg_size
+from saccade.rasters.codecs import imagecodecs
 from saccade.rasters.remote import RemoteBytes, RemoteFile
 from saccade.rasters.tiff_description import converted_space, orientation, photometric
 from saccade.runtime.memory import physical_memory

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from typing import Any
 
 from saccade.errors import UsageError
@@ -52,7 +54,11 @@ def connected(where: str) -> Iterator[Any]:
         if local is not None:
             quiet = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL, "memory_limit": 0}
             count = {"n_workers": local, "threads_per_worker": 1}
-            where = stack.enter_context(library.LocalCluster(**count, **quiet))
+            with _not_heard_by_workers():
+                cluster = stack.enter_context(library.LocalCluster(**count, **quiet))
+            # What the scheduler still had to say to workers that are gone is no fault of anybody's.
+            cluster.loop.asyncio_loop.set_exception_handler(lambda *_: None)
+            where = cluster
         try:
             client = stack.enter_context(library.Client(where, timeout=SECONDS, set_as_default=False))
             client.wait_for_workers(1, timeout=SECONDS if local is None else 10 * SECONDS)
@@ -60,6 +66,27 @@ def connected(where: str) -> Iterator[Any]:
             fault = "no worker has come" if "workers" in str(error) else "no scheduler answers"
             raise UsageError(f"{where}: {fault} within {SECONDS} s") from None
         yield client
+
+
+@contextmanager
+def _not_heard_by_workers() -> Iterator[None]:
+    """Ctrl-C and a terminal that closes go to all of its processes; workers are ended by the one that asked.
+
+    A worker that heard them too would end amid its work, with a traceback. Signals that are blocked here stay
+    blocked in the threads that are made meanwhile, and in the processes that those start, now and later: the
+    workers, and who replaces them. Here they are heard when the cluster has begun.
+    """
+    signals = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        resource_tracker.ensure_running()  # which leaves SIGINT unblocked where it starts
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def worker_count(client: Any) -> int:
