@@ -9,7 +9,7 @@ import pytest
 
 from saccade.data import open_data
 from saccade.report.run import map_picture, read_run, training_figures
-from saccade.samplers.foveation_training import average_width, expected_field, field_maps
+from saccade.samplers.foveation_maps import average_width, expected_field, field_maps
 from saccade.training import read_config, train
 
 BANK = (10, 20, 50)

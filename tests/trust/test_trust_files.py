@@ -162,7 +162,7 @@ def test_nothing_is_unpickled(run_folder):
     with pytest.raises(FileProblem, match="broken or foreign"):
         load_run(run_folder)
     (run_folder / "foveation").mkdir()
-    from saccade.samplers.foveation_training import field_maps
+    from saccade.samplers.foveation_maps import field_maps
 
     for content in (pickle.dumps(Evil()), b"\x93NUMPY\x01\x00v\x00{", b""):
         (run_folder / "foveation" / "epoch_0001.npy").write_bytes(content)
