@@ -16,9 +16,10 @@ from saccade.data import SampleCache, open_data
 from saccade.data.scenes import make_scenes
 from saccade.evaluation import evaluate
 from saccade.geometry import Tiling
+from saccade.networks.evaluation_mode import evaluating
 from saccade.runtime.devices import lightning_device
-from saccade.samplers.base import TileRequest
-from saccade.segmenter import Segmenter, evaluating
+from saccade.samplers.image_scores import TileRequest
+from saccade.segmenter import Segmenter
 from saccade.sources import MemorySource
 from saccade.training import loop, read_config
 from saccade.training.task import SegmentationTask, on_the_side
@@ -205,5 +206,5 @@ def tiled(segmenter: Segmenter, pyramid: Pyramid, classes: int) -> Tensor:
         Tiling(pyramid.size, (24, 24), 0.25), classes, segmenter.sampler.size, keep_grids=True
     )
     with evaluating(segmenter) as twin:
-        bands = list(twin.rows_of(MemorySource(pyramid), request).bands(16, scores=True))
+        bands = list(twin.rows_of(MemorySource(pyramid), request).strips(16, scores=True))
     return torch.cat([torch.from_numpy(band.labels) for band in bands])
