@@ -160,6 +160,26 @@ def test_saved_scores_of_tiles_lie_where_they_were_looked_at(photos: Path, tmp_p
         ]
 
 
+def test_tiles_of_an_image_with_png_labels_are_not_all_held_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (1300, 40, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "tall.png")
+    held, patches = [], TiledScores.patches
+
+    def counted(scores: TiledScores, numbers: list[int]) -> list:
+        held.append(len(numbers))
+        return patches(scores, numbers)
+
+    monkeypatch.setattr(TiledScores, "patches", counted)
+    tiles = SamplingOptions(mode="tiles", tile=(100, 40), size=(10, 8), overlap=0)
+    done = predict_image(
+        SEGMENTER, Job(tmp_path / "tall.png", tmp_path / "l.png"), PredictionConfig(CLASSES, tiles)
+    )
+    assert sum(held) == done.layout.views == 13
+    assert max(held) == 6  # of 512 rows
+
+
 def test_scores_of_an_image_that_is_empty_all_over_are_none(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((24, 32, 4), np.uint8)).save(tmp_path / "empty.png")
     job = Job(tmp_path / "empty.png", tmp_path / "out.png", ("scores", "samples"))

@@ -234,7 +234,9 @@ def _reading(about: Workload) -> int:
     samples = max(view, min(SAMPLES_AT_ONCE, view * about.layout.tiling.count[1]))
     bands = info.channels * (2 if info.masked else 1) if info.meaning == "bands" else 3
     elsewhere = 2 * CACHE_BYTES if isinstance(about.raster.path, Address) else 0
-    return (0 if about.in_memory else blocks) + samples * BYTES_A_SAMPLE * max(3, bands) // 3 + elsewhere
+    joined = 4 * about.classes * samples if samples > view else 0  # scores of single views beside all of them
+    read = samples * BYTES_A_SAMPLE * max(3, bands) // 3
+    return (0 if about.in_memory else blocks) + read + joined + elsewhere
 
 
 def _bytes_a_pixel(raster: Raster) -> int:
@@ -247,12 +249,13 @@ def _bytes_a_pixel(raster: Raster) -> int:
 
 
 def _kept(about: Workload) -> int:
-    """The image where it is kept, decoded files, scores of two rows of tiles, labels for a PNG, and what of
+    """The image where it is kept, decoded files, scores of open tiles, labels for a PNG, and what of
     all samples is written at the end."""
     height, width = about.raster.size
     view = about.layout.view[0] * about.layout.view[1]
-    rows = min(2, about.layout.tiling.count[0])
-    scores = rows * about.layout.tiling.count[1] * view * ((about.classes + 2) * 4 + BYTES_A_NODE)
+    scores = (
+        _rows_of_tiles(about) * about.layout.tiling.count[1] * view * ((about.classes + 2) * 4 + BYTES_A_NODE)
+    )
     image = height * width * _bytes_a_pixel(about.raster) if about.in_memory else 0
     labels = height * width * (1 + ("uncertainty" in about.extras)) if about.png else 0
     of_all = BYTES_A_PLACE if {"samples", "density"} & set(about.extras) else 0
@@ -261,11 +264,26 @@ def _kept(about: Workload) -> int:
     return max(about.raster.info.resident, 0) + image + scores + labels + of_all * about.layout.samples
 
 
+def _wants_shares(about: Workload) -> bool:
+    return "uncertainty" in about.extras or ("scores" in about.extras and not about.png)
+
+
+def _strip_rows(about: Workload) -> int:
+    """Rows of labels that are made at once."""
+    at_once = about.png and not _wants_shares(about) and about.layout.mode == "whole"
+    return about.raster.size[0] if at_once else min(about.rows, about.raster.size[0])
+
+
+def _rows_of_tiles(about: Workload) -> int:
+    """Rows of tiles that a strip touches at most."""
+    (down, _), tile, height = about.layout.tiling.count, about.layout.tiling.tile[0], about.raster.size[0]
+    return 1 if down == 1 else min(down, ceil((_strip_rows(about) + tile) * (down - 1) / (height - tile)))
+
+
 def _banding(about: Workload) -> int:
     """Bands of labels: themselves, as values, those of overlapping tiles, and where they differ."""
-    height, width = about.raster.size
-    shares = "uncertainty" in about.extras or ("scores" in about.extras and not about.png)
-    rows = height if about.png and not shares else about.rows
+    width = about.raster.size[1]
+    shares, rows = _wants_shares(about), _strip_rows(about)
     several = 3 if about.layout.mode == "tiles" else 0
     strip = rows * width * (2 + several) + 3 * BLEND_VALUES * 4 * (several > 0)
     if shares:

@@ -435,7 +435,8 @@ def _write(
                 sink.put_packed(rows_of_tiles)
                 tell(0.9 * sink.rows_done / height)
         else:
-            rows = height if execution.png and not sink.wants_scores else execution.rows
+            at_once = execution.png and not sink.wants_scores and execution.layout.mode == "whole"
+            rows = height if at_once else execution.rows  # of tiles, all would be held together
             for strip in image.strips(rows, sink.start, scores=sink.wants_scores):
                 sink.put(strip)
                 tell(0.9 * min(strip.top + rows, height) / height)

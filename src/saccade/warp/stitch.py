@@ -229,6 +229,7 @@ def strips(
             held |= dict(zip(missing, map(RasterisedPatch, patches.patches(missing)), strict=True))
         here = [held[n] for n in touching]
         yield Strip(top, labels_of(here, window), probabilities_of(here, window, patches) if scores else None)
+        del here  # what the next strip does not touch is free before that scores its own
 
 
 def labels_of(patches: list[RasterisedPatch], window: Window) -> NDArray[np.uint8]:
