@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -262,8 +263,13 @@ def test_a_loaded_model_has_the_fingerprint_of_its_folder(
         return marks[-1][0]
 
     monkeypatch.setattr("saccade.inference.predict.fingerprint", heard)
-    saccade.predict(trained_folder, images[0], tmp_path / "folder", device="cpu")
-    saccade.predict(saccade.load(trained_folder, device="cpu"), images[0], tmp_path / "model")
+    scaled = tmp_path / "scaled.ome.tif"  # its labels are written tile by tile, which the fingerprint guards
+    size = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+    tifffile.imwrite(
+        scaled, np.asarray(Image.open(images[0]).convert("RGB")), metadata={"axes": "YXS", **size}
+    )
+    saccade.predict(trained_folder, scaled, tmp_path / "folder", device="cpu")
+    saccade.predict(saccade.load(trained_folder, device="cpu"), scaled, tmp_path / "model")
     assert marks[0] == marks[1]
     assert marks[0][1] is not None
 
