@@ -268,7 +268,7 @@ def run_checks(device: torch.device, scenes: Path, folder: Path) -> Iterator[Che
     loop.train(open_data(scenes), run, read_config(overrides=options), device=str(device))
     images = scenes / "images"
     for way in ({"mode": "whole"}, {"mode": "tiles", "tile": (24, 32)}):
-        labels = []
+        labels: list[list[Any]] = []
         for place in ("cpu", str(device)):
             out = folder / f"out_{way['mode']}_{len(labels)}"
             saccade.predict(run, images, out, device=place, progress=False, **way)
