@@ -317,6 +317,8 @@ def test_a_fault_of_an_image_alone_is_raised_and_among_several_told(
         (lambda run, image, out: saccade.predict(run, np.zeros((8, 8), np.uint8)), "(B, 3, H, W)"),
         (lambda run, image, out: saccade.predict(run, torch.zeros(2, 3, 8, 8)), "a single one"),
         (lambda run, image, out: saccade.predict(run, out / "nowhere.png", out), "nowhere.png"),
+        (lambda run, image, out: saccade.predict(run, image, out, save="table", zones=image), "(.geojson"),
+        (lambda run, image, out: saccade.train(image, out, network=torch.nn.ReLU()), "python:MODULE.NAME"),
         (lambda run, image, out: saccade.plan(image, run, memry="1GB"), "did you mean 'memory'"),
         (lambda run, image, out: saccade.plan(out / "nowhere.png", run), "nowhere.png"),
     ],

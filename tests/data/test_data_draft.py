@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,12 @@ def test_what_cannot_be_drafted_is_told_with_a_way_out(tmp_path: Path) -> None:
     (tmp_path / "a" / "images").rename(tmp_path / "a" / "img")
     with pytest.raises(FileProblem, match=r"no folder images; rename: mv .*img .*images"):
         draft_folder(tmp_path / "a")
+    make(tmp_path / "p", STEMS)
+    shutil.rmtree(tmp_path / "p" / "masks")
+    (tmp_path / "p" / "geojson").mkdir()
+    (tmp_path / "p" / "geojson" / "im_0.geojson").write_text("{}")
+    with pytest.raises(FileProblem, match=r"rename: mv .*geojson .*labels"):
+        draft_folder(tmp_path / "p")
     make(tmp_path / "b", STEMS)
     for path in (tmp_path / "b" / "masks").iterdir():
         path.rename(path.with_name(f"other{path.name}"))

@@ -105,6 +105,16 @@ def test_more_than_every_pixel_takes_is_said() -> None:
     assert layout.samples >= 0.5 * SIZE[0] * SIZE[1] and "no layout spends all of --gflops" in layout.notices
 
 
+@pytest.mark.parametrize(("run", "most"), [(RUN, 96 * 128), (ONE, 4 * 36 * 48)])
+def test_time_alone_takes_no_view_finer_than_the_run_is_good_for(
+    run: Segmenter, most: int, clock: Clock
+) -> None:
+    layout = laid(run, seconds=100)
+    assert layout.mode == "whole" and 0.9 * most <= layout.samples <= most
+    assert layout.notices[-1].startswith("time is left")
+    assert laid(run, seconds=100, mode="tiles").samples > 2 * most
+
+
 class Clock:
     """Time that passes as images are labelled: 20 ms each, and so many for each sample."""
 

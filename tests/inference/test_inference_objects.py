@@ -257,6 +257,17 @@ def test_areas_in_zones_are_those_that_rasterio_finds(tmp_path: Path) -> None:
         assert sum(float(row["area"]) for row in own) == pytest.approx(inside.sum() / 4)
 
 
+def test_zones_that_meet_no_image_are_told(tmp_path: Path) -> None:
+    zones = tmp_path / "zones.geojson"
+    far = [[[900, 900], [950, 900], [950, 950], [900, 900]]]
+    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": far}, "properties": {}}
+    zones.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    (job,) = list_jobs([photo(tmp_path)], tmp_path / "out", ("table", "zones"))
+    (tmp_path / "out").mkdir()
+    done = predict_image(bent(), job, replace(SETTINGS, zones=zones))
+    assert any("no zone is counted" in notice for notice in done.notices)
+
+
 def test_wishes_of_polygons_are_read_with_their_units() -> None:
     assert Tolerance.parse("1.5 µm") == Tolerance(1.5, "um")
     assert LeastArea.parse("all").value == float("inf")

@@ -136,6 +136,16 @@ def test_qupath_finds_ids_and_measurements(tmp_path: Path) -> None:
     features = [json.loads((tmp_path / n / "p.geojson").read_text())["features"] for n in "ab"]
     ids = [[str(UUID(feature["id"])) for feature in some] for some in features]
     assert len({*ids[0], *ids[1]}) == len(ids[0]) + len(ids[1])  # of two images no two objects have one id
+    other = blobs((40, 50))
+    other[:, 25:] = 0
+    (tmp_path / "c").mkdir()
+    written(tmp_path / "c", other, "p.geojson", image="a.png")
+    again = {
+        f["id"]: f["geometry"] for f in json.loads((tmp_path / "c" / "p.geojson").read_text())["features"]
+    }
+    first = {feature["id"]: feature["geometry"] for feature in features[0]}
+    common = first.keys() & again.keys()  # an object of another outline has another id
+    assert again.keys() - first.keys() and all(again[key] == first[key] for key in common)
     for feature in features[0]:
         pixels = feature["properties"]["pixels"]
         assert feature["properties"]["measurements"] == [{"name": "Pixels", "value": pixels}]

@@ -23,9 +23,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="images of any size, with what lies over them, in the browser",
         description="Serves a page, to this machine alone, that zooms images of any size with labels, truth, "
         "errors, uncertainty, density and samples over them, and prints its address; Ctrl-C ends it. With "
-        "--static, --out or --open it writes one self-contained HTML page instead and prints its path: of an "
-        "image its thumbnail with labels on top, of a run its report. Of a comparison, and of a run that was "
-        "not evaluated, there is only the page.",
+        "--static or --open, and of an image with --out, it writes one self-contained HTML page instead and "
+        "prints its path: of an image its thumbnail with labels on top, of a run its report. Of a comparison "
+        "and of a run that was not evaluated there is only the page.",
     )
     parser.add_argument(
         "path",
@@ -160,7 +160,10 @@ def _static(args: argparse.Namespace) -> int:
     args.path = args.path[0]
     is_folder = args.path.is_dir() and not is_zarr(args.path)
     if is_folder and (args.labels or args.out):
-        raise UsageError("--labels and --out are for images; a run and a comparison have pages of their own")
+        raise UsageError(
+            f"a page with --labels or --out is of one image, and {args.path} is a folder: name an image "
+            "of it; a run and a comparison have pages of their own, with --static"
+        )
     page = _folder_page(args.path) if is_folder else _image_page(args)
     print(page)
     if args.open:

@@ -22,6 +22,7 @@ from saccade.data.folder import MASK_SUFFIXES, list_files, masks_by_image, masks
 from saccade.data.grouping import grouped_stems, notes_on, share_groups
 from saccade.data.inspection import OnProgress, value_counts
 from saccade.data.splits import Splits, read_splits
+from saccade.data.vectors import VECTOR_SUFFIXES
 from saccade.errors import DataFaults, Fault, FileProblem
 from saccade.rasters import read_label_map
 from saccade.rasters.suffixes import DATA_SUFFIXES, has_suffix
@@ -250,7 +251,7 @@ def _pairs(root: Path) -> tuple[dict[str, Path], list[str]]:
     missing = [folder for folder in (root / "images", place) if not folder.is_dir()]
     if missing:
         found = f"no folder {' and no folder '.join(folder.name for folder in missing)}"
-        expected = "images/ and beside it masks/ or labels/, with files of the same names"
+        expected = "images/ and beside it masks/ or labels/ (masks or polygons), with files of the same names"
         raise FileProblem(root, expected, found, _renaming(root, missing))
     images, _ = list_files(root / "images")
     found_masks, _ = list_files(place)
@@ -293,6 +294,10 @@ def _renaming(root: Path, missing: Sequence[Path]) -> str:
         like = [
             f for f in folders if f.name.lower() in (*_MEANT[absent.name], absent.name) and f not in missing
         ]
+        if absent.name == "masks" and not like:  # polygons may be called anything
+            others = [f for f in folders if f.name != "images"]
+            like = [f for f in others if any(has_suffix(p, VECTOR_SUFFIXES) for p in f.iterdir())]
+            absent = root / "labels" if like else absent
         commands += [shlex.join(["mv", str(like[0]), str(absent)])] if like else []
     if commands:
         return "rename: " + " && ".join(commands)

@@ -16,6 +16,7 @@ from saccade.data.placing import Interpretation, about, no_place, place_vectors,
 from saccade.data.polygons import Part, inside_polygon
 from saccade.data.vectors import (
     JSON_SUFFIXES,
+    VECTOR_SUFFIXES,
     Box,
     Corners,
     Feature,
@@ -33,6 +34,8 @@ VectorFile = Vectors | CocoFile
 
 def open_vectors(path: Path, layer: str | None = None) -> VectorFile:
     """A vector file by its content; raises FileProblem where it is none."""
+    if path.suffix.lower() not in VECTOR_SUFFIXES:
+        raise FileProblem(path, f"a vector file ({' '.join(VECTOR_SUFFIXES)})", "a file of another kind")
     if path.suffix.lower() not in JSON_SUFFIXES:
         return TableVectors.read(path, layer)
     value = read_any_json(path)

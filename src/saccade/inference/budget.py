@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from math import ceil, floor, log10, sqrt
+from math import ceil, floor, log10, prod, sqrt
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -74,7 +74,8 @@ def layout_within(
     training_downsampling: float | None,
     classes: int,
 ) -> Layout:
-    """The layout of most samples that costs no more than ``--gflops`` or ``--seconds``.
+    """The layout of most samples that costs no more than ``--gflops`` or ``--seconds``; by seconds none
+    finer than the run is good for, unless tiles are asked for.
 
     Args:
         raster: as 8-bit RGB.
@@ -105,12 +106,17 @@ def layout_within(
     if cost(low) > limit:
         why = f"{raster.path} in {low.views} view{'s' if low.views > 1 else ''} of {_named(low.view)}"
         raise BeyondBudget(option, _rounded_up(cost(low)), limit, f"that is {why}")
-    fitting = _fuller(_search(laid, cost, limit, low, raster.size[0] * raster.size[1]), cost, limit)
+    pixels = raster.size[0] * raster.size[1]
+    most = min(pixels, max(low.samples, _good_for(raster, segmenter, sampling, training_downsampling)))
+    fitting = _search(laid, cost, limit, low, most)
+    if most == pixels:
+        fitting = _fuller(fitting, cost, limit)
     spent, unit = cost(fitting), option.removeprefix("--")
     reason = f"{option} {limit:g}: {spent:.3g} {unit} for {fitting.samples:,} samples"
-    notices = (
-        fitting.notices if spent >= KEPT * limit else (*fitting.notices, f"no layout spends all of {option}")
-    )
+    left = f"no layout spends all of {option}"
+    if most < pixels:
+        left = "time is left: more samples than the run is good for are taken by --mode tiles alone"
+    notices = fitting.notices if spent >= KEPT * limit else (*fitting.notices, left)
     return replace(fitting, reasons=(reason, *fitting.reasons), notices=notices, foreseen=spent)
 
 
@@ -123,6 +129,23 @@ def _least(raster: Raster, segmenter: Segmenter, sampling: SamplingOptions) -> i
         down, across = Tiling(raster.size, sampling.tile, sampling.overlap).count
         views = down * across
     return min(ceil(area) * views, raster.size[0] * raster.size[1])
+
+
+def _good_for(
+    raster: Raster, segmenter: Segmenter, sampling: SamplingOptions, training_downsampling: float | None
+) -> int:
+    """Samples of an image beyond which a budget in seconds does not go by itself: a time is what may be
+    taken at most, and finer than in training a network labels worse. All pixels for other budgets."""
+    sampler = segmenter.sampler
+    if sampling.seconds is None or sampling.mode != "auto" or sampling.tile is not None:
+        return raster.size[0] * raster.size[1]
+    usual = lay_out(
+        raster.info, replace(sampling, seconds=None), sampler.size, training_downsampling, sampler.sizes
+    )
+    growth = MOST_SAMPLES
+    if sampler.sizes is not None:
+        growth = prod(sampler.sizes.largest) / prod(sampler.size)
+    return int(growth * usual.samples)
 
 
 def _search(

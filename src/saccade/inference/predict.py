@@ -229,6 +229,8 @@ def predict_image(
         remove_unfinished(image.job)
         layout, part = image.execution.layout, image.part
         notices = (*image.raster.notices, *layout.notices, *([part.notice] if part else []))
+        if settings.zones is not None and not image.zones:
+            notices += (f"no polygon of {settings.zones} meets it: no zone is counted",)
         return Done(notices, layout, image.job.labels, image.skipped)
 
 

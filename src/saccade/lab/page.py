@@ -165,7 +165,9 @@ def examples(compared: Comparison) -> str:
     own = [point for point in compared.points.values() if point.method.name == name]
     pairs = [(point, other) for point in own if (other := compared.at(compared.reference, point.size))]
     parts = [_at_size(compared, *pair) for pair in pairs[:: max(1, len(pairs) - 1)]]
-    return f"<h2>Largest gains and largest losses of single images</h2>{_legend(compared)}{''.join(parts)}"
+    seeds = '<p class="soft">Gains are of the mean IoU, over all seeds; pictures are of the first.</p>'
+    head = "<h2>Largest gains and largest losses of single images</h2>"
+    return f"{head}{seeds}{_legend(compared)}{''.join(parts)}"
 
 
 def _at_size(compared: Comparison, point: Point, other: Point) -> str:
@@ -374,6 +376,8 @@ def _config(config: ComparisonConfig, compared: Comparison | None) -> str:
     if compared is None:
         read = {key: value for key, value in options.items() if key.partition(".")[0] in GRID_SECTIONS}
         return f"<h2>Set-up</h2>{details('Options of the grids', facts(read))}"
+    for key in ("sampler.name", "sampler.size", "training.seed"):  # by which the runs differ
+        options.pop(key, None)
     own = {method.name: " ".join(method.options) for method in compared.methods}
     parts = [details("Options of each sampler", facts(own)), details("Options of all runs", facts(options))]
     where = f"device {config.device}, {torch.get_num_threads()} threads; PyTorch {torch.__version__}"

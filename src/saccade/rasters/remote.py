@@ -320,7 +320,7 @@ def _status(error: BaseException) -> int:
     for cause in _causes(error):
         response = getattr(cause, "response", None)
         code = response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else 0
-        status = getattr(cause, "status", None) or getattr(cause, "code", None) or code
+        status = getattr(cause, "status", None) or code
         if isinstance(status, int) and status:
             return status
         if str(cause).startswith("Forbidden: "):  # an OSError of gcsfs, which has no number

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TextIO
@@ -223,7 +224,8 @@ class GeoJsonSink:
         feature: dict[str, Any] = {"type": "Feature", "geometry": geometry}
         properties = {**self._properties(polygon.label), **facts}
         if not self._about.mapped:  # for QuPath
-            name = f"saccade/{self._about.labels.path.name}/{facts['object']}"
+            outline = blake2b(np.ascontiguousarray(rings[0]).tobytes(), digest_size=16).hexdigest()
+            name = f"saccade/{self._about.labels.path.name}/{facts['object']}/{outline}"
             feature = {
                 "type": "Feature",
                 "id": str(uuid5(NAMESPACE_URL, encodable(name))),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from saccade.errors import InvalidInput
 from saccade.geometry import Fit, SizeRange, require_size
 from saccade.samplers.glimpses import Glimpses, joined
+from saccade.samplers.glimpses import one_view_an_image as one_view_an_image  # as plug-ins name it
 from saccade.samplers.image_scores import ImageScores, TiledScores, TileRequest
 from saccade.samplers.image_scores import PatchScores as PatchScores  # as plug-ins name it
 from saccade.samplers.images import (

@@ -64,7 +64,7 @@ def overrides_of(options: Mapping[str, Any]) -> list[str]:
         if name not in TrainingOptions.__annotations__:
             fix = nearest_name(name, TrainingOptions.__annotations__)
             raise UsageError(f"unknown option {name!r}; {fix}; others go by options={{'section.key': value}}")
-    words = [f"{SHORT[name]}={_word(options[name])}" for name in SHORT if options.get(name) is not None]
+    words = [f"{SHORT[name]}={_word(options[name], name)}" for name in SHORT if options.get(name) is not None]
     others = options.get("options") or ()
     if isinstance(others, str):
         raise InvalidInput("options", 'a mapping, or a list of "section.key=value"', repr(others))
@@ -76,15 +76,20 @@ def _flattened(options: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         if isinstance(value, Mapping) and f"{prefix}{key}" != "classes":
             yield from _flattened(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}={_word(value)}"
+            yield f"{prefix}{key}={_word(value, prefix + key)}"
 
 
-def _word(value: Any) -> str:
-    """A value as it stands on the command line: text as it is, all else in YAML, on one line."""
+def _word(value: Any, option: str) -> str:
+    """A value of an option as it stands on the command line: text as it is, all else in YAML, on one line."""
     if isinstance(value, str | Path):
         return str(value)
     plain = list(value) if isinstance(value, tuple) else value
-    text = yaml.safe_dump(plain, default_flow_style=True, width=float("inf"), allow_unicode=True)
+    try:
+        text = yaml.safe_dump(plain, default_flow_style=True, width=float("inf"), allow_unicode=True)
+    except yaml.representer.RepresenterError:
+        kind = type(value).__name__
+        fix = "code of your own goes by its name, python:MODULE.NAME, so that the run can be opened again"
+        raise InvalidInput(option, "text, a number or a list", f"an object ({kind})", fix) from None
     return text.removesuffix("\n").removesuffix("\n...")
 
 
