@@ -512,3 +512,16 @@ def test_opened_data_need_the_split(tiny_data: Path, trained_folder: Path) -> No
     train_only: DataFolder = open_data(tiny_data, splits=("train",))
     with pytest.raises(saccade.InvalidInput, match="test"):
         saccade.evaluate(trained_folder, train_only, store=False)
+
+
+def test_more_time_than_was_given_is_told(
+    trained_folder: Path, images: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from saccade.api import prediction
+
+    monkeypatch.setattr(prediction, "OVER", 0.0)
+    saccade.predict(
+        trained_folder, images[:1], tmp_path / "out", device="cpu", total_seconds=60, progress=True
+    )
+    assert "s were taken, not 60" in capsys.readouterr().err

@@ -168,3 +168,12 @@ def test_two_programs_share_the_images_of_a_folder(tmp_path: Path) -> None:
     assert "one that exists" in str(first.fault) and "one that exists" in str(second.fault)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
     assert (tmp_path / "out" / "b.png").stat().st_mtime_ns == before
+
+
+def test_a_folder_of_folders_is_told_which_holds_the_images(tmp_path: Path) -> None:
+    for name in ("a", "images", "masks"):
+        (tmp_path / name).mkdir()
+    for name in ("images", "masks"):
+        (tmp_path / name / "1.png").write_bytes(b"")
+    with pytest.raises(FileProblem, match=r"did you mean .*images\?"):
+        list_jobs([tmp_path], tmp_path / "out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -411,8 +412,12 @@ def describe_prediction(
     return [f"{job.image} -> {path}" for job in ready.jobs for path in job.outputs]
 
 
+OVER = 1.05
+"""Of a time for all images, from which on it is said that more was taken."""
+
+
 def _carried_out(ready: _Prediction, voice: Voice) -> list[Outcome]:
-    outcomes = []
+    outcomes, began = [], time.monotonic()
     with voice.progress("predicting", len(ready.jobs), "images") as shown:
         for outcome in _outcomes(ready, shown):
             shown.advance(note="")
@@ -420,6 +425,9 @@ def _carried_out(ready: _Prediction, voice: Voice) -> list[Outcome]:
     notices = Counter(notice for outcome in outcomes for notice in outcome.notices)
     for notice, count in sorted(notices.items()):
         voice.say(f"note: {notice}: {count} image{'s' if count > 1 else ''}")
+    taken, total = time.monotonic() - began, ready.total_seconds
+    if total is not None and taken > OVER * total:
+        voice.say(f"note: {taken:.0f} s were taken, not {total:g}: the machine was busier than when timed")
     return outcomes
 
 

@@ -353,6 +353,11 @@ def _images(path: Path) -> Iterable[Path]:
     if kind == "folder":
         images = sorted(p for p in _entries(path) if _is_image(p))
         if not images:
+            folders = [entry for entry in sorted(_entries(path)) if _kind(entry) == "folder"]
+            below = [folder for folder in folders if any(map(_is_image, _entries(folder)))]
+            if below:
+                near = next((folder for folder in below if folder.name == "images"), below[0])
+                raise FileProblem(path, "images in it", "none, but folders", f"did you mean {near}?")
             more = f"; {lines[0]}" if (lines := left_out([path])) else ""
             kinds = " ".join((*IMAGE_SUFFIXES, *OWN_SUFFIXES))
             raise FileProblem(path, f"images ({kinds}) in it", f"none{more}")
