@@ -289,6 +289,18 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def times_of(device: torch.device, call: Callable[[], object]) -> list[float]:
+    """Seconds of eight calls after two."""
+    times = []
+    for _ in range(10):
+        wait(device)
+        begun = time.perf_counter()
+        call()
+        wait(device)
+        times.append(time.perf_counter() - begun)
+    return times[2:]
+
+
 def device_peaks(device: torch.device) -> dict[str, float]:
     """MB that a copy writes, and GFLOP of a float32 product, in a second: of this card."""
     block = torch.zeros(1 << 26, dtype=torch.uint8, device=device)
@@ -297,21 +309,11 @@ def device_peaks(device: torch.device) -> dict[str, float]:
         torch.rand(2048 if device.type == "cuda" else 512, 2048, device=device),
     )
 
-    def best(call: Callable[[], object]) -> float:
-        times = []
-        for _ in range(10):
-            wait(device)
-            begun = time.perf_counter()
-            call()
-            wait(device)
-            times.append(time.perf_counter() - begun)
-        return min(times)
-
-    copied = best(lambda: target.copy_(block))
+    copied = min(times_of(device, lambda: target.copy_(block)))
     flop = 2 * matrix.shape[0] ** 2 * matrix.shape[1] / 1e9
     return {
         "mb_per_second": block.numel() / 1e6 / copied,
-        "gflop_per_second": flop / best(lambda: matrix @ matrix.T),
+        "gflop_per_second": flop / min(times_of(device, lambda: matrix @ matrix.T)),
     }
 
 
@@ -379,9 +381,10 @@ def training_times(device: torch.device, quick: bool) -> dict[str, float]:
             ]
             task, batch = made(scenes, [*options, "network.pretrained=false"] if not quick else options)
             with on_the_side(task, device):
-                found[f"training step, {network_name}, {sampler}, seconds"] = median_of(
+                steps = times_of(
                     device, lambda task=task, batch=batch: task.training_step(batch, 0).backward()
                 )
+                found[f"training step, {network_name}, {sampler}, seconds"] = statistics.median(steps)
     torch.manual_seed(0)
     network = build_network(network_name, 19) if quick else build_network(network_name, 19, pretrained=False)
     image = Pyramid.of(photograph(*side).to(device))
@@ -392,24 +395,13 @@ def training_times(device: torch.device, quick: bool) -> dict[str, float]:
         segmenter = Segmenter(sampler, network, classes=19).to(device).eval()
         pixels = torch.rand(1, 3, *size, device=device)
         with torch.no_grad():
-            alone = median_of(device, lambda s=segmenter, x=pixels: s.score(x))
-            whole = median_of(device, lambda s=segmenter: s.segment(image))
+            alone = statistics.median(times_of(device, lambda s=segmenter, x=pixels: s.score(x)))
+            whole = statistics.median(times_of(device, lambda s=segmenter: s.segment(image)))
         found[f"prediction, {network_name}, {name}, seconds"] = whole
         found[f"prediction, {network_name}, {name}, added to the network (wanted {OVERHEAD})"] = (
             whole / alone - 1
         )
     return found
-
-
-def median_of(device: torch.device, call: Callable[[], object]) -> float:
-    times = []
-    for _ in range(8):
-        wait(device)
-        begun = time.perf_counter()
-        call()
-        wait(device)
-        times.append(time.perf_counter() - begun)
-    return statistics.median(times[2:])
 
 
 def show_checks(checks: list[Check], console: Console) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from warp_grids import shaken, smooth
+from warp_grids import scores_of, shaken, smooth
 
 from saccade.warp import Pyramid, device_sampling, device_unwarping, sample, unwarp, unwarp_labels
 from saccade.warp.device_halvings import halvings_on_device
@@ -15,19 +15,6 @@ from saccade.warp.device_unwarping import unwarp_labels_on_device, unwarp_on_dev
 from saccade.warp.mesh import require_window
 
 SIZE = (61, 83)
-
-
-def scores_of(kind: str, classes: int, grid: torch.Tensor, seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    shape = (len(grid), classes, *grid.shape[1:3])
-    noise = torch.randn(shape, generator=generator)
-    if kind == "noise":
-        return noise
-    if kind == "ties":
-        return noise.round()
-    y, x = torch.meshgrid(torch.linspace(0, 3, shape[2]), torch.linspace(0, 4, shape[3]), indexing="ij")
-    phases = torch.rand(2, classes, 1, 1, generator=generator) * 6
-    return (torch.sin(2 * x + phases[0]) + torch.cos(2 * y + phases[1]) + 0.02 * noise).expand(shape)
 
 
 def assert_same_bits(values, grid, size, mode="linear", window=None):

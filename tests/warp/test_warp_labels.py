@@ -9,24 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from warp_grids import shaken, smooth, uniform
+from warp_grids import scores_of, shaken, smooth, uniform
 
 from saccade.warp import unwarp, unwarp_labels, unwarp_labels_reference
 
 SIZE = (61, 83)
-
-
-def scores_of(kind: str, classes: int, grid: torch.Tensor, seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    shape = (len(grid), classes, *grid.shape[1:3])
-    noise = torch.randn(shape, generator=generator)
-    if kind == "noise":
-        return noise
-    if kind == "ties":
-        return noise.round()
-    y, x = torch.meshgrid(torch.linspace(0, 3, shape[2]), torch.linspace(0, 4, shape[3]), indexing="ij")
-    phases = torch.rand(2, classes, 1, 1, generator=generator) * 6
-    return (torch.sin(2 * x + phases[0]) + torch.cos(2 * y + phases[1]) + 0.02 * noise).expand(shape)
 
 
 def assert_wins(

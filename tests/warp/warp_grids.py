@@ -51,3 +51,17 @@ GRIDS = {
     "collapsed": lambda: torch.zeros(1, 5, 6, 2),
     "mirrored": lambda: smooth(9, 13).flip(2),
 }
+
+
+def scores_of(kind: str, classes: int, grid: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """(B, K, h, w) scores of a grid: of noise, with ties, or of waves."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (len(grid), classes, *grid.shape[1:3])
+    noise = torch.randn(shape, generator=generator)
+    if kind == "noise":
+        return noise
+    if kind == "ties":
+        return noise.round()
+    y, x = torch.meshgrid(torch.linspace(0, 3, shape[2]), torch.linspace(0, 4, shape[3]), indexing="ij")
+    phases = torch.rand(2, classes, 1, 1, generator=generator) * 6
+    return (torch.sin(2 * x + phases[0]) + torch.cos(2 * y + phases[1]) + 0.02 * noise).expand(shape)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from saccade.api.opening import RunSource, ValueRange, limits_of, on_device, run_of
 from saccade.data.label_drawing import open_vectors
 from saccade.data.region import Region
-from saccade.errors import InvalidInput, UsageError, nearest_name
+from saccade.errors import InvalidInput, UsageError
 from saccade.inference.engine import OnnxNetworks, require_engine
 from saccade.inference.files import (
     ZONES,
@@ -32,7 +32,13 @@ from saccade.inference.files import (
 )
 from saccade.inference.jobs import Outcome, Worker, predict_all, predict_in_processes, require_predictor
 from saccade.inference.objects import LeastArea, ObjectChoice, Tolerance
-from saccade.inference.options import SamplingKeywords, SamplingOptions, parse_amount, sampling_of
+from saccade.inference.options import (
+    SamplingKeywords,
+    SamplingOptions,
+    parse_amount,
+    require_known,
+    sampling_of,
+)
 from saccade.inference.plan import Plan, make_plan
 from saccade.inference.predict import PredictionConfig, predict_array
 from saccade.inference.region import region_part
@@ -116,17 +122,14 @@ class _Prediction:
     client: Any = None
 
 
-def _sampling_of(options: Mapping[str, Any], function: type) -> SamplingOptions:
+def _sampling_of(options: Mapping[str, Any], known: type) -> SamplingOptions:
     """How closely to look, of all options of a function, whose names are checked.
 
     Raises:
         UsageError: for an option that there is not, with the nearest that there is.
         InvalidInput: for a value that is not allowed.
     """
-    names = function.__annotations__
-    for name in options:
-        if name not in names:
-            raise UsageError(f"unknown option {name!r}; {nearest_name(name, names)}")
+    require_known(options, known)
     closeness = SamplingKeywords.__annotations__
     return sampling_of({name: value for name, value in options.items() if name in closeness})
 

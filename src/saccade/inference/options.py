@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
@@ -159,6 +159,18 @@ class SamplingKeywords(TypedDict, total=False):
     skip: bool
 
 
+def require_known(options: Iterable[str], known: type) -> None:
+    """Refuses what is no key of a TypedDict.
+
+    Raises:
+        UsageError: for an option that there is not, with the nearest that there is.
+    """
+    names = known.__annotations__
+    for name in options:
+        if name not in names:
+            raise UsageError(f"unknown option {name!r}; {nearest_name(name, names)}")
+
+
 def sampling_of(options: Mapping[str, Any]) -> SamplingOptions:
     """The :class:`SamplingOptions` that :class:`SamplingKeywords` describe.
 
@@ -166,10 +178,7 @@ def sampling_of(options: Mapping[str, Any]) -> SamplingOptions:
         UsageError: for an option that there is not, with the nearest that there is.
         InvalidInput: for a value that is not allowed.
     """
-    names = SamplingKeywords.__annotations__
-    for name in options:
-        if name not in names:
-            raise UsageError(f"unknown option {name!r}; {nearest_name(name, names)}")
+    require_known(options, SamplingKeywords)
     values = {name: value for name, value in options.items() if value is not None}
     if "mpp" in values and "gsd" in values:
         raise InvalidInput("mpp", "given without gsd", "both", "choose one")
