@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -278,3 +279,13 @@ def _highest(process: int) -> int:
         return int(Path(f"/proc/{process}/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
     except (OSError, IndexError):
         return 0
+
+
+def campaign_arguments(doc: str | None, *, quick: str) -> argparse.Namespace:
+    """What a campaign of many cases is asked for; ``quick`` says what it does then."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--place", type=Path, help="a folder for images and runs, which stay there")
+    return parser.parse_args()

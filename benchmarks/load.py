@@ -14,7 +14,6 @@ number too.
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
 import os
@@ -37,7 +36,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import Watched, current_commit, resident, watch
+from harness import Watched, campaign_arguments, current_commit, resident, watch
 from memory import MB, SACCADE, blocks, make_data, must
 
 CLIENTS = 50
@@ -435,12 +434,7 @@ CASES: dict[str, Callable[[Path, bool], Iterator[Figure]]] = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--only", default="", help="cases whose name holds this")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--quick", action="store_true", help="a tenth of everything, or less")
-    parser.add_argument("--place", type=Path, help="a folder for images and runs, which stay there")
-    asked = parser.parse_args()
+    asked = campaign_arguments(__doc__, quick="a tenth of everything, or less")
     place = asked.place or Path(tempfile.mkdtemp(prefix="saccade_load_"))
     place.mkdir(parents=True, exist_ok=True)
     over = 0

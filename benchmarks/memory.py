@@ -15,7 +15,6 @@ thirds of M are marked: there ``plan`` foresees too much. ``--quick`` takes the 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -30,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import Watched, current_commit, watch
+from harness import Watched, campaign_arguments, current_commit, watch
 
 BOUND = 1.05
 LOW = 2 / 3
@@ -326,12 +325,7 @@ GROWTHS = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--only", default="", help="cases whose name holds this")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--quick", action="store_true", help="a few cases, a minute or two")
-    parser.add_argument("--place", type=Path, help="a folder for images and runs, which stay there")
-    asked = parser.parse_args()
+    asked = campaign_arguments(__doc__, quick="a few cases, a minute or two")
     chosen = [case for case in cases() if asked.only in case.name and (case.quick or not asked.quick)]
     longer = {name: way for name, way in GROWTHS.items() if asked.only in name and not asked.quick}
     place = asked.place or Path(tempfile.mkdtemp(prefix="saccade_memory_"))
