@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -153,6 +154,17 @@ def test_ome_zarr_follows_the_specification(tmp_path):
     assert colours[2] == {"label-value": 2, "rgba": [*PALETTE[2], 255]}
     with open_raster(path) as raster:
         assert (raster.crs, raster.transform, raster.nodata) == (MAP["crs"], MAP["transform"], 9)
+
+
+def test_chunks_of_zarr_are_the_tiles_as_they_were_packed_and_none_of_zeros(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    labels = blocks()
+    labels[:TILE, TILE : 2 * TILE] = 0
+    path = write(tmp_path / "l.zarr", labels)
+    assert zarr.open_group(str(path), mode="r")["0"].metadata.compressor.codec_id == "zlib"
+    assert not (path / "0" / "0" / "1").exists()
+    tile = zlib.decompress((path / "0" / "0" / "0").read_bytes())
+    np.testing.assert_array_equal(np.frombuffer(tile, np.uint8).reshape(TILE, TILE), labels[:TILE, :TILE])
 
 
 def test_png_shows_the_palette(tmp_path):

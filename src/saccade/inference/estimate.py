@@ -301,8 +301,7 @@ def _finishing(about: Workload) -> int:
         return 3 * height * width
     tiles = -(-height // OUTPUT_TILE) * -(-width // OUTPUT_TILE)
     channels = 1 + (about.classes if "scores" in about.extras else 0) + ("uncertainty" in about.extras)
-    zarr = OUTPUT_TILE * width * 2 if about.raster.info.folder else 0
-    return _threads() * OUTPUT_TILE**2 * 8 + tiles * channels * 400 + zarr
+    return _threads() * OUTPUT_TILE**2 * 8 + tiles * channels * 400
 
 
 def _beside(about: Workload) -> int:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from saccade.errors import FileProblem, InvalidInput
 from saccade.rasters.decoders import load
-from saccade.rasters.journal import Output, Packed, TileStore
+from saccade.rasters.journal import EFFORT, Output, Packed, TileStore
 from saccade.runtime.files import publish, refuse_existing, writing
 
 
@@ -29,25 +29,43 @@ def write_png(path: Path, levels: Sequence[TileStore], output: Output) -> None:
 
 
 def write_zarr(path: Path, levels: Sequence[TileStore], output: Output) -> None:
-    """A folder with one array a level, one chunk a tile; CRS and transform as attributes."""
+    """A folder with one array a level, one chunk a tile; CRS and transform as attributes.
+
+    A chunk under the ``zlib`` codec of Zarr 2 is what a tile is already: deflated, and filled up with zeros at
+    the border. So chunks are copied, and whoever packed the tiles, a worker of a cluster too, packed them.
+    """
     zarr: Any = load("zarr", "zarr", path, "Zarr")
+    from numcodecs import Zlib  # zarr's own dependency
+
     group = zarr.open_group(str(path), mode="w", zarr_format=2)
     several = output.channels > 1
     for number, level in enumerate(levels):
         lead, chunk = ((output.channels,), (1,)) if several else ((), ())
-        array = group.create_array(
+        group.create_array(
             str(number),
             shape=(*lead, *level.size),
             chunks=(*chunk, output.tile, output.tile),
             dtype=output.dtype,
             chunk_key_encoding={"name": "v2", "separator": "/"},
+            compressors=Zlib(EFFORT),
             fill_value=0,
         )
-        for row in range(level.count[0]):
-            rows = slice(row * output.tile, min((row + 1) * output.tile, level.size[0]))
-            for channel in range(output.channels):
-                array[(channel, rows) if several else rows] = level.row_of_tiles(row, channel)
+        _write_chunks(path / str(number), level, several)
     group.attrs.update(_attributes(levels, output))
+
+
+def _write_chunks(folder: Path, level: TileStore, several: bool) -> None:
+    """Tiles as they are stored; those of zeros are left out, as ``fill_value`` stands for them."""
+    rows, columns = level.count
+    nothing = level.deflated(0) if level.dtype.kind == "u" else None
+    for channel in range(level.output.channels):
+        place = folder / str(channel) if several else folder
+        tiles = level.packed(channel)
+        for row in range(rows):
+            (place / str(row)).mkdir(parents=True, exist_ok=True)
+            for column in range(columns):
+                if (tile := next(tiles)) != nothing:
+                    (place / str(row) / str(column)).write_bytes(tile)
 
 
 def _attributes(levels: Sequence[TileStore], output: Output) -> dict[str, Any]:
