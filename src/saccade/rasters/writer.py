@@ -31,8 +31,8 @@ def write_png(path: Path, levels: Sequence[TileStore], output: Output) -> None:
 def write_zarr(path: Path, levels: Sequence[TileStore], output: Output) -> None:
     """A folder with one array a level, one chunk a tile; CRS and transform as attributes.
 
-    A chunk under the ``zlib`` codec of Zarr 2 is what a tile is already: deflated, and filled up with zeros at
-    the border. So chunks are copied, and whoever packed the tiles, a worker of a cluster too, packed them.
+    A chunk under the ``zlib`` codec of Zarr 2 is what a tile is already: deflated, and filled up with zeros
+    at the border. So chunks are copied, and whoever packed the tiles, a worker of a cluster too, packed them.
     """
     zarr: Any = load("zarr", "zarr", path, "Zarr")
     from numcodecs import Zlib  # zarr's own dependency
