@@ -215,6 +215,8 @@ class Watched:
         said: what it wrote, both streams.
         seconds, processor: by the clock, and of the processor, its children's that it waited for included.
         peak: the most bytes that it and its children held together.
+        own: the same without the pages of files, libraries above all: what of these a process is counted for
+            depends on what the machine had read before. The most that was met.
     """
 
     code: int
@@ -222,6 +224,7 @@ class Watched:
     seconds: float
     processor: float
     peak: int
+    own: int
 
 
 def watch(
@@ -236,23 +239,25 @@ def watch(
         command: its words.
         log: a file for what it says.
         every: seconds between two looks.
-        look: called with the bytes that are held now.
+        look: called with the bytes of its own that are held now.
     """
-    began, most = time.perf_counter(), 0
+    began, most, most_own = time.perf_counter(), 0, 0
     with log.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         while True:
             ended, status, usage = os.wait4(process.pid, os.WNOHANG)
             if ended:
                 break
-            held = sum(map(resident, tree(process.pid)))
-            most = max(most, held, _highest(process.pid))
+            processes = tree(process.pid)
+            most = max(most, sum(map(resident, processes)), _highest(process.pid))
+            held = sum(map(own_memory, processes))
+            most_own = max(most_own, held)
             if look is not None:
                 look(held)
             time.sleep(every)
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds, processor = time.perf_counter() - began, usage.ru_utime + usage.ru_stime
-    return Watched(process.returncode, log.read_text(errors="replace"), seconds, processor, most)
+    return Watched(process.returncode, log.read_text(errors="replace"), seconds, processor, most, most_own)
 
 
 def tree(root: int) -> list[int]:
@@ -269,6 +274,15 @@ def resident(process: int) -> int:
     """Bytes that a process holds; 0 where it is no more."""
     try:
         return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
+
+
+def own_memory(process: int) -> int:
+    """Bytes that a process holds, without pages of files; 0 where it is no more."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+        return sum(int(status.split(f"{name}:")[1].split()[0]) for name in ("RssAnon", "RssShmem")) * 1024
     except (OSError, IndexError):
         return 0
 

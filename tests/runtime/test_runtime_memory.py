@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,6 +36,41 @@ def test_what_is_held_grows_with_what_is_made() -> None:
     made = torch.ones(80_000_000, dtype=torch.uint8)
     assert 70e6 < memory.resident_memory() - before < 100e6
     assert memory.peak_resident_memory() >= memory.resident_memory() - len(made)
+
+
+THREADS_THAT_END = """
+import sys, threading
+import numpy as np
+from saccade.runtime import memory
+if sys.argv[1] == "back":
+    memory.give_large_blocks_back()
+np.ones(30 << 20, np.uint8)  # glibc learns from the first that is freed to keep blocks as large
+before = memory.resident_memory()
+kept, leave, done = [], threading.Event(), threading.Barrier(9)
+
+def work():
+    for _ in range(5):
+        kept.append([np.ones(20 << 20, np.uint8), np.ones(1000, np.uint8)].pop())
+    done.wait()
+    leave.wait()
+
+for _ in range(8):
+    threading.Thread(target=work, daemon=True).start()
+done.wait()
+print(memory.resident_memory() - before)
+"""
+
+
+@pytest.mark.skipif(not memory.STATUS.exists(), reason="only Linux has /proc")
+def test_threads_keep_no_large_blocks_that_they_freed() -> None:
+    command = [sys.executable, "-c", THREADS_THAT_END]
+    kept, back = (
+        int(subprocess.run([*command, how], stdout=subprocess.PIPE, check=True).stdout)
+        for how in ("kept", "back")
+    )
+    if kept < 40e6:
+        pytest.skip("this C library keeps nothing")
+    assert back < 20e6
 
 
 def test_another_package_is_asked_where_the_system_has_no_files(

@@ -110,8 +110,10 @@ def _has_own_classes(paths: list[Path]) -> bool:
 
 
 def _serve(gallery: Any, args: argparse.Namespace) -> int:
+    from saccade.runtime.memory import give_large_blocks_back
     from saccade.viewer.server import Viewer
 
+    give_large_blocks_back()
     viewer = Viewer(gallery, args.port)
     threading.Thread(target=viewer.warm, daemon=True).start()
     try:
