@@ -69,9 +69,9 @@ def available_memory() -> int:
 def give_large_blocks_back() -> None:
     """From now on, blocks of over a megabyte go back to the system as soon as they are freed.
 
-    For a server of many threads: glibc learns to keep what was freed, up to 32 MB a block, in an arena for each
-    thread, which came to 600 MB for 50 clients of the viewer. Each block is cleared anew, which a network's
-    activations would feel. Nothing happens where the C library has no such setting.
+    For a server of many threads: glibc learns to keep what was freed, up to 32 MB a block, in an arena for
+    each thread, which came to 600 MB for 50 clients of the viewer. Each block is cleared anew, which a
+    network's activations would feel. Nothing happens where the C library has no such setting.
     """
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 20)
