@@ -109,10 +109,11 @@ class OpenedRuns:
 
     Args:
         limit_bytes: of the weights that are kept; those that were not asked for longest go first.
+        most: runs that are kept: a network weighs a megabyte beside its weights.
     """
 
-    def __init__(self, limit_bytes: int = 2 << 30) -> None:
-        self.limit_bytes = limit_bytes
+    def __init__(self, limit_bytes: int = 2 << 30, most: int = 64) -> None:
+        self.limit_bytes, self.most = limit_bytes, most
         self._runs: dict[Path, tuple[object, Run]] = {}
         self._facts: dict[Path, tuple[object, dict[str, Any]]] = {}
 
@@ -127,8 +128,12 @@ class OpenedRuns:
     def keep(self, run: Run) -> Run:
         """Remembers a run with its best weights, as a training gives it."""
         self._runs[run.path] = (_state_of_file(_best(run.path)), run)
-        while len(self._runs) > 1 and sum(_bytes(run) for _, run in self._runs.values()) > self.limit_bytes:
-            del self._runs[next(iter(self._runs))]
+        weights = {path: _bytes(kept) for path, (_, kept) in self._runs.items()}
+        while len(self._runs) > 1 and (
+            len(self._runs) > self.most or sum(weights.values()) > self.limit_bytes
+        ):
+            oldest = next(iter(self._runs))
+            del self._runs[oldest], weights[oldest]
         return run
 
     def facts(self, file: Path) -> dict[str, Any]:
