@@ -15,9 +15,12 @@ number too.
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that wait for each other take the processor's time
+
 import http.client
 import json
-import os
 import random
 import shutil
 import signal

@@ -55,13 +55,13 @@ print(allowed, int(Path("/proc/self/status").read_text().split("VmHWM:")[1].spli
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """6,000 x 20,000 in tiles of 256 with one coarser level: 360 MB of pixels, few bytes."""
+    """4,000 x 12,000 in tiles of 256 with one coarser level: 144 MB of pixels, few bytes."""
     folder = tmp_path_factory.mktemp("wide")
     small = in_tiles(folder / "small.tif", (600, 2000), (150, 500))
     # Kernels are compiled here where they never were: a program that compiles holds 200 MB more.
     job = Job(small, folder / "small.ome.tif", ("scores",))
     predict_image(bent((64, 128)), job, PredictionConfig(CLASSES, SamplingOptions(mode="whole")))
-    return in_tiles(folder / "wide.tif", (6000, 20000), (1500, 5000))
+    return in_tiles(folder / "wide.tif", (4000, 12000), (1000, 3000))
 
 
 def in_tiles(path: Path, *sizes: tuple[int, int]) -> Path:
