@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -311,6 +311,17 @@ class SizeRange:
         """``32x64..128x256``; raises InvalidInput for anything else."""
         smallest, _, largest = text.partition("..")
         return cls(parse_size(smallest, what), parse_size(largest, what))
+
+
+def nearest_size(sizes: Iterable[tuple[int, int]], size: tuple[int, int]) -> tuple[int, int]:
+    """Of some (h, w), the one whose number of samples is nearest, in proportion, to that of ``size``.
+
+    Examples:
+        >>> from saccade.geometry import nearest_size
+        >>> nearest_size([(8, 8), (32, 32)], (12, 20))
+        (8, 8)
+    """
+    return min(sizes, key=lambda one: abs(log(_area(one) / _area(size))))
 
 
 def _area(size: tuple[int, int]) -> int:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from saccade.data.classes import ClassTable, classes_from_dict
 from saccade.errors import FileProblem, SaccadeError
-from saccade.geometry import Fit, SizeRange, Window
+from saccade.geometry import Fit, SizeRange, Window, nearest_size
 from saccade.grids.relaxation import elastic_nodes, even_grid, resized
 from saccade.inference.emptiness import Measured, empty_tiles, may_be_skipped, with_gaps
 from saccade.inference.files import Job, ListedJob, list_jobs, make_folder
@@ -162,6 +162,10 @@ class Model:
         if density.shape != density_size:
             density = resized(density, density_size, antialias=False)
             density = density / density.sum()
+        shares = {tuple(size): share for size, share in self._about.get("shares", ())}
+        if shares:  # as saccade.samplers.deformation.evened
+            share = np.float32(shares[nearest_size(shares, view)])
+            density = share * density + (1 - share) * density.max()
         return elastic_nodes(density, view, self.options["floor"])
 
     def scores(self, pixels: Floats) -> Floats:

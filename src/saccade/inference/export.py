@@ -100,6 +100,7 @@ def _about(run: Run, kind: str) -> dict[str, str]:
         "size": sampler.size,
         "thumbnail_size": sampler.thumbnail_size,
         "density_size": getattr(sampler, "density_size", None),
+        "shares": [[list(size), share] for size, share in getattr(sampler, "shares", {}).items()],
         "antialias": run.segmenter.antialias,
         "value_range": run.config.data.value_range,
         "bands": None if bands is None else list(bands.names),

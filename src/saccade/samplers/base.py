@@ -192,6 +192,7 @@ class Sampler(nn.Module, ABC):
         *,
         size: Sequence[int] | None = None,
         batch: int | None = None,
+        **more: Tensor,
     ) -> Glimpses:
         """Proposes where to look.
 
@@ -201,6 +202,7 @@ class Sampler(nn.Module, ABC):
             labels: B label maps (H, W) or (1, H, W) of class ids; needed where ``sees_labels``.
             size: (h, w) of the glimpses; default :attr:`size`. Need not be the size of training.
             batch: B, where neither thumbnail nor labels tell it.
+            more: what a sampler takes besides, handed to :meth:`propose`.
 
         Returns:
             The glimpses, at least one for each image.
@@ -217,4 +219,4 @@ class Sampler(nn.Module, ABC):
             raise InvalidInput("labels", f"given, as {type(self).__name__} sees the true labels", "none", fix)
         if batch is None:
             batch = len(thumbnail) if thumbnail is not None else len(labels) if labels is not None else 1
-        return self.propose(thumbnail, labels, glimpse_size, batch)
+        return self.propose(thumbnail, labels, glimpse_size, batch, **more)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saccade.errors import InvalidInput, nearest_name
-from saccade.geometry import require_size
+from saccade.geometry import nearest_size, require_size
 from saccade.grids import attraction_grid, edge_density, elastic_grid
 from saccade.losses import LossConfig, edge_loss
 from saccade.networks import build_network
@@ -29,6 +29,41 @@ from saccade.samplers.recipe import (
 )
 
 GRIDS = ("elastic", "attraction")
+SHARES = (1.0, 0.5, 0.0)
+"""How far samples may gather in a prediction, where that was drawn in training."""
+
+
+def evened(density: Tensor, share: Tensor | float) -> Tensor:
+    """A density of which a share is kept, and the rest is the same everywhere.
+
+    Args:
+        density: (B, 1, h_a, w_a) >= 0.
+        share: from 0 (constant, so that samples lie evenly) to 1 (the density as it is), for all images or
+            (B,) one for each.
+
+    Returns:
+        (B, 1, h_a, w_a); up to its scale the mean of the density over its largest value and of 1, weighed by
+        the share.
+
+    Examples:
+        >>> import torch
+        >>> from saccade.samplers.deformation import evened
+        >>> density = torch.tensor([0.0, 2.0]).view(1, 1, 1, 2)
+        >>> [evened(density, share).flatten().tolist() for share in (0.0, 0.25, 1.0)]
+        [[2.0, 2.0], [1.5, 2.0], [0.0, 2.0]]
+    """
+    if isinstance(share, float) and share == 1:
+        return density
+    largest = density.detach().amax(dim=(2, 3), keepdim=True)
+    kept = torch.as_tensor(share, dtype=density.dtype, device=density.device).view(-1, 1, 1, 1)
+    return kept * density + (1 - kept) * largest
+
+
+def drawn_shares(count: int, generator: torch.Generator) -> Tensor:
+    """(count,) how far the samples of images gather in a step: a third each evenly, fully, and between."""
+    share = torch.rand(count, generator=generator)
+    kind = torch.randint(3, (count,), generator=generator)
+    return torch.where(kind == 2, share, kind.to(share))
 
 
 @dataclass(frozen=True)
@@ -193,6 +228,10 @@ class DeformationSampler(Sampler):
         net: any module from (B, 3, h_o, w_o) to a density (B, 1, h, w) >= 0; default the paper's
             :class:`DensityNet`. :class:`DensityOf` makes one of any network.
 
+    Attributes:
+        shares: by (h, w) how far samples gather there, 0 (evenly) to 1; a glimpse takes that of the size
+            nearest to its own, 1 where there is none.
+
     Examples:
         >>> import saccade, torch
         >>> sampler = saccade.DeformationSampler((8, 16)).eval()
@@ -222,6 +261,7 @@ class DeformationSampler(Sampler):
         self.to_grid = DensityToGrid() if to_grid is None else to_grid
         self.relaxes_springs = self.to_grid.grid == "elastic"
         self.net: nn.Module = DensityNet() if net is None else net
+        self.shares: dict[tuple[int, int], float] = {}
 
     @classmethod
     def published(cls, size: Sequence[int], *, radius: int | None = None) -> DeformationSampler:
@@ -230,14 +270,22 @@ class DeformationSampler(Sampler):
         return cls(size, thumbnail_size=size, to_grid=to_grid)
 
     def propose(
-        self, thumbnail: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int
+        self,
+        thumbnail: Tensor | None,
+        labels: Sequence[Tensor] | None,
+        size: tuple[int, int],
+        batch: int,
+        share: Tensor | None = None,
     ) -> Glimpses:
+        """As :meth:`Sampler.propose`; ``share`` (B,) in the place of :attr:`shares`."""
         assert thumbnail is not None  # checked by forward
         density = self.net(thumbnail)
         if density.shape[2:] != self.density_size:
             density = F.interpolate(density, self.density_size, mode="bilinear", align_corners=True)
             density = density / density.sum(dim=(2, 3), keepdim=True)
-        return one_view_an_image(self.to_grid(density, size), density)
+        chosen = self.shares[nearest_size(self.shares, size)] if self.shares else 1.0
+        gathered = evened(density, chosen if share is None else share)
+        return one_view_an_image(self.to_grid(gathered, size), density)
 
 
 class EdgeDensityLoss(AuxiliaryLoss):
@@ -265,8 +313,12 @@ class DeformationRecipe(Recipe[NoOptions]):
     """A density net learns from the edges of labels; its options are all in the section ``sampler``."""
 
     name = "deformation"
-    shared_options = ("net",)
+    shared_options = ("net", "gather")
     first_stage_epochs = 5
+
+    @property
+    def draws_shares(self) -> bool:
+        return self.shared.gather == "drawn"
 
     def check(self) -> None:
         layers = (self.shared.channels, self.shared.dilations)

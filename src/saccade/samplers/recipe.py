@@ -49,6 +49,9 @@ class SamplerConfig:
         density: (rows, columns) of the density; default that of the thumbnail.
         grid: elastic, or attraction (as published).
         floor: smallest share of attention that any place gets, 0 to 1; smaller gathers more.
+        gather: how far samples gather: always, as the density says; or drawn, in training another share of
+            that for each image, from evenly to fully, so that one network serves all; the validation images
+            then choose one for each budget, so that a prediction may sample evenly where that is better.
         radius: of the attraction, in pixels of the density; default a quarter of its short axis.
         cover: the attraction's outermost samples stay on the border; false as published.
         net: name of the network that makes the density, as ``network.name``; None for the paper's few
@@ -69,6 +72,7 @@ class SamplerConfig:
     density: tuple[int, int] | None = None
     grid: str = "elastic"
     floor: float = 0.1
+    gather: str = "always"
     radius: int | None = None
     cover: bool = True
     net: str | None = "small:8"
@@ -80,6 +84,7 @@ class SamplerConfig:
     def __post_init__(self) -> None:
         recipe_class(self.name)
         one_of("sampler.grid", self.grid, ("elastic", "attraction"))
+        one_of("sampler.gather", self.gather, ("always", "drawn"))
         for name in ("size", "thumbnail", "density", "channels", "dilations"):
             all_at_least(f"sampler.{name}", getattr(self, name), 1)
         for size in (self.size, self.thumbnail, self.density) if self.fit else ():
@@ -370,6 +375,11 @@ class Recipe(ABC, Generic[Own]):
     def training_maps(self, root: Path) -> TrainingMaps | None:
         """What :meth:`callbacks` wrote into the run at ``root``, for its page; None for nothing."""
         return None
+
+    @property
+    def draws_shares(self) -> bool:
+        """Whether how far samples gather is drawn in training, and chosen for each budget afterwards."""
+        return False
 
     @property
     def members(self) -> tuple[str, ...]:

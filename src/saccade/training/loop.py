@@ -20,7 +20,9 @@ from saccade.losses import resolved_weights
 from saccade.runtime.devices import DistributedContext, enough_memory, lightning_device
 from saccade.runtime.files import exclusively, writing
 from saccade.runtime.progress import clock
+from saccade.samplers.deformation import SHARES
 from saccade.training import run_folder as folder
+from saccade.training.budgets import write_budgets
 from saccade.training.config import Config, ScheduleConfig
 from saccade.training.launched import Followers, Meeting, launch, training_place
 from saccade.training.loading import Samples, training_batches, validation_batches
@@ -33,7 +35,7 @@ from saccade.training.run_folder import (
     require_same_options,
     training_images,
 )
-from saccade.training.scores_by_size import scores_by_size, some_of, write_scores
+from saccade.training.scores_by_size import scores_by_size, some_of
 from saccade.training.weights import encoders_of, load_weights
 
 if TYPE_CHECKING:  # Lightning loads slowly, and whoever opens a run comes by here
@@ -344,22 +346,27 @@ def train(
             followers.hand_over(job, kept.limit_bytes // place.count)
             fit_launched(job, place, kept, on_epoch, say)
         run = folder.load_run(root)
-        if config.sampler.sizes is not None:
-            _measure_sizes(run, Samples(data, data.split("val"), kept), lightning_device(device))
+        if config.sampler.sizes is not None or config.recipe.draws_shares:
+            _measure_budgets(run, Samples(data, data.split("val"), kept), lightning_device(device))
+            run = folder.load_run(root)
     return run
 
 
-def _measure_sizes(run: folder.Run, samples: Samples, place: DistributedContext) -> None:
-    """What the best weights score at some sizes of their range, kept for plans."""
-    sizes = run.config.sampler.sizes
-    assert sizes is not None
+def _measure_budgets(run: folder.Run, samples: Samples, place: DistributedContext) -> None:
+    """What the best weights score at some sizes of their range, and how far samples should gather there: kept
+    for plans and predictions."""
+    options = run.config.sampler
+    sizes = [options.size] if options.sizes is None else options.sizes.ladder()
+    shares = SHARES if run.config.recipe.draws_shares else (1.0,)
     run.segmenter.to(torch.device(place.accelerator, *place.gpus[:1]))
     try:
         chosen = (samples[number] for number in some_of(len(samples)))
-        write_scores(run.path, scores_by_size(run.segmenter, chosen, sizes.ladder(), len(run.classes)))
+        found = scores_by_size(run.segmenter, chosen, sizes, len(run.classes), shares)
+        write_budgets(run.path, found)
     except KeyboardInterrupt:
         raise Interrupted(
             "stopped; the run is finished, but plans will not know its scores by size"
+            + ("" if len(shares) == 1 else ", and samples gather as the density says")
         ) from None
     finally:
         run.segmenter.to("cpu")

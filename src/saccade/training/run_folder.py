@@ -26,6 +26,7 @@ from saccade.runtime.files import finished_file, remove_unfinished, write_file, 
 from saccade.runtime.reading import open_regular, read_text
 from saccade.samplers.recipe import Recipe, SamplerConfig
 from saccade.segmenter import Segmenter
+from saccade.training.budgets import BUDGETS, read_budgets
 from saccade.training.config import Config, ScheduleConfig, flat, read_config, save_config, to_dict
 
 
@@ -65,7 +66,7 @@ TRAINED_ON = ("train", "val")
 BEST, LAST = "best.ckpt", "last.ckpt"
 SEGMENTER = "segmenter."
 """What the names of a segmenter's weights begin with in a checkpoint."""
-PAGE, BUDGETS = "report.html", "budgets.json"
+PAGE = "report.html"
 RESULTS = ("evaluation_*.json", "figures/examples/*.json")
 """Of the weights that were best so far."""
 PACKAGES = ("saccade", "torch", "lightning", "segmentation-models-pytorch", "timm", "numpy", "numba")
@@ -159,6 +160,8 @@ def load_run(path: Path | str, checkpoint: str = "best") -> Run:
     epoch, shrink = saved["epoch"] + 1, saved.get("shrink")
     if shrink is not None and not (isinstance(shrink, int | float) and 0 < shrink < math.inf):
         raise FileProblem(file, "pixels for each sample, a number above 0", repr(shrink)[:40])
+    if config.recipe.draws_shares:
+        segmenter.sampler.shares = {one.size: one.share for one in read_budgets(root)}  # type: ignore[assignment]
     run = Run(root, config, classes, segmenter.eval(), epoch, shrink, checkpoint)
     segmenter.run = run
     return run

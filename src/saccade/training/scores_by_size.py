@@ -1,28 +1,24 @@
-"""What a run for a range of sizes scores at some of them on validation images: what a plan may promise."""
+"""What a run scores at some budgets on validation images, and how far its samples should gather there."""
 
 from __future__ import annotations
 
-import json
+import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 
 from saccade.data.cache import Sample
-from saccade.errors import FileProblem
 from saccade.metrics import miou
 from saccade.metrics.confusion import confusion_matrix
-from saccade.runtime.files import write_file
-from saccade.runtime.reading import read_text
 from saccade.segmenter import Segmenter
-from saccade.training.run_folder import BUDGETS, METRICS, Run, read_metrics
+from saccade.training.budgets import Budget, read_budgets
+from saccade.training.run_folder import METRICS, Run, read_metrics
 
 Size = tuple[int, int]
 MOST_IMAGES = 100
 """Validation images that are looked at, evenly taken from all."""
-_EXPECTED = "mIoU by size, as a training writes it"
 
 
 def some_of(images: int, most: int = MOST_IMAGES) -> list[int]:
@@ -38,8 +34,12 @@ def some_of(images: int, most: int = MOST_IMAGES) -> list[int]:
 
 
 def scores_by_size(
-    segmenter: Segmenter, samples: Iterable[Sample], sizes: Sequence[Size], classes: int
-) -> dict[Size, float]:
+    segmenter: Segmenter,
+    samples: Iterable[Sample],
+    sizes: Sequence[Size],
+    classes: int,
+    shares: Sequence[float] = (1.0,),
+) -> list[Budget]:
     """mIoU at full resolution at each size, counts pooled over the images; nan without anything to score.
 
     Args:
@@ -47,46 +47,50 @@ def scores_by_size(
         samples: labelled images.
         sizes: (h, w) of the views.
         classes: K.
+        shares: how far samples may gather: of several that with the highest mIoU is taken, of equal ones the
+            first.
     """
-    counts = {size: torch.zeros(classes, classes, dtype=torch.int64) for size in sizes}
-    sized = {size: segmenter.with_size(size) for size in sizes}
+    ways = [(size, share) for size in sizes for share in shares]
+    counts = {way: torch.zeros(classes, classes, dtype=torch.int64) for way in ways}
+    each = {way: _looking(segmenter, *way) for way in ways}
     for sample in samples:
         labels = [sample.labels] if segmenter.sampler.sees_labels else None
-        for size, segmenter_of in sized.items():
+        for way, segmenter_of in each.items():
             pred = segmenter_of.predict(sample.pyramid, labels).cpu()
-            counts[size] += confusion_matrix(pred, sample.labels, classes)
-    return {size: float(miou(count)) for size, count in counts.items()}
+            counts[way] += confusion_matrix(pred, sample.labels, classes)
+    scores = {way: float(miou(count)) for way, count in counts.items()}
+    best = (max((scores[size, share], -number) for number, share in enumerate(shares)) for size in sizes)
+    return [Budget(size, score, shares[-number]) for size, (score, number) in zip(sizes, best, strict=True)]
 
 
-def write_scores(root: Path, scores: Mapping[Size, float]) -> None:
-    """Keeps them in a run folder."""
-    rows = [
-        {"size": list(size), "val_miou": None if math.isnan(score) else score}
-        for size, score in scores.items()
-    ]
-    write_file(root / BUDGETS, json.dumps(rows, indent=1) + "\n")
+def _looking(segmenter: Segmenter, size: Size, share: float) -> Segmenter:
+    """The same segmenter, weights included, with glimpses of that size whose samples gather so far."""
+    sampler, sized = copy.copy(segmenter.sampler), copy.copy(segmenter)
+    if size != sampler.size:
+        sampler.size = size
+    if share != 1:
+        sampler.shares = {size: share}  # type: ignore[assignment]
+    sized._modules = {**segmenter._modules, "sampler": sampler}
+    return sized
 
 
 def known_scores(run: Run) -> dict[Size, float]:
-    """mIoU on validation images by (h, w): of a range of sizes those that were measured at its end, else that
-    of the one size; empty where nothing is known of these weights.
+    """mIoU on validation images by (h, w): where several budgets, or ways to look, were measured at the end
+    of a training, what is best of them; else that of the one size; empty where nothing is known of these
+    weights.
 
     Raises:
         FileProblem: the file in the run folder is damaged.
     """
-    file = run.path / BUDGETS
-    if run.config.sampler.sizes is None or not file.is_file():
+    measured = read_budgets(run.path)
+    several = run.config.sampler.sizes is not None or run.config.recipe.draws_shares
+    if not several or not measured:
         rows = {int(row["epoch"]): row for row in read_metrics(run.path / METRICS)}
         score = rows.get(run.epoch - 1, {}).get("val_miou")
         return {} if score is None else {run.config.sampler.size: score}
     if run.checkpoint != "best":
         return {}
-    try:
-        rows_of_file = json.loads(read_text(file, _EXPECTED))
-        pairs = [((int(row["size"][0]), int(row["size"][1])), row["val_miou"]) for row in rows_of_file]
-        return {size: float(score) for size, score in pairs if score is not None}
-    except (ValueError, TypeError, LookupError) as error:
-        raise FileProblem(file, _EXPECTED, "something else", "delete it: plans do without") from error
+    return {one.size: one.val_miou for one in measured if not math.isnan(one.val_miou)}
 
 
 def expected_score(scores: Mapping[Size, float], view: Size) -> float | None:

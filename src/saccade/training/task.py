@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from saccade.metrics import iou, miou
 from saccade.metrics.confusion import confusion_matrix
 from saccade.runtime.seeds import seed_of
 from saccade.samplers import Glimpses, Sampler
+from saccade.samplers.deformation import drawn_shares
 from saccade.samplers.recipe import StepInfo
 from saccade.segmenter import Segmenter
 from saccade.training.averaging import WeightAverage, swapped_back
@@ -34,8 +36,9 @@ from saccade.training.weights import encoders_of
 from saccade.warp import Pyramid, unwarp
 from saccade.warp import sample as sample_at
 
-DRAW_OF_SIZES = 2
-"""What the seed of a draw of sizes has behind those of the other draws of a step."""
+DRAW_OF_SIZES, DRAW_OF_SHARES = 2, 3
+"""What the seeds of a draw of sizes, and of how far samples gather, have behind those of the other draws of a
+step."""
 
 
 def bucket_by_shape(
@@ -276,7 +279,8 @@ class SegmentationTask(L.LightningModule):
         parts = [
             (share * segmentation, share * auxiliary)
             for part, varied, share in bucket_by_shape(self.segmenter.sampler, batch, augmentation)
-            for segmentation, auxiliary in [self._glimpse_losses(part, varied, self._sizes(batch_index))]
+            for draws in [(self._sizes(batch_index), self._shares(part, batch_index))]
+            for segmentation, auxiliary in [self._glimpse_losses(part, varied, *draws)]
         ]
         segmentations, auxiliary_losses = zip(*parts, strict=True)
         return torch.stack(segmentations).sum(), torch.stack(auxiliary_losses).sum()
@@ -300,13 +304,28 @@ class SegmentationTask(L.LightningModule):
         share = torch.rand((), generator=torch.Generator().manual_seed(seed)).item()
         return sizes.largest, sizes.at(share), sizes.smallest
 
+    def _shares(self, batch: list[Sample], batch_index: int) -> Tensor | None:
+        """How far the samples of each image gather in this step; None where always as the density says."""
+        if not self.config.recipe.draws_shares:
+            return None
+        seed, epoch = self.config.training.seed, self.current_epoch
+        numbers = (
+            seed_of(seed, epoch, batch_index, zlib.crc32(sample.stem.encode()), DRAW_OF_SHARES)
+            for sample in batch
+        )
+        return torch.cat([drawn_shares(1, torch.Generator().manual_seed(number)) for number in numbers])
+
     def _glimpse_losses(
-        self, batch: list[Sample], augmentation: Augmentation, sizes: Sequence[tuple[int, int]] = ()
+        self,
+        batch: list[Sample],
+        augmentation: Augmentation,
+        sizes: Sequence[tuple[int, int]] = (),
+        shares: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Losses of the network and of the sampler, of one glimpse an image of each size (default: the
         sampler's own): the network's is their mean; the sampler's is that of the first, for what it predicts
         is the same at every size."""
-        glimpses = self._propose(batch, augmentation, sizes[0] if sizes else None)
+        glimpses = self._propose(batch, augmentation, sizes[0] if sizes else None, shares)
         sampler_learns, network_learns = self.stage()
         zero = glimpses.grids.new_zeros(())
         segmentation = zero
@@ -314,7 +333,7 @@ class SegmentationTask(L.LightningModule):
             seen = self._see(batch, glimpses, augmentation)
             losses = [self._segmentation(seen)]
             for size in sizes[1:]:
-                smaller = self._see(batch, self._propose(batch, augmentation, size), augmentation)
+                smaller = self._see(batch, self._propose(batch, augmentation, size, shares), augmentation)
                 losses.append(self._segmentation(smaller, seen))
             segmentation = torch.stack(losses).mean()
         auxiliary = (
@@ -333,7 +352,11 @@ class SegmentationTask(L.LightningModule):
         return seed_of(options.seed, self.current_epoch, batch_index, self.global_rank, *purpose)
 
     def _propose(
-        self, batch: list[Sample], augmentation: Augmentation, size: tuple[int, int] | None = None
+        self,
+        batch: list[Sample],
+        augmentation: Augmentation,
+        size: tuple[int, int] | None = None,
+        shares: Tensor | None = None,
     ) -> Glimpses:
         """Glimpses of the flipped images under another light."""
         sampler = self.segmenter.sampler.for_image(batch[0].size)
@@ -343,7 +366,8 @@ class SegmentationTask(L.LightningModule):
         labels = None
         if sampler.sees_labels:
             labels = [augmentation.of([n]).flip(sample.labels) for n, sample in enumerate(batch)]
-        return sampler(thumbnail, labels, size=size, batch=len(batch))
+        more = {} if shares is None else {"share": shares}
+        return sampler(thumbnail, labels, size=size, batch=len(batch), **more)
 
     def _see(self, batch: list[Sample], glimpses: Glimpses, augmentation: Augmentation) -> Seen:
         through = self.config.loss.through_grid or self.config.variant == "single"
