@@ -66,9 +66,8 @@ def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path, trained_folder: P
         saccade.load(tmp_path)
     with pytest.raises(saccade.InvalidInput, match="checkpoint to be one of best, last"):
         saccade.load(trained_folder, checkpoint="bst")
-    own = saccade.Segmenter(saccade.UniformSampler((8, 12)), build_network("small:4", classes=4))
-    with pytest.raises(saccade.InvalidInput, match="made in code; load it"):
-        saccade.predict(own, np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(saccade.InvalidInput, match=r"got SmallUNet; .*saccade.Segmenter\(sampler, network\)"):
+        saccade.predict(build_network("small:4", classes=4), np.zeros((8, 8, 3), np.uint8))  # type: ignore[call-overload]
     with pytest.raises(saccade.InvalidInput, match="that of the model, best"):
         saccade.predict(saccade.load(trained_folder), np.zeros((8, 8, 3), np.uint8), checkpoint="last")
 
@@ -318,7 +317,7 @@ def test_a_fault_of_an_image_alone_is_raised_and_among_several_told(
         (lambda run, image, out: saccade.predict(run, torch.zeros(2, 3, 8, 8)), "a single one"),
         (lambda run, image, out: saccade.predict(run, out / "nowhere.png", out), "nowhere.png"),
         (lambda run, image, out: saccade.predict(run, image, out, save="table", zones=image), "(.geojson"),
-        (lambda run, image, out: saccade.train(image, out, network=torch.nn.ReLU()), "python:MODULE.NAME"),
+        (lambda run, image, out: saccade.train(image, out, sampler=torch.nn.ReLU()), "python:MODULE.NAME"),
         (lambda run, image, out: saccade.plan(image, run, memry="1GB"), "did you mean 'memory'"),
         (lambda run, image, out: saccade.plan(out / "nowhere.png", run), "nowhere.png"),
     ],

@@ -24,7 +24,7 @@ def export(
     ``NAME.density.onnx``. Classes, mean, std and the sampler's options are in the metadata.
 
     Args:
-        run: a run folder, or a loaded model.
+        run: a run folder, a loaded model, or a segmenter made in Python.
         file: ends in ``.onnx``, or in ``.pt2`` for ``torch.export``.
         checkpoint: "best" or "last"; default best, or that of the model.
         overwrite: replace what is there.

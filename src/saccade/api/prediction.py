@@ -45,6 +45,7 @@ from saccade.inference.region import region_part
 from saccade.runtime.addresses import Address, path_of
 from saccade.runtime.cluster import connected, distributed, local_workers
 from saccade.runtime.devices import devices_of, enough_memory
+from saccade.runtime.plugins import GIVEN_PREFIX
 from saccade.runtime.progress import Progress, Voice
 from saccade.runtime.trust import trusting
 from saccade.segmenter import Segmenter
@@ -214,7 +215,8 @@ def _prepared(
     worker = None
     if processes > 1 or cluster is not None or client is not None:
         if not isinstance(source, str | Path):
-            fix = f"give its folder, {run.path}"
+            without_name = run.config.network.name.startswith(GIVEN_PREFIX)
+            fix = "leave jobs, cluster and client out" if without_name else f"give its folder, {run.path}"
             raise InvalidInput(
                 "run", "a folder where processes share the work: each loads it", "a model", fix
             )
@@ -305,7 +307,8 @@ def predict(
     """Full-resolution labels of images, as ``saccade predict`` writes them.
 
     Args:
-        run: a run folder, or a loaded model; both give the same bytes.
+        run: a run folder, or a loaded model; both give the same bytes. Or a segmenter made in Python,
+            whose classes are numbered where it has no table of them.
         images: paths of images, folders of images or ``.txt`` lists, or addresses (texts that begin with
             ``https://``, ``s3://``, ``gs://`` or ``zip://``) of TIFF and Zarr images; without ``out`` also
             arrays (H, W, 3), tensors, PIL images or open rasters. One, or a list.
@@ -522,7 +525,7 @@ def plan(image: AnyImage, run: RunSource, **options: Unpack[PlanOptions]) -> Pla
 
     Args:
         image: a path, or what else :func:`predict` takes.
-        run: a run folder, or a loaded model.
+        run: a run folder, a loaded model, or a segmenter made in Python.
         **options: as for :func:`predict`.
 
     Returns:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from saccade.api.opening import DataSource, RunSource, on_device, opened_data, run_of
+from saccade.api.opening import DataSource, RunSource, on_device, opened_data, require_folder, run_of
 from saccade.data import DataFolder, SampleCache
 from saccade.data.open import scored_split
 from saccade.evaluation.evaluate import evaluate as evaluate_samples
@@ -64,6 +64,7 @@ def report_run(
     voice, cache = Voice(progress), SampleCache()
     with trusting(code=allow_code):
         opened_run = run_of(run)
+    require_folder(opened_run, "in whose folder the page is written")
     source = data if data is not None else Path(opened_run.config.data.path or "")
     if not isinstance(source, DataFolder) and not Path(source).is_dir():
         voice.say(f"note: no data folder at {source}, so no new scores and examples; name it")

@@ -9,8 +9,8 @@ from typing import Any, Unpack
 
 import torch
 
-from saccade.api.opening import DataSource, RunSource, on_device, opened_data, run_of
-from saccade.data import DataFolder, SampleCache
+from saccade.api.opening import DataSource, MadeInPython, RunSource, on_device, opened_data, run_of
+from saccade.data import ClassTable, DataFolder, SampleCache
 from saccade.data.open import scored_split
 from saccade.data.options import DataOptions
 from saccade.errors import FileProblem, InvalidInput, UsageError, nearest_name
@@ -29,7 +29,13 @@ from saccade.lab.compare import (
 from saccade.lab.results import Comparison
 from saccade.runtime.progress import Voice
 from saccade.runtime.trust import name_code, trusting
-from saccade.training.options import TrainingOptions, config_file, data_options, overrides_of
+from saccade.training.options import (
+    TrainingOptions,
+    config_file,
+    data_options,
+    given_network,
+    overrides_of,
+)
 from saccade.training.run_folder import (
     CHECKPOINTS,
     Run,
@@ -73,7 +79,7 @@ def evaluate(
     """Scores of a run at full resolution, as ``saccade evaluate`` tells them.
 
     Args:
-        run: a run folder, or a loaded model.
+        run: a run folder, a loaded model, or a segmenter made in Python, whose scores are kept nowhere.
         data: a folder, read as the run's own data was; or opened data, taken as it was opened; default the
             folder that the run was trained on.
         split: "train", "val", "test", or another of ``splits.json``; default test, or val of data sets whose
@@ -124,8 +130,9 @@ def evaluate(
     cache = SampleCache(None if how.window is None else 0)
     keep = cache if how.window is None else None  # each window is looked at once
     folder = opened_data(data, how, (split,), keep, voice, reading_of(opened_run))
-    require_classes(opened_run, folder.classes, folder.path)
+    _require_classes(opened_run, folder)
     require_bands(opened_run, folder, split)
+    store = store and not isinstance(opened_run, MadeInPython)
     subject = Subject.of(opened_run.path, folder, split, opened_run.checkpoint, view) if store else None
     if store and not isinstance(run, str | Path):
         _require_own_weights(opened_run)
@@ -142,12 +149,27 @@ def _own_data(run: Run) -> Path:
     Raises:
         FileProblem: where it is no longer there.
     """
+    if isinstance(run, MadeInPython):
+        raise UsageError(
+            "a segmenter made in Python needs data to be evaluated on: evaluate(segmenter, DATA)"
+        )
     path = run.config.data.path
     if path is None or not Path(path).is_dir():
         where = "none that it names" if path is None else f"none at {path}"
         fix = "name it: saccade evaluate RUN DATA"
         raise FileProblem(run.path, "the data folder that it was trained on", where, fix)
     return Path(path)
+
+
+def _require_classes(run: Run, data: DataFolder) -> None:
+    """Refuses data of other classes, or of another number of them than a segmenter without a table scores."""
+    if not isinstance(run, MadeInPython) or isinstance(run.segmenter.classes, ClassTable):
+        require_classes(run, data.classes, data.path)
+    elif len(run.classes) != len(data.classes):
+        names = ", ".join(data.classes.names)
+        expected = f"{len(run.classes)} classes, which the segmenter scores"
+        fix = "make its network for the classes of the data"
+        raise FileProblem(data.path, expected, f"{len(data.classes)} ({names})", fix)
 
 
 def _data_options(
@@ -219,6 +241,11 @@ def _request(
     # A TypedDict lists the keys of those it extends too: what belongs to every run is told apart by name.
     shared = {name: value for name, value in options.items() if name in TrainingOptions.__annotations__}
     own = {name: value for name, value in options.items() if name not in shared and name != "allow_code"}
+    if given_network(shared) is not None:
+        fix = "put what makes it into a module, and hand that over or name it python:MODULE.NAME"
+        raise UsageError(
+            f"a comparison opens its runs again, which a network without a name does not allow: {fix}"
+        )
     name_code([*overrides_of(shared), *own.get("samplers", ()), *own.get("own_options", ())])
     return ComparisonRequest(
         data if isinstance(data, DataFolder) else Path(data),

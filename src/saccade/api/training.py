@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-from saccade.api.opening import DataSource, opened_data, run_of
+from saccade.api.opening import DataSource, opened_data
 from saccade.data import DataFolder, SampleCache
+from saccade.errors import UsageError, one_of
 from saccade.networks import require_network
+from saccade.networks.adapters import Given
 from saccade.runtime.devices import DistributedContext, lightning_device, torch_device
+from saccade.runtime.plugins import name_of_code
 from saccade.runtime.progress import Voice, clock
 from saccade.runtime.trust import name_code, trusting
 from saccade.segmenter import Segmenter
@@ -20,7 +23,7 @@ from saccade.training.length import fitted_length
 from saccade.training.loading import batches_of
 from saccade.training.loop import cache_of, fit_launched, foreseen_seconds, resolve
 from saccade.training.loop import train as train_run
-from saccade.training.options import TrainingOptions, config_file, overrides_of
+from saccade.training.options import TrainingOptions, config_file, given_network, overrides_of
 from saccade.training.run_folder import (
     Run,
     build_segmenter,
@@ -34,13 +37,20 @@ from saccade.training.weights import file_of, read_state
 
 
 def load(
-    run: Path | str, *, checkpoint: str = "best", device: str = "auto", allow_code: bool = False
+    run: Path | str,
+    *,
+    checkpoint: str = "best",
+    network: str | Given | None = None,
+    device: str = "auto",
+    allow_code: bool = False,
 ) -> Segmenter:
     """Opens a trained run.
 
     Args:
         run: the folder that ``saccade train`` or :func:`train` made.
         checkpoint: "best" (by mIoU on its validation images) or "last".
+        network: of a run whose network was handed over to :func:`train` and has no name: one of
+            the same make, whose weights do not count.
         device: auto, cpu, cuda, cuda:1, ...
         allow_code: run the code that the run's options name (``python:...``): only of people you trust.
 
@@ -50,7 +60,7 @@ def load(
 
     Raises:
         FileProblem: when it is no run folder, has no checkpoint yet, or one that does not fit; when its
-            options name code and ``allow_code`` is not set.
+            options name code and ``allow_code`` is not set; when its network has no name, and is not given.
         InvalidInput: for another checkpoint or device than there is.
 
     Examples:
@@ -65,8 +75,11 @@ def load(
         (32, 48)
     """
     place = torch_device(device)
+    if network is not None:
+        name_code([network if isinstance(network, str) else name_of_code(network)])
+    one_of("checkpoint", checkpoint, ("best", "last"))
     with trusting(code=allow_code):
-        return run_of(run, checkpoint).segmenter.to(place)
+        return load_run(run, checkpoint, network=network).segmenter.to(place)
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,11 @@ def _training(
     base = open_config(root)[0] if goes_on else None
     config = read_config(config_file(options.get("config")), overrides_of(options), base=base)
     training_place(device)
-    for name in filter(None, (config.network.name, config.sampler.net)):
+    given = given_network(options)
+    if given is not None and training_place(device).count > 1:
+        line = "several processes cannot be handed a network without a name"
+        raise UsageError(f"{line}: put what makes it into a module, or leave device={device!r} out")
+    for name in filter(None, (None if given else config.network.name, config.sampler.net)):
         require_network(name)
     if config.network.weights is not None and not goes_on:
         read_state(file_of(config.network.weights))
@@ -181,6 +198,7 @@ def _first(
         return train_run(
             ready.data, root, ready.config, cache=ready.cache, resume=resume, overwrite=overwrite,
             device=device, on_epoch=tell, say=voice.say if voice.shown else None, followers=followers,
+            network=given_network(options),
         )  # fmt: skip
 
 
@@ -202,13 +220,18 @@ def describe_training(
     voice, root = Voice(progress), Path(run)
     ready = _training(data, root, resume, overwrite, device, options, voice, keep=False)
     config = without_pretrained(resolve(ready.config, ready.data))
-    segmenter = build_segmenter(config, len(ready.data.classes))
+    given = given_network(options)
+    segmenter = build_segmenter(config, len(ready.data.classes), network=given)
     parameters = sum(p.numel() for p in segmenter.parameters())
     samples = config.sampler.budget.replace("x", " x ").replace("..", " to ")
     images, schedule = ready.data.training_items, config.training
     each = batches_of(images, schedule.batch_size, schedule.every_image) * config.recipe.visits
     steps = each * schedule.epochs
-    seconds = None if config.recipe.members else foreseen_seconds(ready.data, config, ready.cache, device)
+    seconds = (
+        None
+        if config.recipe.members
+        else foreseen_seconds(ready.data, config, ready.cache, device, network=given)
+    )
     about = "" if seconds is None else f", about {clock(seconds)} on {lightning_device(device).accelerator}"
     return (
         f"would train {config.recipe.name} sampling with {config.network.name} ({parameters:,} parameters) "

@@ -60,8 +60,8 @@ def export_files(run: Run, file: Path) -> dict[Path, nn.Module]:
     if isinstance(sampler, DeformationSampler):
         modules[file.with_suffix(".density" + file.suffix)] = _traceable(sampler.net)
     elif not isinstance(sampler, UniformSampler):
-        name = run.config.recipe.name
-        raise SaccadeError(f"{run.path}: sampler {name!r} has no export; those of uniform and deformation do")
+        name = type(sampler).__name__
+        raise SaccadeError(f"{run.path}: {name} has no export; UniformSampler and DeformationSampler do")
     return modules
 
 
@@ -89,14 +89,17 @@ def export_run(run: Run, file: Path, *, overwrite: bool = False) -> list[Path]:
 
 def _about(run: Run, kind: str) -> dict[str, str]:
     """What a program needs to know beside the weights, as texts: JSON where it is more than one value."""
-    sampler, options, bands = run.segmenter.sampler, run.config.sampler, run.segmenter.reading.bands
+    sampler, bands = run.segmenter.sampler, run.segmenter.reading.bands
+    options = vars(run.config.sampler)
+    if isinstance(sampler, DeformationSampler):  # as it is, whatever made it
+        options = {**options, **vars(sampler.to_grid)}
     normalisation = {name: getattr(run.segmenter, name).flatten().tolist() for name in ("mean", "std")}
     about = {
         "output": kind,
         "classes": run.classes.as_dict(),
         **normalisation,
         "sampler": run.config.recipe.name,
-        "sampler_options": {name: _plain(value) for name, value in vars(options).items()},
+        "sampler_options": {name: _plain(value) for name, value in options.items()},
         "size": sampler.size,
         "thumbnail_size": sampler.thumbnail_size,
         "density_size": getattr(sampler, "density_size", None),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +16,9 @@ from torch import Tensor, nn
 
 from saccade.errors import InvalidInput, NetworkFault, SaccadeError, nearest_name
 from saccade.runtime.plugins import imported
+
+Given = nn.Module | Callable[..., nn.Module]
+"""A network without a name: a module, or a function or class that makes one of K."""
 
 STRIDE = 32
 """What both sides of an image must be a multiple of, for any encoder of five halvings."""
@@ -244,7 +249,18 @@ def from_monai(name: str, classes: int, *, channels: int = 3) -> nn.Module:
 def from_python(name: str, classes: int, *, channels: int = 3) -> nn.Module:
     """What a function of an importable module makes: ``package.module.function``, called with K, and for
     images of other channels than three with ``channels`` by name."""
-    function = _function(name)
+    return _made_by(_function(name), name, classes, channels)
+
+
+def from_given(given: Given, classes: int, *, channels: int = 3) -> nn.Module:
+    """A copy of a module, its weights too; or what a function or class makes, called as in
+    :func:`from_python`."""
+    if not isinstance(given, nn.Module):
+        return _made_by(given, getattr(given, "__name__", type(given).__name__), classes, channels)
+    return Scores(copy.deepcopy(given))
+
+
+def _made_by(function: Callable[..., Any], name: str, classes: int, channels: int) -> nn.Module:
     if channels != 3 and not _takes(function, "channels"):
         expected = f"a function with an argument channels, for images of {channels} bands"
         raise InvalidInput(name, expected, "one without", "or choose three: data.bands=4,3,2")

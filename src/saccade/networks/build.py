@@ -11,7 +11,7 @@ from torch import nn
 
 from saccade.errors import InvalidInput, SaccadeError, nearest_name
 from saccade.networks import adapters
-from saccade.networks.adapters import Padded
+from saccade.networks.adapters import Given, Padded
 from saccade.networks.published import (
     HRNET_WIDTHS,
     TIMM_PREFIX,
@@ -26,6 +26,7 @@ from saccade.networks.published import (
     weights_for,
 )
 from saccade.networks.unet_resnet import UNetOfResNet, is_known
+from saccade.runtime.plugins import CODE_PREFIX, GIVEN_PREFIX
 
 _SMALL = re.compile(r"small(?::([1-9][0-9]{0,4}))?")
 ORIGINAL = "original"
@@ -50,6 +51,9 @@ def require_network(name: str, *, pretrained: bool = False) -> None:
     """
     if _SMALL.fullmatch(name):
         return
+    if name.startswith(GIVEN_PREFIX):
+        got = f"{name!r}, which was handed over in Python"
+        raise InvalidInput("network", "one with a name", got, "hand it over again there, as network=")
     architecture, colon, rest = name.partition(":")
     if not colon or not rest:
         expected = '"small", "small:WIDTH" or "ARCHITECTURE:ENCODER"'
@@ -72,8 +76,9 @@ def require_network(name: str, *, pretrained: bool = False) -> None:
 
 
 def build_network(
-    name: str, classes: int, *, pretrained: bool = False, weights_follow: bool = False, channels: int = 3
-) -> nn.Module:
+    name: str, classes: int, *, pretrained: bool = False, weights_follow: bool = False, channels: int = 3,
+    given: Given | None = None,
+) -> nn.Module:  # fmt: skip
     """A network that maps (B, channels, h, w) to scores (B, classes, h, w), for any h and w.
 
     Args:
@@ -97,6 +102,7 @@ def build_network(
         weights_follow: all weights will be replaced, so they need not be drawn, and libraries whose layers
             are known here need not be loaded.
         channels: of the image.
+        given: the network, or what makes it, where ``name`` is none of these: handed over in Python.
 
     Raises:
         InvalidInput: for a name that is none of these, with the nearest that is.
@@ -111,13 +117,16 @@ def build_network(
     """
     if weights_follow and is_known(name):
         return Padded(UNetOfResNet(name.removeprefix("unet:"), classes, channels=channels))
-    require_network(name, pretrained=pretrained)
+    if given is None:
+        require_network(name, pretrained=pretrained)
     small = _SMALL.fullmatch(name)
     if small:
         return SmallUNet(classes, width=int(small[1] or 16), channels=channels)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
+            if given is not None:
+                return Padded(adapters.from_given(given, classes, channels=channels))
             return Padded(_maker(name, channels)(classes, pretrained))
     except (ImportError, MemoryError, SaccadeError):
         raise
@@ -209,4 +218,7 @@ def _refusal(name: str, pretrained: bool, error: Exception) -> str:
     if pretrained:
         way_out = "go online, or train without them"
         return f"the pretrained weights of {name!r} could not be had ({reason}); {way_out}"
-    return f"the network {name!r} could not be made ({reason}); choose another encoder or architecture"
+    way_out = "choose another encoder or architecture"
+    if name.startswith((CODE_PREFIX, GIVEN_PREFIX)):
+        way_out = "it is called with the number of classes and returns a torch.nn.Module"
+    return f"the network {name!r} could not be made ({reason}); {way_out}"

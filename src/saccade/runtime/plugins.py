@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 from saccade.errors import InvalidInput
 
 CODE_PREFIX = "python:"
 """What a name starts with whose code is imported, and so run."""
+
+GIVEN_PREFIX = "given:"
+"""What stands for code that was handed over in Python and has no name that another process could import."""
+
+
+def name_of_code(code: Any) -> str:
+    """``python:MODULE.NAME`` of a function or class that can be imported by it, else ``given:NAME``.
+
+    Examples:
+        >>> from saccade.networks import build_network
+        >>> from saccade.runtime.plugins import name_of_code
+        >>> name_of_code(build_network)
+        'python:saccade.networks.build.build_network'
+        >>> name_of_code(lambda classes: None)
+        'given:lambda'
+    """
+    module, name = getattr(code, "__module__", None), getattr(code, "__qualname__", None)
+    if name is None:  # an object: what made it is not known
+        return GIVEN_PREFIX + type(code).__name__
+    if module != "__main__" and getattr(sys.modules.get(str(module)), name, None) is code:
+        return f"{CODE_PREFIX}{module}.{name}"
+    return GIVEN_PREFIX + name.rpartition(".")[2].strip("<>")
 
 
 def imported(what: str, name: str, expected: str) -> Any:

@@ -17,6 +17,7 @@ from saccade.data import DataFolder, DataOptions, SampleCache
 from saccade.data.open import require_something_to_learn
 from saccade.errors import InvalidInput, SaccadeError
 from saccade.losses import resolved_weights
+from saccade.networks.adapters import Given
 from saccade.runtime.devices import DistributedContext, enough_memory, lightning_device
 from saccade.runtime.files import exclusively, writing
 from saccade.runtime.progress import clock
@@ -58,12 +59,14 @@ class Job:
         root: the run folder.
         config: every option, resolved.
         goes_on: whether from the last checkpoint.
+        network: that was handed over in Python and has no name.
     """
 
     data: DataFolder
     root: Path
     config: Config
     goes_on: bool
+    network: Given | None = None
 
 
 def fit(
@@ -125,7 +128,7 @@ def _made(
     torch.manual_seed(options.seed)
     # Weights come from the checkpoint, or from the first process: nothing needs to be downloaded again.
     config_here = folder.without_pretrained(config) if job.goes_on or place.rank else config
-    segmenter = build_segmenter(config_here, len(names))
+    segmenter = build_segmenter(config_here, len(names), network=job.network)
     lines: list[str] = []
     if config.network.freeze_epochs:
         encoders_of(segmenter.network)
@@ -153,14 +156,21 @@ def _seconds(task: SegmentationTask, samples: dict[str, Samples], place: Distrib
     return seconds_of_training(task, samples["train"], samples["val"], place.count, device)
 
 
-def foreseen_seconds(data: DataFolder, config: Config, cache: SampleCache, device: str = "auto") -> float:
+def foreseen_seconds(
+    data: DataFolder,
+    config: Config,
+    cache: SampleCache,
+    device: str = "auto",
+    *,
+    network: Given | None = None,
+) -> float:
     """About how long :func:`train` would take, from a step that is made here; nothing is written.
 
     Args:
         data: with the splits train and val.
         config: as it will be trained.
         cache: of decoded images.
-        device: as for :func:`train`.
+        device, network: as for :func:`train`.
 
     Raises:
         SaccadeError: for a network that cannot be trained.
@@ -168,7 +178,7 @@ def foreseen_seconds(data: DataFolder, config: Config, cache: SampleCache, devic
     from saccade.training.trainer import quiet
 
     place = lightning_device(device)
-    job = Job(data, Path(), folder.without_pretrained(resolve(config, data)), goes_on=False)
+    job = Job(data, Path(), folder.without_pretrained(resolve(config, data)), False, network)
     with quiet(), enough_memory(WAY_OUT):
         task, samples, _, _ = _made(job, place, cache)
         _try_step(job, task, samples["train"], place)
@@ -287,6 +297,7 @@ def train(
     on_epoch: OnEpoch | None = None,
     say: Callable[[str], None] | None = None,
     followers: Followers | None = None,
+    network: Given | None = None,
 ) -> folder.Run:
     """Trains sampler and network, keeping the best and the last weights by full-resolution validation mIoU.
 
@@ -305,6 +316,7 @@ def train(
         say: called with lines for the user.
         followers: the other processes, in the first of those that torchrun or srun has started; None where
             this one is alone or starts the others.
+        network: that was handed over in Python and has no name: a copy is trained, in one process.
 
     Returns:
         The run with its best weights.
@@ -332,23 +344,23 @@ def train(
         saved = folder.read_checkpoint(root / folder.CHECKPOINTS / folder.LAST)
         require_same_images(root, data, saved)
         if is_finished(saved, config):
-            return folder.load_run(root)
+            return folder.load_run(root, network=network)
     if config.recipe.members:
         assemble(data, root, config)
         return folder.load_run(root)
     with disk_told(root):
         kept = cache_of(config) if cache is None else cache
-        job = Job(data, root, config, goes_on)
+        job = Job(data, root, config, goes_on, network)
         place = training_place(device)
         if followers is None or not place.launched:
             _fit(job, kept, device, on_epoch, say)
         else:
             followers.hand_over(job, kept.limit_bytes // place.count)
             fit_launched(job, place, kept, on_epoch, say)
-        run = folder.load_run(root)
+        run = folder.load_run(root, network=network)
         if config.sampler.sizes is not None or config.recipe.draws_shares:
             _measure_budgets(run, Samples(data, data.split("val"), kept), lightning_device(device))
-            run = folder.load_run(root)
+            run = folder.load_run(root, network=network)
     return run
 
 

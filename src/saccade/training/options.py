@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import yaml
 
 from saccade.data.options import DataOptions
 from saccade.errors import FileProblem, InvalidInput, UsageError, nearest_name
+from saccade.runtime.plugins import GIVEN_PREFIX, name_of_code
 from saccade.training.config import Config, read_config
+
+if TYPE_CHECKING:  # torch loads slowly, and the help of a command comes by here
+    from saccade.networks.adapters import Given
 
 SHORT = {
     "sampler": "sampler.name",
@@ -32,7 +36,9 @@ class TrainingOptions(TypedDict, total=False):
         sampler: its name, or ``python:MODULE.CLASS``.
         size: (h, w) that the network sees of an image, or ``"64x128"``; a range, ``"32x64..128x256"``, for
             one run that serves every size in it.
-        network: "small", or ``"architecture:encoder"``.
+        network: "small", or ``"architecture:encoder"``; a ``torch.nn.Module``, of which a copy is trained;
+            or a function or class that makes one of K, the number of classes. What can be imported is kept by
+            its name, ``python:MODULE.NAME``; what cannot is handed over again to :func:`saccade.load`.
         epochs: passes over the training images; default 30, more where that makes fewer than 300 steps.
         batch_size: images a step.
         seed: of everything random.
@@ -44,7 +50,7 @@ class TrainingOptions(TypedDict, total=False):
 
     sampler: str
     size: str | Sequence[int]
-    network: str
+    network: str | Given
     epochs: int | str
     batch_size: int | str
     seed: int | str
@@ -71,6 +77,13 @@ def overrides_of(options: Mapping[str, Any]) -> list[str]:
     return [*words, *(_flattened(others) if isinstance(others, Mapping) else others)]
 
 
+def given_network(options: Mapping[str, Any]) -> Given | None:
+    """The network of ``options`` where it was handed over and has no name."""
+    network = options.get("network")
+    nameless = callable(network) and name_of_code(network).startswith(GIVEN_PREFIX)
+    return network if nameless else None
+
+
 def _flattened(options: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in options.items():
         if isinstance(value, Mapping) and f"{prefix}{key}" != "classes":
@@ -83,6 +96,8 @@ def _word(value: Any, option: str) -> str:
     """A value of an option as it stands on the command line: text as it is, all else in YAML, on one line."""
     if isinstance(value, str | Path):
         return str(value)
+    if option == "network" and callable(value):
+        return name_of_code(value)
     plain = list(value) if isinstance(value, tuple) else value
     try:
         text = yaml.safe_dump(plain, default_flow_style=True, width=float("inf"), allow_unicode=True)

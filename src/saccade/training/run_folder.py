@@ -21,8 +21,10 @@ from saccade.data.classes import ClassTable, classes_from_dict
 from saccade.data.record import DataRecord
 from saccade.errors import FileProblem, SaccadeError, UsageError
 from saccade.networks import build_network
+from saccade.networks.adapters import Given
 from saccade.rasters.bands import COLOUR, Bands
 from saccade.runtime.files import finished_file, remove_unfinished, write_file, writing
+from saccade.runtime.plugins import GIVEN_PREFIX, name_of_code
 from saccade.runtime.reading import open_regular, read_text
 from saccade.samplers.recipe import Recipe, SamplerConfig
 from saccade.segmenter import Segmenter
@@ -30,9 +32,11 @@ from saccade.training.budgets import BUDGETS, read_budgets
 from saccade.training.config import Config, ScheduleConfig, flat, read_config, save_config, to_dict
 
 
-def build_segmenter(config: Config, classes: int, *, weights_follow: bool = False) -> Segmenter:
+def build_segmenter(
+    config: Config, classes: int, *, weights_follow: bool = False, network: Given | None = None
+) -> Segmenter:
     """The segmenter that ``config`` describes, for K ``classes``, with fresh weights, or with any where
-    others ``weights_follow``.
+    others ``weights_follow``; of a ``network`` that was handed over in Python a copy.
 
     Raises:
         InvalidInput: for a network that cannot be made, or options that do not go together.
@@ -40,15 +44,15 @@ def build_segmenter(config: Config, classes: int, *, weights_follow: bool = Fals
     name, recipe, bands = config.network.name, config.recipe, bands_of(config)
     pretrained = config.network.pretrained and not weights_follow
     count = 3 if bands is None else len(bands.names)
-    how: dict[str, Any] = {"weights_follow": weights_follow, "channels": count}
+    how: dict[str, Any] = {"weights_follow": weights_follow, "channels": count, "given": network}
     first = build_network(name, classes, pretrained=pretrained, **how)
-    network = recipe.network(first, lambda: build_network(name, classes, **how))
+    whole = recipe.network(first, lambda: build_network(name, classes, **how))
     recipe.bands = count
     sampler = recipe.build()
     if config.sampler.fit:
         sampler.follow_images()
     sampler.sizes = config.sampler.sizes
-    return Segmenter(sampler, network, antialias=config.network.antialias, classes=classes, bands=bands)
+    return Segmenter(sampler, whole, antialias=config.network.antialias, classes=classes, bands=bands)
 
 
 def bands_of(config: Config, path: Path | None = None) -> Bands | None:
@@ -124,15 +128,17 @@ class Run:
         return figures.titled_html(f"{self.path}: {about}", figures.curves_html(curves, "epoch") + table)
 
 
-def load_run(path: Path | str, checkpoint: str = "best") -> Run:
+def load_run(path: Path | str, checkpoint: str = "best", *, network: str | Given | None = None) -> Run:
     """Opens a run folder.
 
     Args:
         path: the folder that ``saccade train`` made.
         checkpoint: "best" (by validation mIoU) or "last".
+        network: that it was trained with, where that was handed over in Python and has no name.
 
     Raises:
-        FileProblem: when it is no run folder, has no checkpoint yet, or one that does not fit.
+        FileProblem: when it is no run folder, has no checkpoint yet, or one that does not fit; when its
+            network was handed over in Python and is not now, or is another.
 
     Examples:
         >>> from saccade.data import open_data
@@ -151,11 +157,18 @@ def load_run(path: Path | str, checkpoint: str = "best") -> Run:
         fix = "train it: saccade train DATA RUN, with --resume to go on"
         raise FileProblem(file, "a checkpoint", "no such file", fix)
     saved = read_checkpoint(file)
-    segmenter = build_segmenter(without_pretrained(config), len(classes), weights_follow=True)
+    name, given = _network_of(root, config, network)
+    described = replace(config, network=replace(config.network, name=name))
+    segmenter = build_segmenter(
+        without_pretrained(described), len(classes), weights_follow=True, network=given
+    )
     segmenter.classes = classes
     try:
         segmenter.load_state_dict(weights_in(saved))
     except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+        if network is not None:
+            fix = "hand over the network that it was trained with"
+            raise FileProblem(file, "weights that fit the network", "others", fix) from error
         raise FileProblem(file, f"weights that fit {CONFIG}", "others", "train the run anew") from error
     epoch, shrink = saved["epoch"] + 1, saved.get("shrink")
     if shrink is not None and not (isinstance(shrink, int | float) and 0 < shrink < math.inf):
@@ -165,6 +178,22 @@ def load_run(path: Path | str, checkpoint: str = "best") -> Run:
     run = Run(root, config, classes, segmenter.eval(), epoch, shrink, checkpoint)
     segmenter.run = run
     return run
+
+
+def _network_of(root: Path, config: Config, network: str | Given | None) -> tuple[str, Given | None]:
+    """The name of the network of a run, and what was handed over where that is no name."""
+    own = config.network.name
+    without_name = own.startswith(GIVEN_PREFIX)
+    if network is None:
+        if without_name:
+            found = f"{own}, which was handed over in Python"
+            fix = f"open it there: saccade.load({str(root)!r}, network=...), and give what that returns"
+            raise FileProblem(root / CONFIG, "a network with a name", found, fix)
+        return own, None
+    name = network if isinstance(network, str) else name_of_code(network)
+    if not without_name and name != own:
+        raise FileProblem(root / CONFIG, f"the network {name}", own, "leave network= out")
+    return name, network if not isinstance(network, str) and name.startswith(GIVEN_PREFIX) else None
 
 
 def open_config(root: Path) -> tuple[Config, ClassTable]:
