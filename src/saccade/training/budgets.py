@@ -1,4 +1,4 @@
-"""``budgets.json`` of a run: what it scores on validation images by budget, and how far its samples gather."""
+"""``budgets.json`` of a run: what it scores on validation images by budget, and how samples gather."""
 
 from __future__ import annotations
 
