@@ -63,7 +63,7 @@ def test_each_half_is_given_to_the_network_that_knows_it(halves: Sample) -> None
     assert found.picks[0] == pytest.approx(0.5, abs=0.1) and sum(found.picks) == pytest.approx(1)
 
 
-def test_one_network_is_fed_with_every_field() -> None:
+def test_one_network_isfed_with_every_field() -> None:
     blocks = torch.rand(9, 12, generator=torch.Generator().manual_seed(0)) > 0.5
     labels = blocks.repeat_interleave(5, 0).repeat_interleave(5, 1)[None, :44].to(torch.uint8)
     spots = Sample("spots", Pyramid.of(labels[:, None].expand(1, 3, 44, 60).contiguous() * 255), labels)

@@ -117,7 +117,7 @@ def field_oracle(
     images = 0
     for sample in samples:
         images += 1
-        each = [_fed_with(segmenters[min(n, len(segmenters) - 1)], n, sample) for n in range(fields)]
+        each = [fed_with(segmenters[min(n, len(segmenters) - 1)], n, sample) for n in range(fields)]
         choice = OracleChoice(each, sample.labels)
         for counts, image in zip([oracle, *alone], [choice, *each], strict=True):
             predicted = np.concatenate([strip.labels for strip in image.strips(ROWS_AT_ONCE)])
@@ -132,7 +132,7 @@ def field_oracle(
     return OracleScores(miou(oracle), by_class, shares, [miou(one) for one in alone])
 
 
-def _fed_with(segmenter: Segmenter, field: int, sample: Sample) -> FoveatedImage:
+def fed_with(segmenter: Segmenter, field: int, sample: Sample) -> FoveatedImage:
     """The image with one field of view at every location."""
     with evaluating(segmenter) as twin:
         sampler = cast(FoveationSampler, twin.sampler)
