@@ -39,6 +39,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+NOT_BEGUN, ESCAPED = 71, 70
+"""Exit codes of a fork that ended before the command was called, and of one that an error left."""
 LONGEST = 60.0
 """Seconds of a processor's waiting that a command may take to end after a signal."""
 TIMES = ("seconds", "time", "memory", "load")
@@ -140,7 +142,7 @@ class Command:
         self.process = os.fork()
         if self.process:
             return
-        code = 70
+        code = NOT_BEGUN
         try:
             os.setsid()
             said = os.open(self.said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -149,6 +151,7 @@ class Command:
             os.dup2(said, 2)
             from saccade.cli.main import main
 
+            code = ESCAPED
             code = main(list(words))
         finally:
             with suppress(Exception):
@@ -252,7 +255,7 @@ def once(
             faults.append(f"lived for {LONGEST:.0f} s after {number.name}")
             os.killpg(command.process, signal.SIGKILL)
             command.wait(LONGEST)
-        elif number != signal.SIGKILL and code not in (0, 1, -number):  # it may have just begun, or ended
+        elif number != signal.SIGKILL and code not in (0, 1, -number, NOT_BEGUN):  # it may have ended, too
             faults.append(f"exit code {code} after {number.name}")
         said = [line for line in command.words() if line.startswith(("saccade:", "Traceback"))]
         if number != signal.SIGKILL and code == 1 and len(said) != 1:
