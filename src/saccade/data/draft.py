@@ -355,7 +355,7 @@ class _Seen:
         if len(self.counts) > most:
             what = "colours" if self.kind == "colours" else "values"
             fix = "save masks as PNG, one colour or index a class, drawn without smoothing"
-            fix += "; if they are so many classes, give --names FILE"
+            fix += "; if they are so many classes (255 at most), give --names FILE"
             raise FileProblem(root, "masks of a few classes", f"{len(self.counts)} {what}", fix)
 
 
