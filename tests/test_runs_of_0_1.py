@@ -54,4 +54,6 @@ def test_a_finished_run_is_taken_for_finished(run_of_then: Path, tmp_path: Path)
 def test_options_by_their_names_of_then_are_read() -> None:
     then = read_config(FOLDER / "deformation" / "config.yaml")
     assert then.sampler.thumbnail == (16, 24)
+    assert then.sampler.grid == "elastic_0_1"  # its springs are relaxed as they were then
+    assert read_config(overrides=["sampler.grid=elastic"]).sampler.grid == "elastic"
     assert read_config(overrides=["sampler.overview=16x24"]).sampler.thumbnail == (16, 24)

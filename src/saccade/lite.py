@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from saccade.data.classes import ClassTable, classes_from_dict
 from saccade.errors import FileProblem, SaccadeError
 from saccade.geometry import Fit, SizeRange, Window, nearest_size
-from saccade.grids.relaxation import elastic_nodes, even_grid, resized
+from saccade.grids.relaxation import at_rest, elastic_nodes, even_grid, resized
+from saccade.grids.relaxation_0_1 import at_rest_0_1
 from saccade.inference.emptiness import Measured, empty_tiles, may_be_skipped, with_gaps
 from saccade.inference.files import Job, ListedJob, list_jobs, make_folder
 from saccade.inference.label_values import OUTPUT_TILE, Values
@@ -33,6 +34,8 @@ from saccade.warp.stitch import Patch, Strip, strips
 
 Floats = NDArray[np.float32]
 WHITE = 255.0
+RELAXED = {"elastic": at_rest, "elastic_0_1": at_rest_0_1}
+"""What brings the springs of a grid to rest."""
 
 
 class Model:
@@ -60,7 +63,7 @@ class Model:
             line = f"{self.file}: bands in their own values need torch"
             raise SaccadeError(f"{line}; use saccade predict RUN --engine onnx")
         if self.sampler == "deformation":
-            if self.options["grid"] != "elastic":
+            if self.options["grid"] not in RELAXED:
                 line = f"{self.file}: {self.options['grid']} grids need torch"
                 raise SaccadeError(f"{line}; use saccade predict RUN --engine onnx")
             self._density = session_of(self.file.with_suffix(".density.onnx"))
@@ -160,13 +163,13 @@ class Model:
         density = self._density.run(None, {"pixels": thumbnail})[0][0, 0]
         density_size = sizes.get("density_size", density.shape)
         if density.shape != density_size:
-            density = resized(density, density_size, antialias=False)
+            density = resized(density, density_size)
             density = density / density.sum()
         shares = {tuple(size): share for size, share in self._about.get("shares", ())}
         if shares:  # as saccade.samplers.deformation.evened
             share = np.float32(shares[nearest_size(shares, view)])
             density = share * density + (1 - share) * density.max()
-        return elastic_nodes(density, view, self.options["floor"])
+        return elastic_nodes(density, view, self.options["floor"], RELAXED[self.options["grid"]])
 
     def scores(self, pixels: Floats) -> Floats:
         """(1, K, h, w) of normalised pixels."""

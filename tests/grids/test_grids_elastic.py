@@ -15,6 +15,12 @@ def random_density(seed: int, shape=(1, 1, 12, 20), power: float = 3.0) -> torch
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) ** power
 
 
+def set_rounds(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Rounds on the finest level."""
+    monkeypatch.setattr(relaxation, "FEWEST", count)
+    monkeypatch.setattr(relaxation, "MOST", count)
+
+
 def test_a_detailed_density_gives_a_stable_grid():
     stiffness = random_density(11, (4, 1, 64, 96)).double() + 0.1
     noise = 1 + 1e-13 * torch.randn(stiffness.shape, generator=torch.Generator().manual_seed(0)).double()
@@ -99,8 +105,7 @@ def dense_rest(across: torch.Tensor, down: torch.Tensor, axis: int) -> torch.Ten
 
 
 def test_many_rounds_end_at_rest(monkeypatch):
-    monkeypatch.setattr(relaxation, "FINEST_ROUNDS", 400)
-    monkeypatch.setattr(relaxation, "MOST_ROUNDS", 400)
+    set_rounds(monkeypatch, 400)
     stiffness = random_density(5, (1, 1, 6, 8), power=1).double() + 0.3
     grid = elastic._solve(stiffness, (7, 9))
     across, down = spring_stiffness(stiffness, grid)
@@ -121,8 +126,7 @@ def test_the_gradient_is_that_of_a_dense_solve(monkeypatch):
     stiffness = random_density(7, (1, 1, 6, 8), power=1).double() + 0.3
     weight = torch.randn(1, 7, 9, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     oracle = stiffness.clone().requires_grad_()
-    monkeypatch.setattr(relaxation, "FINEST_ROUNDS", 400)
-    monkeypatch.setattr(relaxation, "MOST_ROUNDS", 400)
+    set_rounds(monkeypatch, 400)
     middles = elastic._solve(stiffness, (7, 9))
     across, down = spring_stiffness(oracle, middles)
     rest = torch.stack([dense_rest(across[0], down[0], axis) for axis in (0, 1)], dim=-1)[None]
@@ -162,3 +166,70 @@ def test_a_floor_outside_its_range_is_refused(floor):
 def test_a_bad_density_is_refused(bad):
     with pytest.raises(InvalidInput, match="density"):
         elastic_grid(bad)
+
+
+def smooth_density(seed: int, shape=(2, 1, 33, 48)) -> torch.Tensor:
+    """Steep and smooth, as a density net gives it."""
+    noise = 2 * torch.randn(shape[0], 1, 5, 7, generator=torch.Generator().manual_seed(seed))
+    scores = torch.nn.functional.interpolate(noise, shape[2:], mode="bicubic", align_corners=True)
+    return scores.flatten(1).softmax(1).view_as(scores)
+
+
+def at_rest(density: torch.Tensor, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> torch.Tensor:
+    """Where springs come to rest whose stiffness is read at their own middles, in double precision."""
+    stiffness = density.double() / density.amax((2, 3), keepdim=True) + 0.1
+    with monkeypatch.context() as patched:
+        set_rounds(patched, 300)
+        grid = elastic._solve(stiffness, size)
+    across, down = spring_stiffness(stiffness, grid)
+    for axis in (0, 1):
+        rest = torch.stack([dense_rest(a, d, axis) for a, d in zip(across, down, strict=True)])
+        torch.testing.assert_close(grid[..., axis], rest, atol=1e-6, rtol=0)
+    return grid
+
+
+@pytest.mark.parametrize("size", [(33, 48), (24, 40), (16, 24), (8, 12)])
+def test_a_grid_is_near_rest_and_nearer_than_in_0_1(size, monkeypatch):
+    density = elastic.averaged(smooth_density(2), size)
+    rest = at_rest(density, size, monkeypatch)
+    distance, of_0_1 = (
+        (elastic_grid(density, size, as_of_0_1=then).double() - rest).norm(dim=-1) for then in (False, True)
+    )
+    assert distance.median() < 1e-3
+    assert distance.mean() < of_0_1.mean() and distance.max() < of_0_1.max()
+
+
+@pytest.mark.parametrize("size", [(16, 24), (17, 23), (5, 40), (64, 66)])
+@pytest.mark.parametrize("axis", [2, 3])
+def test_a_mirrored_density_gives_the_mirrored_grid(size, axis):
+    density = random_density(6, (1, 1, 20, 30))
+    mirrored = elastic_grid(density.flip(axis), size).flip(axis - 1)
+    mirrored[..., 3 - axis] *= -1
+    torch.testing.assert_close(mirrored, elastic_grid(density, size), atol=1e-4, rtol=0)
+
+
+def test_a_net_that_is_folded_after_its_rounds_is_relaxed_until_it_is_not(monkeypatch):
+    density = torch.stack([random_density(seed, (1, 12, 20), power=8) for seed in range(24)])
+    set_rounds(monkeypatch, 1)
+    stiffness = density / density.amax((2, 3), keepdim=True) + 0.02
+    assert (corner_areas(elastic_grid_reference(stiffness, (12, 20))) <= 0).any()
+    assert (corner_areas(elastic_grid(density, (12, 20), floor=0.02)) > 0).all()
+
+
+def test_a_density_of_more_pixels_than_nodes_is_averaged_about_its_places():
+    ramp, expected = (
+        torch.linspace(0, 1, columns).expand(1, 1, rows, columns) for rows, columns in ((31, 41), (9, 13))
+    )
+    inner = (..., slice(1, -1))  # the outermost are means of one side
+    torch.testing.assert_close(elastic.averaged(ramp, (9, 13))[inner], expected[inner], atol=1e-3, rtol=0)
+    density = random_density(1, (1, 1, 40, 60))
+    of_arrays = relaxation.elastic_nodes(density[0, 0].numpy(), (16, 24))
+    torch.testing.assert_close(
+        torch.from_numpy(of_arrays)[None], elastic_grid(density, (16, 24)), atol=1e-5, rtol=0
+    )
+
+
+def test_the_gradient_of_grids_of_0_1_is_that_of_their_springs():
+    density = random_density(2).requires_grad_()
+    elastic_grid(density, (12, 20), as_of_0_1=True).square().sum().backward()
+    assert density.grad.abs().sum() > 0

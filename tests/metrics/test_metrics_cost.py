@@ -95,8 +95,8 @@ def test_the_parts_of_a_pipeline_by_hand():
 
 
 def test_the_operations_of_springs_by_hand():
-    # 4 x 6 nodes are one level of 8 rounds: each round 48 a node for stiffness and five sweeps of 20
-    assert elastic_flops((4, 6)) == 24 * 8 * (48 + 5 * 20)
+    # 4 x 6 nodes, 15 rounds: each 52 a node for stiffness, and a V-cycle of 92 a node on them and on 3 x 4
+    assert elastic_flops((4, 6)) == 15 * (24 * 52 + (24 + 12) * 92)
 
 
 @pytest.mark.parametrize("rule", ["elastic", "attraction"])

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from saccade.grids.relaxation import SWEEPS, levels
+from saccade.grids.relaxation import levels
 from saccade.runtime.memory import peak_memory
 from saccade.warp import Pyramid
 
@@ -26,11 +26,11 @@ AVERAGED = 32
 HALVING = 4
 """For one value of a level of the pyramid: the mean of four."""
 
-STIFFENING = 48
-"""For one node of an elastic grid and round: two readings of the density, four shares."""
+STIFFENING = 52
+"""For one node of an elastic grid and round: two readings of the density; on both axes pull and move."""
 
-SWEEPING = 20
-"""For one node of an elastic grid and sweep: two weighted means of four neighbours, and the step."""
+CYCLING = 92
+"""For one node of a level of a V-cycle: coarser springs; on both axes two steps, and between levels."""
 
 BARYCENTRIC = 6
 """For one score: three weighted, two additions, and the comparison of the argmax."""
@@ -125,8 +125,11 @@ def _thumbnail(sampler: Any, size: tuple[int, int]) -> tuple[int, int] | None:
 
 def elastic_flops(size: tuple[int, int]) -> int:
     """Operations to bring the springs of one :func:`saccade.grids.elastic_grid` of ``size`` to rest."""
+    nodes = [rows * columns for (rows, columns), _ in levels(size)]
+    rounds = [count for _, count in levels(size)]
     return sum(
-        rows * columns * rounds * (STIFFENING + SWEEPS * SWEEPING) for (rows, columns), rounds in levels(size)
+        count * (STIFFENING * nodes[level] + CYCLING * sum(nodes[level:]))
+        for level, count in enumerate(rounds)
     )
 
 

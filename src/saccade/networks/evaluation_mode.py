@@ -37,7 +37,8 @@ _IS_TWIN = "_saccade_twin"
 _BOOKKEEPING = frozenset(vars(nn.Module())) - {"_modules", "_buffers", "_parameters"}
 """What every module has: hooks, mostly none, and flags."""
 
-_PLAIN = (bool, int, float, str, type(None), Tensor)
+_TENSORS = ("_parameters", "_buffers")
+_PLAIN = frozenset({bool, int, float, str, type(None), Tensor})
 
 
 def _twin(module: M) -> M | None:
@@ -48,13 +49,21 @@ def _twin(module: M) -> M | None:
         if compiled or isinstance(part, torch.jit.ScriptModule):
             return None
         twin = twins[id(part)] = object.__new__(type(part))
-        twin.__dict__ = part.__dict__.copy()
+        twin.__dict__.update(part.__dict__)  # to assign it would ask nn.Module
     try:
         for twin in twins.values():
             values = twin.__dict__
             for name, value in values.items():
                 # A prediction makes twins of hundreds of modules: what holds no module is not looked into.
-                if not (type(value) in _PLAIN or (name in _BOOKKEEPING and not value)):
+                if type(value) in _PLAIN or (not value and name in _BOOKKEEPING):
+                    continue
+                if type(value) is tuple and _PLAIN.issuperset(map(type, value)):
+                    continue
+                if name in _TENSORS:
+                    values[name] = value.copy()
+                elif name == "_modules":
+                    values[name] = {key: twins.get(id(part), part) for key, part in value.items()}
+                else:
                     values[name] = _twin_of(value, twins)
             values.update(training=False, _buffers=values["_buffers"].copy())
     except _NoTwin:

@@ -19,6 +19,7 @@ from saccade.samplers.glimpses import Glimpses, one_view_an_image
 from saccade.samplers.recipe import (
     CHANNELS,
     DILATIONS,
+    ELASTIC,
     Augmented,
     AuxiliaryLoss,
     NoOptions,
@@ -28,7 +29,7 @@ from saccade.samplers.recipe import (
     register,
 )
 
-GRIDS = ("elastic", "attraction")
+GRIDS = ("elastic", "attraction", *ELASTIC[1:])
 SHARES = (1.0, 0.5, 0.0)
 """How far samples may gather in a prediction, where that was drawn in training."""
 
@@ -73,9 +74,9 @@ class DensityToGrid:
     Attributes:
         grid: "elastic", springs that are stiff where the density is high (:func:`saccade.grids.elastic_grid`:
             no limit of distance, never folds), or "attraction", Eq. 2 of ICLR 2022
-            (:func:`saccade.attraction_grid`).
+            (:func:`saccade.attraction_grid`); "elastic_0_1", the springs as runs of version 0.1 knew them.
         floor: added to the density, as a share of its largest value, so that no place is starved: in (0, 1]
-            for "elastic", [0, 1] for "attraction" (0 as published).
+            for springs, [0, 1] for "attraction" (0 as published).
         radius: of the attraction, in pixels of the density; default a quarter of its short axis.
         cover: whether the attraction keeps the outermost samples on the image border (False as published).
 
@@ -96,14 +97,14 @@ class DensityToGrid:
         if self.grid not in GRIDS:
             fix = nearest_name(str(self.grid), GRIDS)
             raise InvalidInput("grid", " or ".join(map(repr, GRIDS)), repr(self.grid), fix)
-        if not 0 <= self.floor <= 1 or (self.floor == 0 and self.grid == "elastic"):
-            allowed = "in (0, 1]" if self.grid == "elastic" else "in [0, 1]"
+        if not 0 <= self.floor <= 1 or (self.floor == 0 and self.grid in ELASTIC):
+            allowed = "in (0, 1]" if self.grid in ELASTIC else "in [0, 1]"
             raise InvalidInput("floor", allowed, self.floor)
 
     def __call__(self, density: Tensor, size: tuple[int, int]) -> Tensor:
         """(B, 1, h_a, w_a) density >= 0 to (B, h, w, 2); differentiable."""
-        if self.grid == "elastic":
-            return elastic_grid(density, size, floor=self.floor)
+        if self.grid in ELASTIC:
+            return elastic_grid(density, size, floor=self.floor, as_of_0_1=self.grid == "elastic_0_1")
         largest = density.detach().amax(dim=(2, 3), keepdim=True)
         return attraction_grid(density + self.floor * largest, size, radius=self.radius, cover=self.cover)
 
@@ -259,7 +260,7 @@ class DeformationSampler(Sampler):
             self.thumbnail_size if density_size is None else density_size, "density_size"
         )
         self.to_grid = DensityToGrid() if to_grid is None else to_grid
-        self.relaxes_springs = self.to_grid.grid == "elastic"
+        self.relaxes_springs = self.to_grid.grid in ELASTIC
         self.net: nn.Module = DensityNet() if net is None else net
         self.shares: dict[tuple[int, int], float] = {}
 

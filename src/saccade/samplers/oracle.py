@@ -10,7 +10,7 @@ from saccade.geometry import require_size
 from saccade.samplers.base import Sampler
 from saccade.samplers.deformation import DensityToGrid, EdgeTarget, edge_target_of, to_grid_of
 from saccade.samplers.glimpses import Glimpses, one_view_an_image
-from saccade.samplers.recipe import NoOptions, Recipe, register
+from saccade.samplers.recipe import ELASTIC, NoOptions, Recipe, register
 
 
 class OracleSampler(Sampler):
@@ -51,7 +51,7 @@ class OracleSampler(Sampler):
         self.density_size = require_size(self.size if density_size is None else density_size, "density_size")
         self.target = EdgeTarget() if target is None else target
         self.to_grid = DensityToGrid() if to_grid is None else to_grid
-        self.relaxes_springs = self.to_grid.grid == "elastic"
+        self.relaxes_springs = self.to_grid.grid in ELASTIC
 
     def propose(
         self, thumbnail: Tensor | None, labels: Sequence[Tensor] | None, size: tuple[int, int], batch: int

@@ -27,6 +27,8 @@ from saccade.samplers.base import Sampler, TrainingSample
 from saccade.samplers.glimpses import Glimpses
 from saccade.warp import Pyramid
 
+ELASTIC = ("elastic", "elastic_0_1")
+"""Grids that are nets of springs: as they are relaxed today, and as version 0.1 relaxed them."""
 CHANNELS, DILATIONS = (24, 24, 3), (1, 1, 1)
 """The density net of ICLR 2022."""
 
@@ -47,7 +49,7 @@ class SamplerConfig:
         thumbnail: (rows, columns) of the thumbnail; default ``size``, for boundary 64 on the shorter side in
             the shape of ``size``.
         density: (rows, columns) of the density; default that of the thumbnail.
-        grid: elastic, or attraction (as published).
+        grid: elastic, or attraction (as published), or elastic_0_1, which runs of version 0.1 keep.
         floor: smallest share of attention that any place gets, 0 to 1; smaller gathers more.
         gather: how far samples gather: always, as the density says; or drawn, in training another share of
             that for each image, from evenly to fully, so that one network serves all; the validation images
@@ -83,7 +85,7 @@ class SamplerConfig:
 
     def __post_init__(self) -> None:
         recipe_class(self.name)
-        one_of("sampler.grid", self.grid, ("elastic", "attraction"))
+        one_of("sampler.grid", self.grid, ("elastic", "attraction", *ELASTIC[1:]))
         one_of("sampler.gather", self.gather, ("always", "drawn"))
         for name in ("size", "thumbnail", "density", "channels", "dilations"):
             all_at_least(f"sampler.{name}", getattr(self, name), 1)
@@ -93,8 +95,8 @@ class SamplerConfig:
         self._check_range()
         at_least("sampler.radius", self.radius, 1)
         at_least("sampler.blur", self.blur, 0)
-        if not 0 <= self.floor <= 1 or (self.floor == 0 and self.grid == "elastic"):
-            allowed = "in (0, 1]" if self.grid == "elastic" else "in [0, 1]"
+        if not 0 <= self.floor <= 1 or (self.floor == 0 and self.grid in ELASTIC):
+            allowed = "in (0, 1]" if self.grid in ELASTIC else "in [0, 1]"
             raise InvalidInput("sampler.floor", f"{allowed} for the {self.grid} grid", self.floor)
         if isinstance(self.edge_weights, str):
             one_of("sampler.edge_weights", self.edge_weights, ("rarity", "equal"))

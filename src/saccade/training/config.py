@@ -529,7 +529,14 @@ def _override(options: dict[str, Any], override: str) -> None:
 
 
 def with_new_names(options: dict[str, Any]) -> dict[str, Any]:
-    """The same options by today's names, so that runs and command lines of an earlier version still load."""
+    """The same options by today's names, so that runs and command lines of an earlier version still load.
+
+    The options that a run of 0.1 wrote say ``grid: elastic`` beside a name of then: its springs are relaxed
+    as they were then, and it says what it said.
+    """
+    values = options.get("sampler")
+    if isinstance(values, dict) and "overview" in values and values.get("grid") == "elastic":
+        values["grid"] = "elastic_0_1"
     for (section, old), new in OLD_NAMES.items():
         values = options.get(section)
         if isinstance(values, dict) and old in values:
