@@ -16,6 +16,7 @@ import torch
 
 from range_server import Served, serving
 from saccade.data.scenes import make_scenes
+from saccade.runtime import kernels
 
 if TYPE_CHECKING:
     from saccade import Segmenter
@@ -30,7 +31,9 @@ TINY = ["network.name=small:4", "sampler.size=8x12", "training.batch_size=2", "t
 
 def pytest_configure() -> None:
     """Signals mean what they usually do, however the tests were started: ``nohup`` and ``&`` ignore some,
-    which tests and the programs that they start would take over."""
+    which tests and the programs that they start would take over. No test is told that kernels are compiled,
+    which only the first on a machine would be."""
+    kernels.PATIENCE = float("inf")
     if threading.current_thread() is not threading.main_thread():
         return
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):

@@ -14,10 +14,11 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
 import pytest
+from numba import njit
 from numba.core.dispatcher import Dispatcher
 
 import saccade
-from saccade.runtime import kernels
+from saccade.runtime import kernels, progress
 
 SOURCE = Path(saccade.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
@@ -332,3 +333,38 @@ def test_the_digest_covers_every_file_that_a_kernel_takes_something_from() -> No
                         assert inspect.getfile(source) in covered
                         seen += inspect.getfile(source) != path
     assert seen > 20
+
+
+@pytest.mark.parametrize(
+    ("patience", "told_to_speak", "lines"), [(0, True, 1), (0, False, 0), (1e9, True, 0)]
+)
+def test_long_compiling_is_told_once(
+    patience: float, told_to_speak: bool, lines: int, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(kernels, "PATIENCE", patience)
+    monkeypatch.setattr(progress, "_told_to_speak", None)
+    progress.Voice(told_to_speak)
+    monkeypatch.setattr(kernels.TOLD, "told", False)
+    for number in range(2):
+        njit(eval(f"lambda x: x + {number}"))(1)
+    assert capsys.readouterr().err == f"{kernels.COMPILING}\n" * lines
+
+
+def test_seconds_of_compiling_are_those_of_all_kernels(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told, now = kernels.CompilingTold(), [0.0]
+    monkeypatch.setattr(kernels, "PATIENCE", 2.0)
+    monkeypatch.setattr(kernels.time, "monotonic", lambda: now[0])
+    progress.Voice(True)
+    said = []
+    for seconds in (0.8, 0.8, 0.8, 0.8):
+        told.on_start(None)
+        told.on_start(None)  # a kernel that it calls
+        told.on_end(None)
+        now[0] += seconds
+        told.on_end(None)
+        now[0] += 100  # of work in between, which does not count
+        said.append(capsys.readouterr().err)
+    assert said == ["", "", "", f"{kernels.COMPILING}\n"]

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from saccade import __version__
 from saccade.errors import SaccadeError, UsageError, nearest_name
+from saccade.runtime.progress import Voice
 from saccade.runtime.trust import trusting
 
 
@@ -172,6 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "code": getattr(args, "allow_code", False),
             "outside": getattr(args, "allow_outside", False),
         }
+        Voice(not getattr(args, "quiet", False))
         with stopped_alike(), trusting(**allowed):
             code: int = args.run(args)
         sys.stdout.flush()

@@ -17,16 +17,52 @@ import inspect
 import os
 import re
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from numba import njit
+from numba.core import event
+
+from saccade.runtime.progress import speaks
 
 DIGITS = 12
 """Hexadecimal digits of a digest."""
 SUFFIX = "_kernels.py"
 """How the name of a kernel file ends."""
+
+
+PATIENCE = 2.0
+"""Seconds of compiling in silence."""
+
+COMPILING = "compiling kernels for this machine, once: about half a minute"
+
+
+class CompilingTold(event.Listener):
+    """Says once, on standard error, that kernels are compiled, where that takes long."""
+
+    def __init__(self) -> None:
+        self._seconds, self._began, self._depth, self.told = 0.0, 0.0, 0, False
+
+    def on_start(self, event: Any) -> None:
+        """A kernel, or one that it calls: both are compiled under one lock of numba."""
+        now = time.monotonic()
+        self._began = self._began if self._depth else now
+        self._depth += 1
+        if self._seconds + now - self._began >= PATIENCE and not self.told:
+            self.told = True
+            if speaks():
+                print(COMPILING, file=sys.stderr, flush=True)
+
+    def on_end(self, event: Any) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self._seconds += time.monotonic() - self._began
+
+
+TOLD = CompilingTold()
+event.register("numba:compile", TOLD)
 
 
 def kernel(function: Callable[..., Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 import sys
 import time
 from contextlib import suppress
@@ -18,6 +19,18 @@ def in_notebook() -> bool:
     return hasattr(shell, "kernel")
 
 
+_told_to_speak: bool | None = None
+"""What the last :class:`Voice` was told; None: nobody has said."""
+
+
+def speaks() -> bool:
+    """Whether what is not asked for may be said: as the command or function that runs was told, else on a
+    terminal or in a notebook; processes that share the work of another leave it to that one."""
+    if multiprocessing.parent_process() is not None:
+        return False
+    return (sys.stderr.isatty() or in_notebook()) if _told_to_speak is None else _told_to_speak
+
+
 class Voice:
     """What a function says while it works: lines, and the progress of its parts.
 
@@ -26,6 +39,8 @@ class Voice:
     """
 
     def __init__(self, shown: bool | None = None) -> None:
+        global _told_to_speak
+        _told_to_speak = shown
         self.shown = (sys.stderr.isatty() or in_notebook()) if shown is None else shown
 
     def say(self, line: str) -> None:
