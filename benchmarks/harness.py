@@ -242,13 +242,16 @@ def watch(
         look: called with the bytes of its own that are held now.
     """
     began, most, most_own = time.perf_counter(), 0, 0
+    before: set[int] = set()
     with log.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         while True:
             ended, status, usage = os.wait4(process.pid, os.WNOHANG)
             if ended:
                 break
-            processes = tree(process.pid)
+            there = tree(process.pid)
+            # A child that is about to become another program has its parent's pages for an instant.
+            processes, before = [one for one in there if one in before], {process.pid, *there}
             most = max(most, sum(map(resident, processes)), _highest(process.pid))
             held = sum(map(own_memory, processes))
             most_own = max(most_own, held)
