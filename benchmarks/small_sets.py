@@ -109,15 +109,21 @@ def trial(data: DataFolder, cache: SampleCache, batch: int, steps: int, rate: fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", nargs="*", type=Path)
-    parser.add_argument("--images", nargs="+", type=int, default=[10, 50])
+    parser.add_argument("data", nargs="*", type=Path, help="folders of data sets")
     parser.add_argument(
-        "--schedules", nargs="+", default=[f"{b}x{s}" for b, s in SCHEDULES], metavar="BATCHxSTEPS"
+        "--images", nargs="+", type=int, default=[10, 50], help="how many of train; default 10 50"
+    )
+    parser.add_argument(
+        "--schedules",
+        nargs="+",
+        default=[f"{b}x{s}" for b, s in SCHEDULES],
+        metavar="BATCHxSTEPS",
+        help="what is trained without --search",
     )
     parser.add_argument("--search", action="store_true", help="the default and its neighbours")
     parser.add_argument("--rate", type=float, help="learning rate; default 2e-3 times sqrt(batch / 8)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--seed", type=int, default=0, help="default 0")
+    parser.add_argument("--json", type=Path, help="what is known already, and where it is kept")
     parser.add_argument("--table", action="store_true", help="print what the JSON file holds, train nothing")
     args = parser.parse_args()
     torch.set_num_threads(1)

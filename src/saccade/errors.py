@@ -11,6 +11,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,26 @@ class SaccadeError(Exception):
     """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message, which names options as they are given where it is read: see :func:`told_to_shell`."""
+        message = super().__str__()
+        return message if _in_shell or _COMMAND.search(message) else _FLAG.sub(r"\1=True", message)
+
+
+_in_shell = False
+_FLAG, _COMMAND = re.compile(r"--(resume|overwrite)\b"), re.compile(r"saccade [a-z]+ .*--")
+
+
+@contextmanager
+def told_to_shell() -> Iterator[None]:
+    """Inside, messages name options as on a command line, ``--resume``; else as in Python, resume=True."""
+    global _in_shell
+    before, _in_shell = _in_shell, True
+    try:
+        yield
+    finally:
+        _in_shell = before
 
 
 class InvalidInput(SaccadeError, ValueError):

@@ -106,7 +106,7 @@ def test_existing_outputs_are_refused_resumed_or_replaced(photos: Path, tmp_path
     (tmp_path / "a.png").write_text("labels without their overlay")
     for path in jobs[1].outputs:
         path.write_text("done")
-    with pytest.raises(FileProblem, match=r"a\.png: .* \(and 2 more\); use --resume"):
+    with pytest.raises(FileProblem, match=r"a\.png: .* \(and 2 more\); use resume=True"):
         still_to_do(jobs, resume=False, overwrite=False)
     assert still_to_do(jobs, resume=True, overwrite=False) == [jobs[0], jobs[2]]
     assert still_to_do(jobs, resume=False, overwrite=True) == jobs

@@ -135,7 +135,7 @@ def test_an_unfinished_run_waits_for_a_word(finished, tmp_path):
     longer = replace(trial, config=read_config(overrides=["training.epochs=5"], base=trial.config))
     save_config(read_config(root / "config.yaml", ["training.epochs=5"]), root / "config.yaml")
     assert state_of(longer, root, config.data).kind == "unfinished"
-    with pytest.raises(UsageError, match="--resume"):
+    with pytest.raises(UsageError, match="resume=True"):
         plan(config, [longer], tmp_path)
     assert plan(config, [longer], tmp_path, resume=True).to_train == [longer]
 

@@ -112,7 +112,7 @@ def test_an_existing_file_is_kept_unless_told(tmp_path):
     path = tmp_path / "l.png"
     write_label_png(path, LABELS)
     before = path.read_bytes()
-    with pytest.raises(FileProblem, match=r"exists.*--overwrite"):
+    with pytest.raises(FileProblem, match=r"exists.*overwrite=True"):
         write_label_png(path, LABELS * 0)
     assert path.read_bytes() == before
     write_label_png(path, LABELS * 0, overwrite=True)

@@ -87,7 +87,7 @@ def test_without_resume_the_rest_of_a_killed_run_is_thrown_away(tmp_path):
 def test_other_options_are_not_resumed(tmp_path):
     with RasterWriter(tmp_path / "l.tif", Output(SIZE, tile=TILE)) as writer:
         writer.append(LABELS[:64])
-    with pytest.raises(FileProblem, match=r"other options.*leave --resume out"):
+    with pytest.raises(FileProblem, match=r"other options.*leave resume=True out"):
         RasterWriter(tmp_path / "l.tif", Output(SIZE, tile=32), resume=True)
     with RasterWriter(tmp_path / "l.tif", Output(SIZE, tile=TILE), resume=True) as writer:
         assert writer.rows_done == 64
@@ -124,7 +124,7 @@ def test_what_exists_is_kept_until_the_new_output_is_complete(name, tmp_path):
     with RasterWriter(path, output) as writer:
         writer.append(LABELS)
         writer.finish()
-    with pytest.raises(FileProblem, match=r"exists.*--overwrite"):
+    with pytest.raises(FileProblem, match=r"exists.*overwrite=True"):
         RasterWriter(path, output)
     with RasterWriter(path, output, overwrite=True) as writer:
         writer.append(LABELS * 0)

@@ -134,7 +134,7 @@ def test_the_way_round_a_broken_last_checkpoint_is_true(tiny_train: Train, tmp_p
         tiny_train("run", on_epoch=stop_after(1))
     folder = tmp_path / "run" / "checkpoints"
     (folder / "last.ckpt").write_bytes(b"")
-    with pytest.raises(FileProblem, match=r"copy best\.ckpt over it and --resume"):
+    with pytest.raises(FileProblem, match=r"copy best\.ckpt over it and resume=True"):
         tiny_train("run", resume=True)
     shutil.copy(folder / "best.ckpt", folder / "last.ckpt")
     assert_same_weights(weights_of(tiny_train("run", resume=True)), weights_of(tiny_train("whole")))

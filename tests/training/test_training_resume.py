@@ -168,10 +168,10 @@ def test_a_broken_checkpoint_is_one_clear_line(
 
 
 def test_nothing_to_resume_and_a_run_in_the_way_are_refused(tiny_train: Train) -> None:
-    with pytest.raises(FileProblem, match="train without --resume"):
+    with pytest.raises(FileProblem, match="train without resume=True"):
         tiny_train("run", resume=True)
     tiny_train("run")
-    with pytest.raises(SaccadeError, match="--resume to go on, or --overwrite"):
+    with pytest.raises(SaccadeError, match="resume=True to go on, or overwrite=True"):
         tiny_train("run")
 
 

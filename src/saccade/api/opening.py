@@ -123,7 +123,7 @@ def opened_data(
             data.split(name)
         return data
     keep = None if cache is None else cache.keep
-    with voice.progress("checking", None, "images") as progress:
+    with voice.progress("checking", None, options.unit) as progress:
         folder = open_data(
             Path(data), options, splits=splits, on_decoded=keep, on_progress=progress.update, bands=bands
         )

@@ -30,12 +30,19 @@ from saccade.inference.files import (
     remove_left,
     still_to_do,
 )
-from saccade.inference.jobs import Outcome, Worker, predict_all, predict_in_processes, require_predictor
+from saccade.inference.jobs import (
+    Outcome,
+    Worker,
+    predict_all,
+    predict_in_processes,
+    predict_one,
+    require_predictor,
+)
 from saccade.inference.objects import LeastArea, ObjectChoice, Tolerance
 from saccade.inference.options import (
     SamplingKeywords,
     SamplingOptions,
-    parse_amount,
+    parse_seconds,
     require_known,
     sampling_of,
 )
@@ -45,6 +52,7 @@ from saccade.inference.region import region_part
 from saccade.runtime.addresses import Address, path_of
 from saccade.runtime.cluster import connected, distributed, local_workers
 from saccade.runtime.devices import devices_of, enough_memory
+from saccade.runtime.files import Held
 from saccade.runtime.plugins import GIVEN_PREFIX
 from saccade.runtime.progress import Progress, Voice
 from saccade.runtime.trust import trusting
@@ -97,7 +105,7 @@ class PredictOptions(SamplingKeywords, total=False):
     checkpoint: str | None
     value_range: ValueRange
     jobs: int
-    total_seconds: float | None
+    total_seconds: str | float | None
     cluster: str | None
     client: Any
     resume: bool
@@ -246,7 +254,7 @@ def _total_seconds(sampling: SamplingOptions, options: Mapping[str, Any]) -> flo
     budget = options.get("total_seconds")
     if budget is None:
         return None
-    total = parse_amount(str(budget), "--total-seconds")
+    total = parse_seconds(str(budget), "--total-seconds")
     if sampling != SamplingOptions(
         sampling.mode,
         overlap=sampling.overlap,
@@ -428,6 +436,11 @@ def _carried_out(ready: _Prediction, voice: Voice) -> list[Outcome]:
         for outcome in _outcomes(ready, shown):
             shown.advance(note="")
             outcomes.append(outcome)
+    if not ready.settings.overwrite:
+        outcomes = [_by_another(outcome) for outcome in _waited_for(ready, outcomes, voice)]
+    others = sum(outcome.done is None and outcome.fault is None for outcome in outcomes)
+    if others:
+        voice.say(f"{others} image{'s were' if others > 1 else ' was'} labelled by another program meanwhile")
     notices = Counter(notice for outcome in outcomes for notice in outcome.notices)
     for notice, count in sorted(notices.items()):
         voice.say(f"note: {notice}: {count} image{'s' if count > 1 else ''}")
@@ -435,6 +448,32 @@ def _carried_out(ready: _Prediction, voice: Voice) -> list[Outcome]:
     if total is not None and taken > OVER * total:
         voice.say(f"note: {taken:.0f} s were taken, not {total:g}: the machine was busier than when timed")
     return outcomes
+
+
+def _waited_for(ready: _Prediction, outcomes: list[Outcome], voice: Voice) -> list[Outcome]:
+    """The images that another program was at when it was their turn: as soon as it is done, or is no longer
+    there, which leaves them to this one. An image that was named alone is refused instead."""
+    held = [n for n, outcome in enumerate(outcomes) if isinstance(outcome.fault, Held)]
+    if held and len(ready.listed) > 1:
+        voice.say(f"waiting for {len(held)} image{'s' if len(held) > 1 else ''} that another program is at")
+        settings = replace(ready.settings, resume=True)
+        for n in held:
+            while isinstance(outcomes[n].fault, Held):
+                time.sleep(LOOKS_AGAIN)
+                outcomes[n] = predict_one(ready.run.segmenter, ready.jobs[n], settings)
+    return outcomes
+
+
+def _by_another(outcome: Outcome) -> Outcome:
+    """An image that could not be labelled here, since complete labels were there: none were at the start."""
+    job = outcome.job
+    return (
+        Outcome(job) if outcome.fault is not None and isinstance(job, ListedJob) and job.is_done else outcome
+    )
+
+
+LOOKS_AGAIN = 0.5
+"""Seconds between looks at an image that another program is at."""
 
 
 def _outcomes(ready: _Prediction, shown: Progress) -> Iterator[Outcome]:

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
+import torch
+
 from saccade.api.opening import DataSource, opened_data
 from saccade.data import DataFolder, SampleCache
 from saccade.errors import UsageError, one_of
+from saccade.metrics.cost import pipeline_flops
 from saccade.networks import require_network
 from saccade.networks.adapters import Given
+from saccade.networks.evaluation_mode import evaluating
 from saccade.runtime.devices import DistributedContext, lightning_device, torch_device
 from saccade.runtime.plugins import name_of_code
 from saccade.runtime.progress import Voice, clock
@@ -34,6 +38,7 @@ from saccade.training.run_folder import (
     without_pretrained,
 )
 from saccade.training.weights import file_of, read_state
+from saccade.warp import Pyramid
 
 
 def load(
@@ -232,9 +237,26 @@ def describe_training(
         if config.recipe.members
         else foreseen_seconds(ready.data, config, ready.cache, device, network=given)
     )
+    gflops = _gflops(segmenter, ready.data)
     about = "" if seconds is None else f", about {clock(seconds)} on {lightning_device(device).accelerator}"
     return (
-        f"would train {config.recipe.name} sampling with {config.network.name} ({parameters:,} parameters) "
+        f"would train {config.recipe.name} sampling with {config.network.name} ({parameters:,} parameters, "
+        f"{gflops:.3g} GFLOPs an image) "
         f"on {samples} samples of {images} {config.data.items_named}, {schedule.epochs} epochs, "
         f"{steps} steps{about}, into {root}"
     )
+
+
+LONGEST = 2048
+"""Pixels along a side of the blank image that operations are counted with: more cost memory alone."""
+
+
+def _gflops(segmenter: Segmenter, data: DataFolder) -> float:
+    """10^9 operations of a prediction, counted on a blank image of a size of train."""
+    rows, columns = (min(side, LONGEST) for side in next(iter(data.sizes("train"))))
+    reading = segmenter.reading
+    dtype = torch.float32 if reading.own else torch.uint8
+    blank = Pyramid.of(torch.zeros(1, reading.channels, rows, columns, dtype=dtype))
+    labels = torch.zeros(1, rows, columns, dtype=torch.uint8)
+    with evaluating(segmenter) as twin:
+        return pipeline_flops(twin, [blank], labels)[0].total / 1e9

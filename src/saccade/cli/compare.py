@@ -51,8 +51,12 @@ def run(args: argparse.Namespace) -> int:
     if args.out is None:
         raise UsageError("expected DATA and OUT, but got one folder (see 'saccade compare --help')")
     from saccade.api.scoring import compare, describe_comparison, study
+    from saccade.data.open import recognised
     from saccade.lab.page import comparison_lines
 
+    if recognised(args.out) and not recognised(args.data):
+        right = "saccade compare DATA OUT"
+        raise UsageError(f"{args.out} is a data set, and {args.data} is none: swap them ({right})")
     how = _options(args)
     if args.dry_run:
         print("\n".join(describe_comparison(args.data, args.out, args.study, **how)))

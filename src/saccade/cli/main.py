@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
 from saccade import __version__
-from saccade.errors import SaccadeError, UsageError, nearest_name
+from saccade.errors import SaccadeError, UsageError, nearest_name, told_to_shell
 from saccade.runtime.progress import Voice
 from saccade.runtime.trust import trusting
 
@@ -152,6 +152,7 @@ def _unknown_argument(word: str, parser: Parser) -> UsageError:
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
 
+@told_to_shell()
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program and returns 0 done, 1 failed or 2 wrong usage.
 

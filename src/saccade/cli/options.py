@@ -155,7 +155,7 @@ def sampling() -> argparse.ArgumentParser:
     group.add_argument("--size", metavar="ROWSxCOLUMNS", help="samples of a view; default as trained")
     group.add_argument("--pixels", metavar="N", help="at most so many samples an image, in all views (2M)")
     group.add_argument("--gflops", type=float, metavar="X", help="at most so many 10^9 operations an image")
-    group.add_argument("--seconds", type=float, metavar="S", help="for an image, measured on this machine")
+    group.add_argument("--seconds", metavar="S", help="for an image, measured on this machine (2, 2s, 1min)")
     scale = group.add_mutually_exclusive_group()
     scale.add_argument("--mpp", type=float, metavar="X", help="microns between samples, on average")
     scale.add_argument("--gsd", type=float, metavar="X", help="metres between samples, on average")

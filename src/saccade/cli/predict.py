@@ -70,7 +70,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="which weights")
     parser.add_argument(
-        "--total-seconds", type=float, metavar="S", help="for all images together, in about equal shares"
+        "--total-seconds", metavar="S", help="for all images together, in about equal shares (60, 60s, 5min)"
     )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="images at a time, one process each")
     parser.add_argument(

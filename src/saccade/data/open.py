@@ -98,6 +98,8 @@ def _recognise(root: Path) -> type[Format]:
         found = "several: " + ", ".join(f"{kind.title} ({kind.looks_for})" for kind in kinds)
         fix = "say which: " + " or ".join(f"data.format={kind.name}" for kind in kinds)
         raise FileProblem(root, "one data set", found, fix)
+    if (root / "config.yaml").is_file() and (root / "checkpoints").is_dir():
+        raise FileProblem(root, "a data set", "a trained run", "name the folder of the images and masks")
     expected = "a data set: " + "; ".join(f"{kind.title} ({kind.looks_for})" for kind in FORMATS.values())
     found = "an empty folder" if not any(root.iterdir()) else "none of these in it"
     raise FileProblem(root, expected, found, _nearby(root))
@@ -105,7 +107,8 @@ def _recognise(root: Path) -> type[Format]:
 
 def _nearby(root: Path) -> str:
     """Where the folder around is one, or one inside, as of archives with a folder of their own."""
-    around = [root.resolve().parent, *sorted(sub for sub in root.iterdir() if sub.is_dir())]
+    above = root.parent if root.name and root.name != ".." else root / ".."
+    around = [above, *sorted(sub for sub in root.iterdir() if sub.is_dir())]
     inside = [(sub, recognised(sub)) for sub in around]
     named = [f"{sub} ({kinds[0].title})" for sub, kinds in inside if kinds]
     return f"did you mean {' or '.join(named[:3])}?" if named else ""

@@ -237,6 +237,11 @@ class DataOptions:
         return None if self.window is None else window_size(self.window)
 
     @property
+    def unit(self) -> str:
+        """What is checked, counted and read one by one: images, or windows of them."""
+        return "images" if self.window is None else "windows"
+
+    @property
     def items_named(self) -> str:
         """What the items are, in words: "images", or "windows of 512 x 512 pixels"."""
         size = self.window_size

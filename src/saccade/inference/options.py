@@ -138,6 +138,28 @@ def parse_amount(text: str, what: str) -> float:
     return value
 
 
+_SECONDS = {
+    "s": 1.0,
+    "sec": 1.0,
+    "second": 1.0,
+    "m": 60.0,
+    "min": 60.0,
+    "minute": 60.0,
+    "h": 3600.0,
+    "hour": 3600.0,
+}
+
+
+def parse_seconds(text: str, what: str) -> float:
+    """``60``, ``60s``, ``1.5min``, ``2h`` in seconds; raises InvalidInput for anything else."""
+    match = re.fullmatch(r"\s*([0-9.eE+]+)\s*([a-z]*?)s?\s*", text)
+    unit = _SECONDS.get((match[2] or "s") if match else "")
+    try:
+        return parse_amount(match[1], what) * unit if match and unit else parse_amount("", what)
+    except InvalidInput:
+        raise InvalidInput(what, "a time above 0, such as 60, 60s or 2min", repr(text)) from None
+
+
 def parse_tile(text: str) -> tuple[int, int]:
     """``2048x2048``, or ``2048`` for a square."""
     return parse_size(text if not text.strip().isdecimal() else f"{text.strip()}x{text.strip()}", "--tile")
@@ -150,7 +172,7 @@ class SamplingKeywords(TypedDict, total=False):
     size: str | Sequence[int] | None
     pixels: str | float | None
     gflops: float | None
-    seconds: float | None
+    seconds: str | float | None
     mpp: float | None
     gsd: float | None
     tile: str | int | Sequence[int] | None
@@ -188,7 +210,7 @@ def sampling_of(options: Mapping[str, Any]) -> SamplingOptions:
         "size": lambda text: parse_size(text, "--size"),
         "pixels": parse_pixels,
         "gflops": lambda text: parse_amount(text, "--gflops"),
-        "seconds": lambda text: parse_amount(text, "--seconds"),
+        "seconds": lambda text: parse_seconds(text, "--seconds"),
         "tile": parse_tile,
         "memory": parse_memory,
     }

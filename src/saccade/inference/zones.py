@@ -25,7 +25,7 @@ class Zone:
     """A feature on an image: a pixel belongs to it where its centre lies in any of its polygons.
 
     Attributes:
-        number: in the file.
+        number: its place among the polygons of the file, from 1, whatever the format.
         name: by the first of :data:`NAMES` that it has, else "".
         polygons: the rings of each, (n, 2) corners (x, y) in pixels of the image.
         counts: (65536,) pixels of each label so far.
@@ -66,8 +66,9 @@ def zones_on(path: Path, raster: Raster) -> list[Zone]:
     vectors = open_vectors(path)
     if not isinstance(vectors, Vectors):
         raise FileProblem(path, "polygons of zones", "COCO annotations", "save them as GeoJSON")
+    place = {number: place for place, number in enumerate(vectors.numbers.tolist(), 1)}
     return [
-        Zone(feature.number, _name(feature.attributes), polygons)
+        Zone(place[feature.number], _name(feature.attributes), polygons)
         for feature, polygons in outlines_on(vectors, raster)
     ]
 

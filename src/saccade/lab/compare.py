@@ -168,7 +168,7 @@ def prepare(request: ComparisonRequest, voice: Voice, *, foresee: bool = False) 
     config = _config(request, study, methods, voice, foresee)
     methods = methods or (list(study.methods(config)) if study else [])
     trials = trials_of(config, methods)
-    planned = plan(config, trials, request.out, resume=request.resume, overwrite=request.overwrite)
+    planned = plan(config, trials, request.out, resume=request.resume or foresee, overwrite=request.overwrite)
     return Prepared(request, config, methods, trials, planned, study)
 
 
@@ -219,7 +219,7 @@ def _data(
         require_as_opened(request.data, base.data)
         return request.data
     keep = None if cache is None else cache.keep
-    with voice.progress("checking", None, "images") as progress:
+    with voice.progress("checking", None, base.data.unit) as progress:
         data = open_data(
             request.data, base.data, splits={"train", "val", split}, on_decoded=keep,
             on_progress=progress.update,

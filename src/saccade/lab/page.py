@@ -338,7 +338,7 @@ def _results(compared: Comparison, study: Study | None) -> list[str]:
         parts += [
             "<h2>What a pixel, an operation, a millisecond and a megabyte buy</h2>",
             '<p class="soft">Upright strokes span the seeds. In the chart of operations the level stroke is '
-            "the sampler's share. The axes do not start at zero.</p>",
+            "the sampler's share. The axes need not start at zero.</p>",
             quality_charts(compared, -1, "mIoU"),
             quality_charts(compared, rare, f"IoU of {compared.classes[rare]}"),
         ]

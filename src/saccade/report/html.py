@@ -150,7 +150,7 @@ svg .line .leader { fill: none; stroke: var(--soft); stroke-width: 0.6; }
 .c4 { --c: var(--c4); } .c5 { --c: var(--c5); } .c6 { --c: var(--c6); } .c7 { --c: var(--c7); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 10px 0; min-width: 60%; }
-caption { text-align: left; font-size: 0.9rem; padding-bottom: 6px; }
+caption { text-align: left; font-size: 0.9rem; padding: 0 max(0px, calc(100% - 100vw + 44px)) 6px 0; }
 th, td { padding: 5px 12px; text-align: right; border-bottom: 1px solid var(--rule); }
 thead th { font-size: 0.86rem; color: var(--soft); font-weight: 600; vertical-align: bottom; }
 th:first-child { text-align: left; font-weight: 600; white-space: nowrap; }

@@ -57,6 +57,9 @@ def image_page(
     top, legend = ("", "") if labels is None else _labels(labels, whole, size)
     shown = f'<div class="stack">{_img(drawn)}{top}</div>'
     head = f"<h1>{text(image.name)}</h1>"
+    size_told = known.get("size")
+    if isinstance(size_told, list | tuple):
+        known = {**known, "size": " x ".join(map(str, size_told)) + " (rows x columns)"}
     return page(f"Saccade: {image.name}", f"{_OVERLAY}{head}{shown}{legend}{facts(known)}")
 
 

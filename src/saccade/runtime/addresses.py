@@ -14,6 +14,7 @@ PROTOCOLS = ("https", "http", "s3", "gs", "gcs", "zip")
 """What is read elsewhere."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_ONE_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
 _LINK = "::"
 """Between a part of an archive and the archive: ``zip://PART::ARCHIVE``, as fsspec has it."""
 
@@ -172,6 +173,10 @@ def path_of(named: Path | str) -> Path:
     if isinstance(named, Path):
         return named
     scheme = _SCHEME.match(named)
+    once = _ONE_SLASH.match(named)
+    if once and once[1].lower() in PROTOCOLS and not os.path.lexists(named):
+        meant = f"{once[1]}://{without_secrets(named[once.end() :])}"[:200]
+        raise UsageError(f"an address has two slashes behind its kind: did you mean {meant}?")
     if scheme is None or (scheme[1].lower() not in PROTOCOLS and os.path.lexists(named)):
         return Path(named)
     if scheme[1].lower() not in PROTOCOLS:

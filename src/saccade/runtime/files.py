@@ -222,6 +222,10 @@ def claim_file(path: Path) -> Path:
     return path.with_name(f".{number}{LOCK}")
 
 
+class Held(FileProblem):
+    """Another program is at what was to be done."""
+
+
 @contextmanager
 def claimed(path: Path, what: Path) -> Iterator[None]:
     """Holds the name ``path``, which need not exist, against other programs, by a hidden file beside it.
@@ -244,9 +248,7 @@ def claimed(path: Path, what: Path) -> Iterator[None]:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             expected = "an image that no other program predicts into the same folder"
-            raise FileProblem(
-                what, expected, "one that is being predicted", "wait, then use --resume"
-            ) from None
+            raise Held(what, expected, "one that is being predicted", "wait, then use --resume") from None
         except OSError:  # a disk without locks
             pass
         try:
