@@ -71,7 +71,7 @@ def both(run: saccade.training.Run, data: Path) -> dict[str, dict[str, float]]:
         weights = {n.removeprefix(PREFIX): w for n, w in saved[key].items() if n.startswith(PREFIX)}
         run.segmenter.load_state_dict(weights)
         scores = scores_by_size(run.segmenter.eval(), samples, rungs, len(opened.classes))
-        found[name] = {f"{rows}x{columns}": round(score, 4) for (rows, columns), score in scores.items()}
+        found[name] = {"{}x{}".format(*one.size): round(one.val_miou, 4) for one in scores}
     return found
 
 

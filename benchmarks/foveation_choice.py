@@ -163,8 +163,8 @@ def scores(net: nn.Module, images: list[Measured], samples: list[Sample], names:
             predicted = torch.from_numpy(np.concatenate([strip.labels for strip in strips]))[None]
             found = confusion_matrix(predicted, sample.labels, len(names), IGNORED)
             counts[name] = counts.get(name, 0) + found
-    found = {name: {"miou": float(miou(count)), "iou": iou(count).tolist()} for name, count in counts.items()}
-    return {"picks": (picks / picks.sum()).tolist(), **found}
+    table = {name: {"miou": float(miou(count)), "iou": iou(count).tolist()} for name, count in counts.items()}
+    return {"picks": (picks / picks.sum()).tolist(), **table}
 
 
 def main() -> None:
