@@ -30,9 +30,14 @@ class SaccadeError(Exception):
 
     exit_code = 1
 
+    @property
+    def written(self) -> str:
+        """The message as it was written, for another process to tell in its own way."""
+        return super().__str__()
+
     def __str__(self) -> str:
         """The message, which names options as they are given where it is read: see :func:`told_to_shell`."""
-        message = super().__str__()
+        message = self.written
         return message if _in_shell or _COMMAND.search(message) else _FLAG.sub(r"\1=True", message)
 
 

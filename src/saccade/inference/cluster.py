@@ -151,7 +151,7 @@ def _whole_or_parts(work: Work, job: Job | ListedJob) -> Outcome | None:
         if not image.execution.png and rows_of_part(image, work.part_rows) < image.raster.size[0]:
             return None
     outcome = predict_one(segmenter, job, work.settings)
-    return outcome if outcome.fault is None else replace(outcome, fault=SaccadeError(str(outcome.fault)))
+    return outcome if outcome.fault is None else replace(outcome, fault=SaccadeError(outcome.fault.written))
 
 
 @task

@@ -240,4 +240,4 @@ def _begin(
 
 def _sendable(outcome: Outcome) -> Outcome:
     """The fault travels as its message: errors that are made of several arguments cannot be sent."""
-    return outcome if outcome.fault is None else replace(outcome, fault=SaccadeError(*outcome.fault.args))
+    return outcome if outcome.fault is None else replace(outcome, fault=SaccadeError(outcome.fault.written))

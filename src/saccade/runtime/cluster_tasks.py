@@ -103,7 +103,7 @@ def task(do: Callable[..., Any]) -> Callable[..., Any]:
                 take_over(about.trust)
                 return do(about.value, *arguments)
             except SaccadeError as fault:
-                return Refused(str(fault))
+                return Refused(fault.written)
 
     return done
 
