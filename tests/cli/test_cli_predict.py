@@ -99,7 +99,7 @@ def test_a_plan_for_a_program(trained_folder: Path, photos: Path, capsys) -> Non
         (["--jobs", "0"], 2, "--jobs"),
         (["--pixels", "0"], 1, "--pixels"),
         (["--gflops", "1e-9"], 1, "--gflops to be at least"),
-        (["--seconds", "0"], 1, "--seconds to be a positive number"),
+        (["--seconds", "0"], 1, "--seconds to be a time above 0"),
         (["--seconds", "1", "--gflops", "1"], 1, "choose one"),
         (["--total-seconds", "5", "--pixels", "9"], 2, "leave --size, --pixels"),
         (["--total-seconds", "5", "--jobs", "2"], 2, "leave --jobs"),
@@ -115,12 +115,14 @@ def test_wishes_that_cannot_be_met(options, code, words, trained_folder, photos,
 
 def test_one_fault_of_many_images_is_one_line() -> None:
     from saccade.cli.predict import fault_lines
-    from saccade.errors import FileProblem, SaccadeError
+    from saccade.errors import FileProblem, SaccadeError, told_to_shell
 
     fix = "wait, then use --resume"
     taken = [FileProblem(f"{k}.jpg", "an image of nobody", "one that is taken", fix) for k in range(12)]
     other = [FileProblem("x.jpg", "an image", "a text"), SaccadeError("disk full")]
-    assert list(fault_lines([*taken, *other])) == [
+    with told_to_shell():
+        lines = list(fault_lines([*taken, *other]))
+    assert lines == [
         "0.jpg and 11 more: expected an image of nobody, but got one that is taken; wait, then use --resume",
         "x.jpg: expected an image, but got a text",
         "disk full",

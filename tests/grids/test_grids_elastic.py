@@ -1,5 +1,10 @@
 """The elastic grid: springs at rest, checked against a dense solve, its twin, and the laws it promises."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -233,3 +238,27 @@ def test_the_gradient_of_grids_of_0_1_is_that_of_their_springs():
     density = random_density(2).requires_grad_()
     elastic_grid(density, (12, 20), as_of_0_1=True).square().sum().backward()
     assert density.grad.abs().sum() > 0
+
+
+BITS = """
+import hashlib, torch
+from saccade.grids import elastic_grid
+told = hashlib.sha256()
+for size in ((8, 12), (9, 12), (32, 64)):
+    density = torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(1)) ** 3
+    grid = elastic_grid(density.requires_grad_())
+    gradient = torch.autograd.grad(grid.square().sum(), density)[0]
+    told.update(grid.detach().numpy().tobytes() + gradient.numpy().tobytes())
+print(told.hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_kernels_that_are_compiled_and_those_that_were_kept_give_the_same_bits(tmp_path: Path) -> None:
+    """So that a training that goes on in another process ends as an unbroken one."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", BITS]
+    compiled, kept = (
+        subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout for _ in range(2)
+    )
+    assert compiled == kept

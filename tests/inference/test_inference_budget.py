@@ -234,7 +234,9 @@ def test_budgets_that_are_none_or_two_are_refused(wishes: dict[str, float]) -> N
 
 def test_budgets_may_be_told_as_text() -> None:
     assert sampling_of({"gflops": "0.5"}).gflops == 0.5
-    with pytest.raises(InvalidInput, match="--seconds to be a positive number, but got 'soon'"):
+    with pytest.raises(
+        InvalidInput, match="--seconds to be a time above 0, such as 60, 60s or 2min, but got 'soon'"
+    ):
         sampling_of({"seconds": "soon"})
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from saccade.runtime.kernels import kernel, vectorised
+from saccade.runtime.kernels import kernel, vectorised_alike
 
 Array = NDArray[np.float64]
 
@@ -27,7 +27,7 @@ TINY = 1e-30
 MOST_UNFOLDING = 1000
 
 
-@vectorised
+@vectorised_alike
 def _corners(density, at, rows, columns, out):
     """The four terms of the bilinear polynomial of each cell of a density, side by side in memory."""
     one, four, wide = np.uint64(1), np.uint64(4), np.uint64(columns + 1)
@@ -47,7 +47,7 @@ def _corners(density, at, rows, columns, out):
         out[k], out[k + one], out[k + np.uint64(2)], out[k + np.uint64(3)] = a, a - a, c - a, a - a
 
 
-@vectorised
+@vectorised_alike
 def _locate(x, y, at, n, step, rows, columns, us, vs, cells):
     """The middle of each spring to the node ``step`` further: its cell of the density, and where in it."""
     real = us.dtype.type
@@ -65,7 +65,7 @@ def _locate(x, y, at, n, step, rows, columns, us, vs, cells):
         cells[k] = np.uint32(i * columns + j)
 
 
-@vectorised
+@vectorised_alike
 def _read(corners, us, vs, cells, out, at, n):
     """The density at places of :func:`_locate`. A loop of its own: only the other one can be vectorised."""
     at = np.uint64(at)
@@ -75,7 +75,7 @@ def _read(corners, us, vs, cells, out, at, n):
         out[at + k] = above + vs[k] * (corners[c + np.uint64(2)] + u * corners[c + np.uint64(3)])
 
 
-@vectorised
+@vectorised_alike
 def _rates(right, low, at, n, wide, step, rate_x, rate_y):
     """How far a node yields to a force: ``step`` over the sum of its springs."""
     at, wide, one = np.uint64(at), np.uint64(wide), np.uint64(1)
@@ -85,7 +85,7 @@ def _rates(right, low, at, n, wide, step, rate_x, rate_y):
         rate_x[k], rate_y[k] = rate, rate
 
 
-@vectorised
+@vectorised_alike
 def _pull(right, low, values, at, n, wide, out):
     """What the springs pull at each node."""
     at, wide, one = np.uint64(at), np.uint64(wide), np.uint64(1)
@@ -96,7 +96,7 @@ def _pull(right, low, values, at, n, wide, out):
         out[k] = pulled
 
 
-@vectorised
+@vectorised_alike
 def _residual(right, low, values, force, at, n, wide, out):
     """The force that is left at each node, of ``force`` and what the springs pull."""
     at, wide, one = np.uint64(at), np.uint64(wide), np.uint64(1)
@@ -107,7 +107,7 @@ def _residual(right, low, values, force, at, n, wide, out):
         out[k] = force[k] + pulled
 
 
-@vectorised
+@vectorised_alike
 def _smooth(right, low, values, rate, force, at, n, wide, out):
     """A damped Jacobi step: every node yields to the force on it and the pull of its springs."""
     at, wide, one = np.uint64(at), np.uint64(wide), np.uint64(1)
@@ -118,7 +118,7 @@ def _smooth(right, low, values, rate, force, at, n, wide, out):
         out[k] = v + rate[k] * (pulled + force[k])
 
 
-@vectorised
+@vectorised_alike
 def _yield(rate, force, at, n, out):
     """A damped Jacobi step from nothing."""
     at = np.uint64(at)
@@ -126,7 +126,7 @@ def _yield(rate, force, at, n, out):
         out[k] = rate[k] * force[k]
 
 
-@vectorised
+@vectorised_alike
 def _add(values, at, n, out):
     at = np.uint64(at)
     for k in range(at, at + np.uint64(n)):
@@ -148,7 +148,7 @@ def _hold(values, at, rows, columns, axis):
             values[at + (rows - 1) * wide + j] = 0
 
 
-@vectorised
+@vectorised_alike
 def _restrict(values, at, wide, by_row, by_column, line, out, to, rows, columns):
     """Values gathered on the nodes of the next level, of ``rows`` and ``columns``."""
     at, wide, one, two = np.uint64(at), np.uint64(wide), np.uint64(1), np.uint64(2)
@@ -166,7 +166,7 @@ def _restrict(values, at, wide, by_row, by_column, line, out, to, rows, columns)
             out[o + j] = left + by_column[2, j] * line[k + two] + by_column[3, j] * line[k + two + one]
 
 
-@vectorised
+@vectorised_alike
 def _prolong(values, at, by_row, by_column, line, keep, out, to, rows, columns):
     """out = keep * out + values of the next level, bilinear; ``rows`` and ``columns`` of out."""
     coarse, wide, half = np.uint64(columns // 2 + 2), np.uint64(columns + 1), np.uint64((columns + 1) // 2)
@@ -187,7 +187,7 @@ def _prolong(values, at, by_row, by_column, line, keep, out, to, rows, columns):
         out[o + wide - one] = zero  # beyond an odd number of columns a pair wrote there
 
 
-@vectorised
+@vectorised_alike
 def _coarsen(right, low, at, wide, by_row, by_column, line, to, rows, columns):
     """Springs of the next level, of ``rows`` and ``columns``: in series along, side by side across."""
     at, wide, one, two, three = np.uint64(at), np.uint64(wide), np.uint64(1), np.uint64(2), np.uint64(3)
@@ -220,7 +220,7 @@ def _coarsen(right, low, at, wide, by_row, by_column, line, to, rows, columns):
             )
 
 
-@vectorised
+@vectorised_alike
 def _smallest(x, y, at, rows, columns):
     """The smallest of twice the signed areas of all triangles, cut as ``saccade.unwarp`` cuts the cells."""
     smallest = x.dtype.type(1)
@@ -439,7 +439,7 @@ def _write(x, y, at, grid):
         grid[0, :, 1], grid[-1, :, 1] = -1, 1
 
 
-@vectorised
+@vectorised_alike
 def _dot(a, b, at, n):
     total = a.dtype.type(0)
     at = np.uint64(at)
@@ -448,7 +448,7 @@ def _dot(a, b, at, n):
     return total
 
 
-@vectorised
+@vectorised_alike
 def _step_along(direction, image, share, at, n, solution, left):
     at = np.uint64(at)
     for k in range(at, at + np.uint64(n)):
@@ -456,7 +456,7 @@ def _step_along(direction, image, share, at, n, solution, left):
         left[k] += share * image[k]
 
 
-@vectorised
+@vectorised_alike
 def _turn(values, share, at, n, direction):
     at = np.uint64(at)
     for k in range(at, at + np.uint64(n)):

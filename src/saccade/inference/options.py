@@ -152,7 +152,7 @@ _SECONDS = {
 
 def parse_seconds(text: str, what: str) -> float:
     """``60``, ``60s``, ``1.5min``, ``2h`` in seconds; raises InvalidInput for anything else."""
-    match = re.fullmatch(r"\s*([0-9.eE+]+)\s*([a-z]*?)s?\s*", text)
+    match = re.fullmatch(r"\s*([0-9.eE+-]+)\s*([a-z]*?)s?\s*", text)
     unit = _SECONDS.get((match[2] or "s") if match else "")
     try:
         return parse_amount(match[1], what) * unit if match and unit else parse_amount("", what)

@@ -87,6 +87,15 @@ def vectorised(function: Callable[..., Any]) -> Any:
     return _compiled(function, error_model="numpy", fastmath=True)
 
 
+def vectorised_alike(function: Callable[..., Any]) -> Any:
+    """Like :func:`vectorised`, but each product and each sum is rounded by itself, and sums are in their order.
+
+    For what must give the same bits whether it was compiled by this process or kept by another: what the
+    compiler rounds at once depends on what it has put into the kernel that calls.
+    """
+    return _compiled(function, error_model="numpy", fastmath={"nnan", "ninf", "nsz"})
+
+
 def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     path, name = os.path.abspath(inspect.getfile(function)), function.__qualname__
     # Not an archive either: without the texts nothing tells an old kernel from a new one.
