@@ -88,7 +88,7 @@ def vectorised(function: Callable[..., Any]) -> Any:
 
 
 def vectorised_alike(function: Callable[..., Any]) -> Any:
-    """Like :func:`vectorised`, but each product and each sum is rounded by itself, and sums are in their order.
+    """Like :func:`vectorised`, but each product and each sum is rounded by itself, sums in their order.
 
     For what must give the same bits whether it was compiled by this process or kept by another: what the
     compiler rounds at once depends on what it has put into the kernel that calls.
